@@ -1,0 +1,47 @@
+#ifndef CAGENTSHIMS_H
+#define CAGENTSHIMS_H
+
+#include <sys/types.h>
+
+/* Linux calls that Swift does not import (variadic, macro constants) or that must be one step in C.
+   Each returns -1 with errno set on failure, like the call that it wraps. */
+
+/* pipe2(2) with O_CLOEXEC; the pipe holds `capacity` bytes where the kernel allows it. */
+int agent_pipe(int fds[2], int capacity);
+/* F_GETPIPE_SZ. */
+int agent_pipe_capacity(int fd);
+/* Sets O_NONBLOCK. */
+int agent_set_nonblocking(int fd);
+/* eventfd(2), close-on-exec and non-blocking: readable once written, until read. */
+int agent_eventfd(void);
+/* pidfd_open(2): readable when the process has ended. */
+int agent_pidfd_open(pid_t pid);
+/* pidfd_send_signal(2): reaches that very process or fails with ESRCH, never a successor of its id. */
+int agent_pidfd_signal(int pidfd, int signal);
+/* PR_SET_CHILD_SUBREAPER: orphans of our children become ours instead of PID 1's. */
+int agent_become_subreaper(void);
+/* The id of a child that has ended and was not waited for, 0 when there is none; it stays a zombie. */
+pid_t agent_peek_ended_child(void);
+/* Whether the child `pid` has ended, without waiting for it: 1, 0, or -1. `code` is its exit code or signal number,
+   `signaled` tells which. */
+int agent_peek_child(pid_t pid, int *code, int *signaled);
+/* A process in a session of its own that reads `fd` to its end and throws it away; its id. */
+pid_t agent_spawn_drain(int fd);
+/* Names the calling thread (15 bytes are kept). */
+void agent_name_thread(const char *name);
+/* open(2) with O_CLOEXEC and a mode. */
+int agent_open(const char *path, int flags, mode_t mode);
+/* memmem(3): the offset of the first match, -1 when there is none. */
+ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length);
+/* Ignores SIGPIPE and SIGXFSZ: a closed pipe or a full quota is an error of the write, not the end of the agent. */
+void agent_ignore_write_signals(void);
+/* Takes the exclusive lock of the open file (fcntl(2), F_OFD_SETLK) without waiting: 1 taken, 0 held by another. The
+   lock ends when the descriptor is closed, so with the process. */
+int agent_try_lock(int fd);
+/* Whether another open file holds that lock (F_OFD_GETLK), without touching it: 1, 0, or -1. */
+int agent_is_locked(int fd);
+int agent_unlock(int fd);
+/* The process environment as the kernel gave it. */
+char **agent_environment(void);
+
+#endif

@@ -1,0 +1,134 @@
+#define _GNU_SOURCE
+#include "CAgentShims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+extern char **environ;
+
+int agent_pipe(int fds[2], int capacity) {
+    if (pipe2(fds, O_CLOEXEC) != 0) return -1;
+    /* Over the limit of an unprivileged user this fails and the default of 64 KiB stays: slower, not wrong. */
+    if (capacity > 0) (void)fcntl(fds[0], F_SETPIPE_SZ, capacity);
+    return 0;
+}
+
+int agent_pipe_capacity(int fd) { return fcntl(fd, F_GETPIPE_SZ); }
+
+int agent_set_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int agent_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int agent_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int agent_pidfd_signal(int pidfd, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+int agent_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+
+pid_t agent_peek_ended_child(void) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return 0;
+    return info.si_pid;
+}
+
+int agent_peek_child(pid_t pid, int *code, int *signaled) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return -1;
+    if (info.si_pid != pid) return 0;
+    *code = info.si_status;
+    *signaled = info.si_code != CLD_EXITED;
+    return 1;
+}
+
+pid_t agent_spawn_drain(int fd) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    pid_t pid = -1;
+    char *const arguments[] = {"cat", NULL};
+    char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&actions, fd, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    posix_spawn_file_actions_addchdir_np(&actions, "/");
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int error = posix_spawnp(&pid, "cat", &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return pid;
+}
+
+void agent_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+int agent_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
+
+ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length) {
+    const char *found = memmem(haystack, length, needle, needle_length);
+    return found == NULL ? -1 : found - (const char *)haystack;
+}
+
+void agent_ignore_write_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+static int agent_lock_call(int fd, int command, short type, struct flock *lock) {
+    memset(lock, 0, sizeof *lock);
+    lock->l_type = type;
+    lock->l_whence = SEEK_SET;
+    return fcntl(fd, command, lock);
+}
+
+int agent_try_lock(int fd) {
+    struct flock lock;
+    if (agent_lock_call(fd, F_OFD_SETLK, F_WRLCK, &lock) == 0) return 1;
+    return errno == EAGAIN || errno == EACCES ? 0 : -1;
+}
+
+int agent_is_locked(int fd) {
+    struct flock lock;
+    if (agent_lock_call(fd, F_OFD_GETLK, F_WRLCK, &lock) != 0) return -1;
+    return lock.l_type != F_UNLCK;
+}
+
+int agent_unlock(int fd) {
+    struct flock lock;
+    return agent_lock_call(fd, F_OFD_SETLK, F_UNLCK, &lock);
+}
+
+char **agent_environment(void) { return environ; }

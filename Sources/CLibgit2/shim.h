@@ -1,0 +1,19 @@
+#ifndef CLIBGIT2_SHIM_H
+#define CLIBGIT2_SHIM_H
+
+#include <git2.h>
+
+/* git_libgit2_opts is variadic, which Swift does not import. */
+
+/* The agent often runs as another user than the owner of a checkout; it only reads here. */
+static inline int clibgit2_trust_any_owner(void) {
+    return git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+}
+
+/* Extensions that change nothing for a reader of refs, commits and trees. */
+static inline int clibgit2_accept_extensions(void) {
+    const char *names[] = {"worktreeconfig", "partialclone", "preciousobjects"};
+    return git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, names, (size_t)3);
+}
+
+#endif

@@ -1,0 +1,66 @@
+import Ledger
+
+/// Whether a commit is deployed now. Pure: facts of the record and a clock in, an answer out.
+enum Decision: Equatable, Sendable {
+    /// It is due.
+    /// - attempt: 1 for the first deployment of a series on this commit.
+    /// - series: the series that it goes on with; nil when it starts one.
+    case deploy(attempt: Int, series: Int64?)
+    case nothing(Reason)
+
+    enum Reason: Equatable, Sendable {
+        /// The last deployment of this commit succeeded and nothing came after it.
+        case deployed
+        /// Its retries are used up.
+        case settledAsFailed
+        /// It failed and is tried again, but not before this time.
+        case backoff(until: Timestamp)
+    }
+
+    /// What else bears on it.
+    struct Situation {
+        var commit: String
+        var trigger: Trigger
+        /// `--force`: deploy although the commit is settled.
+        var isForced = false
+        /// The workspace has no checkout at all, though a remote is followed: what the record says was deployed is gone.
+        var isWorkspaceMissing = false
+        var now: Timestamp
+    }
+
+    static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
+        guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
+        if !own.settled {
+            if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt, retryAt > situation.now {
+                return .nothing(.backoff(until: retryAt))
+            }
+            return .deploy(attempt: own.attempt + 1, series: own.series)
+        }
+        if situation.isForced {
+            return own.status == .succeeded
+                ? .deploy(attempt: 1, series: nil) : .deploy(attempt: own.attempt + 1, series: own.series)
+        }
+        // Another commit was settled since, or its deployment moved the workspace or may have: this one is deployed again.
+        if let settled = facts.lastSettled, settled.commit != situation.commit { return .deploy(attempt: 1, series: nil) }
+        if let latest = facts.latest, latest.commit != situation.commit,
+            latest.published || latest.status == .interrupted || latest.status == .running
+        {
+            return .deploy(attempt: 1, series: nil)
+        }
+        if own.status == .succeeded {
+            return situation.isWorkspaceMissing ? .deploy(attempt: 1, series: nil) : .nothing(.deployed)
+        }
+        return .nothing(.settledAsFailed)
+    }
+}
+
+/// Time between a failure and the next attempt: interval·2^(n−1) after the nth, at most 10 minutes or one interval.
+enum Backoff {
+    static let longest = Duration.seconds(600)
+
+    static func delay(afterFailures failures: Int, interval: Duration) -> Duration {
+        var delay = interval
+        for _ in 1..<max(1, min(failures, 64)) where delay < longest { delay *= 2 }
+        return max(interval, min(delay, longest))
+    }
+}

@@ -1,0 +1,281 @@
+import Git
+import Glibc
+import Ledger
+import Logging
+import Shell
+
+/// What is to be deployed, decided and checked; nothing of it has happened yet.
+struct DeploymentPlan: Sendable {
+    var scope: Scope
+    var commit: CommitInfo
+    var ref: String?
+    var trigger: Trigger
+    var attempt: Int
+    var series: Int64?
+    var previousCommit: String?
+    var settings: Settings
+    /// Nil when the workspace itself is watched: then there is nothing to publish.
+    var source: Source?
+
+    /// Where the commit comes from.
+    struct Source: Sendable {
+        var store: CommitStore
+        var remoteURL: String
+        var git: GitProgram
+    }
+}
+
+/// Carries a deployment out: PRE_DEPLOY, publish, POST_DEPLOY, each step recorded before it begins.
+struct DeploymentDriver: Sendable {
+    let plan: DeploymentPlan
+    let ledger: any LedgerStore
+    let runner: HookRunner
+    let logger: Logger
+
+    /// How the work ended, before it is settled.
+    private enum Ending {
+        case succeeded
+        /// - failures: how often that has happened in the series, this time included.
+        case failed(String, settled: Bool, failures: Int)
+        case deferred(String)
+        case interrupted(String)
+    }
+
+    private var workspace: Workspace { Workspace(path: plan.scope.workspace) }
+    private var pre: HookSettings? { plan.settings.hook(.preDeploy) }
+    private var post: HookSettings? { plan.settings.hook(.postDeploy) }
+    private var isStaged: Bool { plan.source != nil && plan.settings.isGated && pre != nil }
+
+    /// - Returns: the deployment as recorded, with the ids of its runs.
+    /// - Throws: before the first record `GitError` or `LedgerError`, and nothing was run; after it `LedgerError` only,
+    ///   when the end could not be recorded.
+    func deploy() async throws -> Deployment {
+        if isStaged, let source = plan.source { try await source.store.stage(plan.commit.id, source.git) }
+        var progress = try await begin()
+        let short = plan.commit.id.prefix(7)
+        logger.info("deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))")
+        let ending: Ending
+        do {
+            ending = try await work(&progress)
+        } catch let error as GitError where error.code == .stopped {
+            ending = .interrupted(error.explanation)
+        } catch let error as GitError {
+            ending = .failed(error.description, settled: false, failures: plan.attempt)
+        }
+        let result = self.result(ending, warnings: progress.warnings)
+        try await progress.write([.completeDeployment(progress.id, result)])
+        if isStaged { try? plan.source?.store.discardStage() }
+        announce(result, short)
+        await tidy()
+        guard let deployment = try await ledger.deployment(progress.id) else {
+            throw LedgerError(.corrupt, operation: "read", location: "record", explanation: "deployment \(progress.id) is gone")
+        }
+        return deployment
+    }
+
+    // MARK: - Steps
+
+    private func work(_ progress: inout Progress) async throws -> Ending {
+        var preSucceeded = false
+        if let pre {
+            // Without the gate the workspace moves first.
+            if !isStaged { try await publish(stagedOutput: false, &progress) }
+            let root = isStaged ? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
+            let status = try await run(pre, in: root, &progress)
+            if let ending = try await ending(of: pre, status, progress) { return ending }
+            preSucceeded = status.status == .succeeded
+        }
+        if isStaged || pre == nil { try await publish(stagedOutput: isStaged && preSucceeded, &progress) }
+        if let post {
+            let status = try await run(post, in: plan.scope.workspace, &progress)
+            if let ending = try await ending(of: post, status, progress) { return ending }
+        }
+        return .succeeded
+    }
+
+    /// Records the deployment and, when a hook comes first, its run, in one durable write.
+    private func begin() async throws -> Progress {
+        let draft = DeploymentDraft(
+            scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
+            author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref, previousCommit: plan.previousCommit,
+            trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now)
+        // With nothing to publish before it, the first hook begins with the deployment.
+        let first = isStaged ? pre : plan.source == nil ? pre ?? post : nil
+        var firstRun: (@Sendable (Int64) -> RunDraft)?
+        if let first { firstRun = { deployment in draftRun(first, deployment) } }
+        let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
+        return Progress(
+            id: deployment.id, series: deployment.series, begun: run,
+            writer: LedgerWriter(ledger: ledger, logger: logger), folder: runner.folder)
+    }
+
+    private func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
+        RunDraft(
+            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
+            command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue, timeout: hook.timeout,
+            attempt: plan.attempt, startedAt: .now)
+    }
+
+    private func run(_ hook: HookSettings, in root: String, _ progress: inout Progress) async throws -> RunResult {
+        let name = hook.hook.rawValue
+        guard !runner.stop.isRequested else {
+            // One that was recorded with the deployment has not started either.
+            let result = RunResult(status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+            if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
+            return result
+        }
+        let run: Run
+        if let begun = progress.begun {
+            run = begun
+            progress.begun = nil
+        } else {
+            guard let begun = try await progress.write([.beginRun(draftRun(hook, progress.id))]).first else {
+                throw LedgerError(.corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
+            }
+            run = begun
+        }
+        logger.info("\(name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
+        let context = HookContext(
+            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook, attempt: plan.attempt,
+            trigger: plan.trigger, deployment: progress.id, run: run.id, workspace: plan.scope.workspace)
+        let result = await runner.run(hook, as: run, in: root, context, plan.settings)
+        progress.pending.append(.completeRun(run.id, result))
+        progress.marks.append(run.marker)
+        let took = DurationText.text(.milliseconds(max(1, result.completedAt.millisecondsSince(run.startedAt))))
+        switch result.status {
+        case .succeeded: logger.info("\(name) succeeded in \(took)")
+        case .deferred, .interrupted: logger.notice("\(name) \(result.status.rawValue): \(result.errorMessage ?? "")")
+        default:
+            let message = "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
+            if hook.mode == .lenient {
+                progress.warnings += 1
+                logger.warning("\(message); lenient: the deployment goes on")
+            } else {
+                logger.error("\(message)")
+            }
+        }
+        return result
+    }
+
+    /// What a run's result means for the deployment; nil when it goes on.
+    private func ending(of hook: HookSettings, _ result: RunResult, _ progress: Progress) async throws -> Ending? {
+        let text = "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
+        switch result.status {
+        case .succeeded, .running, .skipped: return nil
+        case .interrupted: return .interrupted(text)
+        case .deferred: return .deferred(text)
+        case .failed, .timedOut:
+            guard hook.mode == .strict else { return nil }
+            // The result of this run is still pending, so it is not counted yet.
+            let failures = try await ledger.failures(series: progress.series, name: hook.hook.rawValue) + 1
+            return .failed(text, settled: !hook.retries.allows(afterFailures: failures), failures: failures)
+        }
+    }
+
+    private func publish(stagedOutput: Bool, _ progress: inout Progress) async throws {
+        guard let source = plan.source else { return }
+        guard !runner.stop.isRequested else {
+            throw GitError(.stopped, operation: "publish", explanation: "the agent was stopped before publishing")
+        }
+        // The hook's result first: were the agent killed while publishing, it would be lost.
+        try await progress.write([])
+        let discarded = try await workspace.publish(
+            plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
+        progress.pending.append(.publish(deployment: progress.id))
+        for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
+        if !discarded.paths.isEmpty {
+            let shown = discarded.paths.prefix(20).joined(separator: ", ")
+            let more = discarded.paths.count > 20 ? " and \(discarded.paths.count - 20) more" : ""
+            logger.notice("discarded changes in the workspace: \(shown)\(more)")
+        }
+        logger.info("published \(plan.commit.id.prefix(7)) to \(plan.scope.workspace)")
+    }
+
+    // MARK: - The end
+
+    private func result(_ ending: Ending, warnings: Int) -> DeploymentResult {
+        let now = Timestamp.now
+        switch ending {
+        case .succeeded:
+            return DeploymentResult(status: .succeeded, settled: true, warnings: warnings, completedAt: now)
+        case .failed(let message, let settled, let failures):
+            let delay = Backoff.delay(afterFailures: failures, interval: plan.settings.interval)
+            return DeploymentResult(
+                status: .failed, settled: settled, retryAt: settled ? nil : now.advanced(by: delay), warnings: warnings,
+                completedAt: now, errorMessage: runner.log.secrets.mask(message))
+        case .deferred(let message):
+            // The next regular check comes after at least nine tenths of the interval; one right after this deployment,
+            // which looks for a newer commit, must not find this one due.
+            return DeploymentResult(
+                status: .deferred, settled: false, retryAt: now.advanced(by: plan.settings.interval * 0.85), warnings: warnings,
+                completedAt: now, errorMessage: message)
+        case .interrupted(let message):
+            return DeploymentResult(
+                status: .interrupted, settled: false, warnings: warnings, completedAt: now, errorMessage: message)
+        }
+    }
+
+    private func announce(_ result: DeploymentResult, _ short: Substring) {
+        switch result.status {
+        case .succeeded:
+            logger.info("deployed \(short)\(result.warnings > 0 ? " with \(result.warnings) warning\(result.warnings == 1 ? "" : "s")" : "")")
+        case .deferred:
+            logger.notice("deployment of \(short) deferred; tried again at the next check")
+        case .interrupted:
+            logger.notice("deployment of \(short) interrupted; it is due again")
+        default:
+            let next =
+                result.settled
+                ? "its retries are used up: no further attempt until a new commit or `agent retry`"
+                : "next attempt \(result.retryAt.map { "at \($0.rfc3339)" } ?? "at the next check")"
+            logger.error("deployment of \(short) failed: \(result.errorMessage ?? ""); \(next)")
+        }
+    }
+
+    /// Housekeeping after a deployment: what fails here is no failure of the deployment.
+    private func tidy() async {
+        do {
+            let runs = try await ledger.prune(plan.scope, keep: plan.settings.keep, limit: 1000)
+            for run in runs { unlink(runner.state.log(run: run)) }
+        } catch {
+            logger.warning("old deployments could not be deleted: \(error)")
+        }
+        if let source = plan.source, !runner.stop.isRequested {
+            await source.store.tidy(source.git)
+            await workspace.tidy(source.git)
+        }
+    }
+}
+
+/// How far a deployment has come, and what the record is still to be told.
+private struct Progress {
+    let id: Int64
+    let series: Int64
+    /// A run recorded as `running` that has not been started.
+    var begun: Run?
+    let writer: LedgerWriter
+    let folder: WorkspaceFolder
+    var warnings = 0
+    /// Results that go into the record together with whatever comes next.
+    var pending: [LedgerEntry] = []
+    /// Markers of runs that have ended.
+    var marks: [String] = []
+
+    init(id: Int64, series: Int64, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
+        self.id = id
+        self.series = series
+        self.begun = begun
+        self.writer = writer
+        self.folder = folder
+    }
+
+    /// Writes what is pending and the entries; then, not before, forgets the processes of the runs that have ended.
+    @discardableResult
+    mutating func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        let runs = try await writer.write(pending + entries)
+        pending = []
+        for mark in marks { unlink(folder.mark(mark)) }
+        marks = []
+        return runs
+    }
+}

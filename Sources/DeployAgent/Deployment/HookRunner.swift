@@ -1,0 +1,97 @@
+import Git
+import Glibc
+import Ledger
+import Logging
+import Shell
+
+/// Runs one hook from the recorded start to its result.
+struct HookRunner: Sendable {
+    let state: StateDirectory
+    let folder: WorkspaceFolder
+    let log: LogOutput
+    let environment: ProcessEnvironment
+    let stop: StopSignal
+
+    /// A marker for a run that starts: random, so that no other ledger's run can have the same.
+    static func newMarker() -> String {
+        var generator = SystemRandomNumberGenerator()
+        let halves = [generator.next(), generator.next()].map { (half: UInt64) in
+            let hex = String(half, radix: 16)
+            return String(repeating: "0", count: 16 - hex.count) + hex
+        }
+        return halves.joined()
+    }
+
+    /// - Parameter root: the checkout in which the hook's folder lies.
+    func run(_ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings) async -> RunResult {
+        guard let directory = resolveFolder(hook.folder, below: root) else {
+            return RunResult(
+                status: .failed, completedAt: .now,
+                errorMessage: "\(hook.folderSetting) \"\(hook.folder)\" is no folder inside the checkout; it was not run")
+        }
+        let mark = folder.mark(run.marker)
+        // Before the spawn: whatever carries the marker is found again even when the agent is killed right after it.
+        guard TextFile.write(ProcessMark(marker: run.marker).text, to: mark) else {
+            return RunResult(
+                status: .failed, completedAt: .now, errorMessage: "cannot write \(mark): \(errorText(errno)); it was not run")
+        }
+        let output = RunOutput(
+            path: state.log(run: run.id), secrets: log.secrets, lines: HookLines(output: log, name: hook.hook.rawValue))
+        let command = Command(
+            executable: settings.shell, arguments: ["-c", hook.command], folder: directory,
+            environment: HookEnvironment.entries(context, exports: settings.exports, environment: environment),
+            marker: run.marker, timeout: hook.timeout, killGrace: settings.killGrace)
+        do {
+            let verdict = try await runCommand(command, output: output, stop: stop) { started in
+                _ = TextFile.write(started.text, to: mark)
+            }
+            if let failure = output.logFailure { log.logger().warning("\(hook.hook.rawValue): \(failure)") }
+            if verdict.leftBackground {
+                log.logger().info(
+                    "\(hook.hook.rawValue) left processes that hold its output open; they live on, what they print from now on is not kept"
+                )
+            }
+            return Self.result(verdict, hook, tail: output.tail)
+        } catch {
+            return RunResult(
+                status: .failed, completedAt: .now, outputTail: output.tail, errorMessage: log.secrets.mask("\(error)"))
+        }
+    }
+
+    /// Reads a verdict as the record's words have it.
+    static func result(_ verdict: Verdict, _ hook: HookSettings, tail: String) -> RunResult {
+        var exitCode: Int?
+        var signal: Int?
+        switch verdict.termination {
+        case .exited(let code): exitCode = code
+        case .signaled(let number): signal = number
+        }
+        let status: RunStatus
+        var message: String?
+        switch (verdict.cause, verdict.termination) {
+        case (.timedOut, _):
+            status = .timedOut
+            message = "did not finish within \(DurationText.text(hook.timeout)) and was ended"
+        case (.stopped, _):
+            status = .interrupted
+            message = "ended because the agent was stopped"
+        case (.ended, .exited(0)):
+            status = .succeeded
+        case (.ended, .exited(75)):
+            status = .deferred
+            message = "exit code 75: asks to be tried again later"
+        case (.ended, .exited(let code)):
+            status = .failed
+            message = "exit code \(code)"
+        case (.ended, .signaled(let number)):
+            status = .failed
+            message = "ended by signal \(number)"
+        }
+        if !verdict.survivors.isEmpty {
+            let ids = verdict.survivors.map(String.init).joined(separator: ", ")
+            message = [message, "processes that could not be ended: \(ids)"].compactMap { $0 }.joined(separator: "; ")
+        }
+        return RunResult(
+            status: status, exitCode: exitCode, signal: signal, completedAt: .now, outputTail: tail, errorMessage: message)
+    }
+}

@@ -1,0 +1,78 @@
+import Git
+import Glibc
+import Ledger
+import Logging
+import Shell
+
+/// Brings the record and the processes in order after an agent that was killed.
+///
+/// Call it only while holding the workspace's lock: then nobody else can own what is still marked `running`.
+struct Recovery: Sendable {
+    let ledger: any LedgerStore
+    let state: StateDirectory
+    let folder: WorkspaceFolder
+    let logger: Logger
+
+    /// Ends the surviving processes of runs still marked `running`, then records those as interrupted; the commit is due
+    /// again.
+    /// - Throws: `LedgerError`; then nothing was recorded, though survivors may have been ended.
+    func run(host: String, workspace: String, grace: Duration, abandoned: Bool) async throws {
+        if abandoned { await endGit(grace) }
+        let (deployments, runs) = try await ledger.unfinished(host: host, workspace: workspace)
+        var entries: [LedgerEntry] = []
+        for run in runs {
+            let mark = TextFile.read(folder.mark(run.marker), limit: 4096)
+                .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: run.marker)
+            // First the processes, then the record: a second copy must not start while the first one lives.
+            let (found, survivors) = await endSurvivors(of: mark, grace: grace)
+            if found > 0 { logger.warning("ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed") }
+            guard survivors.isEmpty else {
+                throw LedgerError(
+                    .failed, operation: "bring in order", location: "run \(run.id)",
+                    explanation: "processes \(survivors.map(String.init).joined(separator: ", ")) of \(run.name) cannot be ended; "
+                        + "nothing is started while they live")
+            }
+            entries.append(
+                .completeRun(
+                    run.id,
+                    RunResult(
+                        status: .interrupted, completedAt: .now, outputTail: tail(of: run.id),
+                        errorMessage: "the agent was killed while it ran")))
+        }
+        for deployment in deployments {
+            entries.append(
+                .completeDeployment(
+                    deployment.id,
+                    DeploymentResult(
+                        status: .interrupted, settled: false, warnings: deployment.warnings, completedAt: .now,
+                        errorMessage: "the agent was killed during the deployment")))
+            logger.notice("deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted when the agent was killed; it is due again")
+        }
+        if !entries.isEmpty { try await ledger.write(entries) }
+        removeMarks()
+    }
+
+    /// Ends git processes of the killed agent: they would write to the same repositories as ours.
+    private func endGit(_ grace: Duration) async {
+        let (found, _) = await endSurvivors(of: ProcessMark(marker: folder.gitMarker), grace: grace)
+        if found > 0 { logger.notice("ended \(found) git processes of an agent that was killed") }
+    }
+
+    /// Everything marked belongs to runs that are recorded as ended by now.
+    private func removeMarks() {
+        guard let directory = opendir(folder.running) else { return }
+        defer { closedir(directory) }
+        while let item = readdir(directory) {
+            let name = withUnsafePointer(to: &item.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { unlink(folder.mark(name)) }
+        }
+    }
+
+    /// The end of what a killed run had printed, from its log file, where secrets are masked already.
+    private func tail(of run: Int64) -> String {
+        guard let bytes = TextFile.read(state.log(run: run), limit: RunOutput.logLimit) else { return "" }
+        return String(decoding: bytes.suffix(RunOutput.tailLimit), as: UTF8.self).replacing("\0", with: "\u{FFFD}")
+    }
+}

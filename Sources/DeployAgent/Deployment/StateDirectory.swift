@@ -1,0 +1,62 @@
+import Glibc
+import Shell
+
+/// Where the agent keeps locks, logs, staged checkouts and the embedded ledger. Everything in it is the agent's own and
+/// readable by its user only.
+struct StateDirectory: Sendable {
+    let path: String
+
+    var logs: String { path + "/logs" }
+
+    func log(run: Int64) -> String { "\(logs)/\(run).log" }
+
+    /// What belongs to one workspace; the folder's name is the workspace's own with a hash of its path.
+    func workspace(_ workspace: String) -> WorkspaceFolder {
+        let name = workspace.split(separator: "/").last.map(String.init) ?? "root"
+        return WorkspaceFolder(path: "\(path)/workspaces/\(name)-\(Self.hash(workspace))")
+    }
+
+    /// Creates the folders.
+    /// - Throws: `SettingsError` when that is not possible.
+    func prepare(for workspace: String) throws {
+        let own = self.workspace(workspace)
+        for folder in [path, logs, path + "/workspaces", own.path, own.running] {
+            guard Self.makeFolder(folder) else {
+                throw SettingsError(
+                    Setting.stateDirectory.name, "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write",
+                    source: .fallback)
+            }
+        }
+        guard access(own.path, W_OK | X_OK) == 0 else {
+            throw SettingsError(
+                Setting.stateDirectory.name, "\(own.path) may not be written: \(errorText(errno))", source: .fallback)
+        }
+    }
+
+    private static func makeFolder(_ path: String) -> Bool {
+        if mkdir(path, 0o700) == 0 || errno == EEXIST { return true }
+        guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return false }
+        return makeFolder(String(path[..<slash])) && (mkdir(path, 0o700) == 0 || errno == EEXIST)
+    }
+
+    /// FNV-1a, 64 bits, in hex: the same in every version of the agent.
+    private static func hash(_ text: String) -> String {
+        var value: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in text.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let hex = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - hex.count) + hex
+    }
+}
+
+/// One workspace's part of the state directory.
+struct WorkspaceFolder: Sendable {
+    let path: String
+
+    var lock: String { path + "/lock" }
+    /// One file a run that may have living processes.
+    var running: String { path + "/running" }
+    /// Marks git's processes in their environment.
+    var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }
+
+    func mark(_ marker: String) -> String { "\(running)/\(marker)" }
+}

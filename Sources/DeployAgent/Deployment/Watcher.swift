@@ -1,0 +1,245 @@
+import Git
+public import Ledger
+import LedgerSQLite
+import Logging
+import Shell
+
+/// What one check found and did.
+public enum CheckOutcome: Sendable {
+    /// A deployment was made; how it ended is its status.
+    case deployment(Deployment)
+    case unchanged(commit: String, Detail)
+    /// The remote did not answer, or does not have what is followed. The app and the record were not touched.
+    case unreachable(String)
+    /// A setting is wrong. Nothing was run.
+    case misconfigured(SettingsError)
+    /// The record cannot be read or written. Nothing was run.
+    case ledgerFailed(String)
+    /// A commit could not be prepared. Nothing was run.
+    case failed(String)
+
+    public enum Detail: Sendable, Equatable {
+        case deployed
+        case settledAsFailed
+        case backoff(until: Timestamp)
+    }
+}
+
+/// Looks at the commit of one workspace and deploys it when the record says that it is due.
+///
+/// Lives as long as the workspace's lock is held. Calls must not overlap.
+public final class Watcher {
+    private let origin: SettingsOrigin
+    private let log: LogOutput
+    private let logger: Logger
+    private let ledger: any LedgerStore
+    private let state: StateDirectory
+    private let folder: WorkspaceFolder
+    private let store: CommitStore
+    private let workspace: Workspace
+    private let stop: StopSignal
+    /// Settings of the commit looked at last: an unchanged check reads no spec.
+    private var known: (commit: String, settings: Settings)?
+    /// Settings of the commit that the workspace holds; they say which remote is followed.
+    private var current: (head: String?, settings: Settings)
+    private var isRecovered = false
+    private let wasAbandoned: Bool
+
+    init(
+        origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory, stop: StopSignal,
+        wasAbandoned: Bool
+    ) {
+        self.origin = origin
+        self.log = log
+        logger = log.logger()
+        self.ledger = ledger
+        self.state = state
+        self.stop = stop
+        self.wasAbandoned = wasAbandoned
+        folder = state.workspace(base.workspace)
+        store = CommitStore(folder: folder.path)
+        workspace = Workspace(path: base.workspace)
+        current = (nil, base)
+    }
+
+    /// Time between checks as the settings in force have it.
+    public var interval: Duration { (known?.settings ?? current.settings).interval }
+
+    /// Makes one check.
+    public func check(_ trigger: Trigger, isForced: Bool = false) async -> CheckOutcome {
+        reapOrphans()
+        do {
+            return try await look(trigger, isForced: isForced)
+        } catch let error as SettingsError {
+            return .misconfigured(error)
+        } catch let error as LedgerError {
+            return .ledgerFailed(log.secrets.mask(error.description))
+        } catch let error as GitError {
+            let text = log.secrets.mask(error.description)
+            switch error.code {
+            case .notACheckout: return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
+            case .publish: return .failed(text)
+            default: return .unreachable(text)
+            }
+        } catch {
+            return .failed(log.secrets.mask("\(error)"))
+        }
+    }
+
+    private func look(_ trigger: Trigger, isForced: Bool) async throws -> CheckOutcome {
+        try await recoverOnce()
+        let place = try await workspace.state()
+        if case .foreign(let what) = place {
+            throw SettingsError(
+                Setting.workspacePath.name,
+                "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set", source: .fallback)
+        }
+        try await refreshCurrent(place)
+        let target = try await findTarget(place)
+        let settings = try await settings(of: target)
+        let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
+        let facts = try await ledger.facts(scope, commit: target.commit)
+        let situation = Decision.Situation(
+            commit: target.commit, trigger: trigger, isForced: isForced,
+            isWorkspaceMissing: target.source != nil && place.head == nil, now: .now)
+        switch Decision.decide(facts, situation) {
+        case .nothing(.deployed): return .unchanged(commit: target.commit, .deployed)
+        case .nothing(.settledAsFailed): return .unchanged(commit: target.commit, .settledAsFailed)
+        case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
+        case .deploy(let attempt, let series):
+            try await checkFolders(settings, target)
+            for warning in settings.warnings { logger.warning("\(warning)") }
+            let plan = DeploymentPlan(
+                scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref, trigger: trigger,
+                attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit, settings: settings, source: target.source)
+            let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
+            do {
+                return .deployment(
+                    try await DeploymentDriver(plan: plan, ledger: ledger, runner: runner, logger: logger).deploy())
+            } catch let error as LedgerError {
+                // Its end is not in the record: the next check brings that in order as after a crash.
+                isRecovered = false
+                throw error
+            }
+        }
+    }
+
+    // MARK: - Steps
+
+    private func recoverOnce() async throws {
+        guard !isRecovered else { return }
+        let settings = current.settings
+        try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger).run(
+            host: settings.host, workspace: settings.workspace, grace: settings.killGrace, abandoned: wasAbandoned)
+        isRecovered = true
+    }
+
+    /// Settings that say what to follow may stand in the spec of the commit that the workspace holds.
+    private func refreshCurrent(_ place: Workspace.State) async throws {
+        guard let head = place.head, head != current.head else { return }
+        do {
+            current = (head, try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path))
+        } catch {
+            // A commit with a wrong spec still leaves what the environment says; its own check reports the spec.
+            logger.debug("the spec of the workspace's commit is not used: \(error)")
+            current = (head, try origin.base())
+        }
+        log.learn(current.settings.secrets)
+    }
+
+    private struct Target {
+        var commit: String
+        var ref: String?
+        var repository: Repository
+        /// Nil when the workspace itself is watched.
+        var source: DeploymentPlan.Source?
+    }
+
+    private func findTarget(_ place: Workspace.State) async throws -> Target {
+        guard let remote = current.settings.remote else {
+            guard case .checkout(let head) = place else {
+                throw SettingsError(
+                    Setting.workspacePath.name,
+                    "\(workspace.path) is no git checkout and GITHUB_REPO_URL is not set; set one of them", source: .fallback)
+            }
+            guard let head else {
+                throw GitError(
+                    .noCommit, operation: "read HEAD of \(workspace.path)",
+                    explanation: "the repository has no commit yet; commit something")
+            }
+            return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
+        }
+        let git = try gitProgram(remote)
+        try await store.prepare(git)
+        let tip = try await git.tip(of: remote.remote, from: store.path)
+        if known?.commit != tip.commit, await !store.holds(tip.commit) {
+            logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
+            try await store.fetch(tip, from: remote.remote, git)
+        }
+        return Target(
+            commit: tip.commit, ref: tip.name, repository: store.repository,
+            source: DeploymentPlan.Source(store: store, remoteURL: remote.remote.displayURL, git: git))
+    }
+
+    private func gitProgram(_ remote: RemoteSettings) throws -> GitProgram {
+        var password = remote.password
+        if let file = remote.tokenFile {
+            guard let token = Settings.readTokenFile(file) else {
+                throw GitError(
+                    .unreachable, operation: "read the token", explanation: "\(Setting.tokenFile.name) \(file) cannot be read or is empty")
+            }
+            log.learn(Secrets([token]))
+            password = token
+        }
+        var credential: GitCredential?
+        if let origin = remote.remote.httpOrigin, password != nil || remote.user != nil {
+            credential = GitCredential(user: remote.user ?? "x-access-token", password: password ?? "", origin: origin)
+        }
+        return GitProgram(
+            environment: origin.environment.entries, timeout: current.settings.gitTimeout, killGrace: current.settings.killGrace,
+            marker: folder.gitMarker, stop: stop, credential: credential)
+    }
+
+    private func settings(of target: Target) async throws -> Settings {
+        if let known, known.commit == target.commit { return known.settings }
+        let settings = try await origin.settings(for: target.commit, in: target.repository, workspace: workspace.path)
+        log.learn(settings.secrets)
+        known = origin.isSpecOutside(workspace.path) ? nil : (target.commit, settings)
+        return settings
+    }
+
+    /// A hook's folder that is missing or leads out is found before anything is recorded or run.
+    private func checkFolders(_ settings: Settings, _ target: Target) async throws {
+        var problems: [SettingsError.Problem] = []
+        for hook in settings.hooks where hook.folder != "." {
+            let problem: String
+            // In the workspace itself a folder need not be tracked; elsewhere only what the commit holds is there.
+            if target.source == nil {
+                if resolveFolder(hook.folder, below: workspace.path) != nil { continue }
+                problems.append(folderProblem(hook, "is no folder inside \(workspace.path)", settings))
+                continue
+            }
+            switch try await target.repository.folder(hook.folder, in: target.commit) {
+            case .folder: continue
+            case .missing: problem = "does not exist in commit \(target.commit.prefix(7))"
+            case .notAFolder: problem = "is no folder in commit \(target.commit.prefix(7))"
+            case .escapes: problem = "leads out of the checkout by a symbolic link in commit \(target.commit.prefix(7))"
+            }
+            problems.append(folderProblem(hook, problem, settings))
+        }
+        guard problems.isEmpty else { throw SettingsError(problems) }
+    }
+
+    private func folderProblem(_ hook: HookSettings, _ text: String, _ settings: Settings) -> SettingsError.Problem {
+        SettingsError.Problem(
+            name: hook.folderSetting, text: "\"\(hook.folder)\" \(text); it takes \(Setting.folderForm)",
+            source: settings.listing.first { $0.name == hook.folderSetting }?.source ?? .fallback)
+    }
+}
+
+extension Workspace.State {
+    /// The commit checked out; nil when there is none.
+    var head: String? {
+        if case .checkout(let head) = self { head } else { nil }
+    }
+}

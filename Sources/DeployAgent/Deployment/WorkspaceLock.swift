@@ -1,0 +1,141 @@
+import CAgentShims
+import Glibc
+public import Ledger
+import Shell
+import Synchronization
+
+/// What the holder of a workspace's lock says of itself: who it is, what its last check found, when the next one comes.
+///
+/// Text form, one `key=value` a line.
+public struct LockRecord: Sendable, Equatable {
+    public var pid: Int32
+    public var command: String
+    public var host: String
+    public var since: Timestamp
+    public var lastCheck: Timestamp?
+    public var lastOutcome: String?
+    public var lastError: String?
+    public var nextCheck: Timestamp?
+
+    var text: String {
+        var lines = ["pid=\(pid)", "command=\(command)", "host=\(host)", "since=\(since.milliseconds)"]
+        if let lastCheck { lines.append("last_check=\(lastCheck.milliseconds)") }
+        if let lastOutcome { lines.append("last_outcome=\(lastOutcome)") }
+        if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
+        if let lastError { lines.append("last_error=\(lastError.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(2000))") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    init(pid: Int32, command: String, host: String, since: Timestamp) {
+        self.pid = pid
+        self.command = command
+        self.host = host
+        self.since = since
+    }
+
+    init?(text: String) {
+        var values: [Substring: String] = [:]
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2 { values[parts[0]] = String(parts[1]) }
+        }
+        func time(_ key: Substring) -> Timestamp? { values[key].flatMap { Int64($0) }.map(Timestamp.init(milliseconds:)) }
+        guard let pid = values["pid"].flatMap({ Int32($0) }), let since = time("since") else { return nil }
+        self.pid = pid
+        command = values["command"] ?? ""
+        host = values["host"] ?? ""
+        self.since = since
+        lastCheck = time("last_check")
+        lastOutcome = values["last_outcome"]
+        lastError = values["last_error"]
+        nextCheck = time("next_check")
+    }
+
+    /// The holder in words.
+    public var holder: String { "process \(pid) (agent \(command)) on \(host) since \(since.rfc3339)" }
+}
+
+/// The right to work on a workspace. The kernel holds it (fcntl(2), open file description lock), so it ends with the process, however that ends.
+final class WorkspaceLock: Sendable {
+    enum Attempt {
+        case acquired(WorkspaceLock)
+        /// Another living process has it; nil when it has not said yet who it is.
+        case held(LockRecord?)
+    }
+
+    /// The file has one size for good, so that an update is one write and a reader never sees two records mixed.
+    private static let size = 4096
+
+    private let descriptor: Int32
+    private let state: Mutex<LockRecord>
+    /// What the holder before left: it did not release the lock by itself, so it was killed.
+    let abandoned: LockRecord?
+
+    private init(descriptor: Int32, record: LockRecord, abandoned: LockRecord?) {
+        self.descriptor = descriptor
+        self.abandoned = abandoned
+        state = Mutex(record)
+        write(record.text)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Tries to get the lock without waiting.
+    ///
+    /// - Throws: `SettingsError` when the lock file cannot be opened.
+    static func attempt(_ folder: WorkspaceFolder, command: String, host: String) throws -> Attempt {
+        let descriptor = open(folder.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw SettingsError(
+                Setting.stateDirectory.name, "cannot open the lock file \(folder.lock): \(errorText(errno))", source: .fallback)
+        }
+        switch agent_try_lock(descriptor) {
+        case 1: break
+        case 0:
+            defer { close(descriptor) }
+            return .held(read(descriptor))
+        default:
+            defer { close(descriptor) }
+            throw SettingsError(
+                Setting.stateDirectory.name, "cannot lock \(folder.lock): \(errorText(errno)); name a folder on a file system with locks",
+                source: .fallback)
+        }
+        let record = LockRecord(pid: getpid(), command: command, host: host, since: .now)
+        return .acquired(WorkspaceLock(descriptor: descriptor, record: record, abandoned: read(descriptor)))
+    }
+
+    /// Who holds the lock at this moment; nil when nobody does.
+    static func holder(_ folder: WorkspaceFolder) -> LockRecord? {
+        let descriptor = open(folder.lock, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        return agent_is_locked(descriptor) == 1 ? read(descriptor) : nil
+    }
+
+    /// Says what a check found and when the next one comes. Cost: one write.
+    func update(_ change: (inout LockRecord) -> Void) {
+        let text = state.withLock { record in
+            change(&record)
+            return record.text
+        }
+        write(text)
+    }
+
+    /// Gives the lock back in order. The file is emptied first: what is in it then says that the holder was killed.
+    func release() {
+        write("")
+        _ = agent_unlock(descriptor)
+    }
+
+    private func write(_ text: String) {
+        var bytes = Array(text.utf8.prefix(Self.size - 1))
+        bytes += [UInt8](repeating: 10, count: Self.size - bytes.count)
+        _ = pwrite(descriptor, bytes, bytes.count, 0)
+    }
+
+    private static func read(_ descriptor: Int32) -> LockRecord? {
+        var bytes = [UInt8](repeating: 0, count: size)
+        let count = pread(descriptor, &bytes, bytes.count, 0)
+        return count > 0 ? LockRecord(text: String(decoding: bytes[..<count], as: UTF8.self)) : nil
+    }
+}

@@ -1,0 +1,150 @@
+import Glibc
+import Ledger
+import Logging
+import Shell
+import Synchronization
+
+/// Writes a hook's output into the agent's log, line by line, as `[PRE_DEPLOY] …`, while it comes.
+///
+/// Lines longer than 8 KiB are split; control characters other than tab are shown as `\xNN`; what is no UTF-8 becomes
+/// U+FFFD. Memory does not depend on what comes.
+final class HookLines: OutputSink {
+    private struct State {
+        /// The beginning of a line whose end has not come.
+        var carry: [UInt8] = []
+        /// Formatted lines of one `receive`, written at once.
+        var batch: [UInt8] = []
+    }
+
+    static let longestLine = 8 * 1024
+
+    private let output: LogOutput
+    private let name: String
+    private let isEnabled: Bool
+    private let state = Mutex(State())
+
+    init(output: LogOutput, name: String) {
+        self.output = output
+        self.name = name
+        isEnabled = output.level <= .info
+    }
+
+    func receive(_ bytes: UnsafeRawBufferPointer) {
+        guard isEnabled else { return }
+        state.withLock { state in
+            let prefix = linePrefix()
+            var rest = bytes
+            while let base = rest.baseAddress, !rest.isEmpty {
+                guard let end = memchr(base, 10, rest.count) else {
+                    keep(rest, prefix, &state)
+                    break
+                }
+                let length = UnsafeRawPointer(end) - base
+                let line = UnsafeRawBufferPointer(rebasing: rest[..<length])
+                if state.carry.isEmpty {
+                    appendLine(line, prefix, &state.batch)
+                } else {
+                    keep(line, prefix, &state)
+                    flushCarry(prefix, &state)
+                }
+                rest = UnsafeRawBufferPointer(rebasing: rest[(length + 1)...])
+            }
+            writeBatch(&state)
+        }
+    }
+
+    func finish() {
+        guard isEnabled else { return }
+        state.withLock { state in
+            if !state.carry.isEmpty { flushCarry(linePrefix(), &state) }
+            writeBatch(&state)
+        }
+    }
+
+    private func keep(_ bytes: UnsafeRawBufferPointer, _ prefix: [UInt8], _ state: inout State) {
+        var rest = bytes
+        while state.carry.count + rest.count > Self.longestLine {
+            let taken = Self.characterBoundary(rest, atMost: Self.longestLine - state.carry.count)
+            state.carry.append(contentsOf: rest.prefix(taken))
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(taken))
+            flushCarry(prefix, &state)
+        }
+        state.carry.append(contentsOf: rest)
+    }
+
+    /// The largest cut up to a limit that does not split a UTF-8 character.
+    private static func characterBoundary(_ bytes: UnsafeRawBufferPointer, atMost limit: Int) -> Int {
+        var cut = limit
+        while cut > 0, limit - cut < 4, cut < bytes.count, bytes[cut] & 0xC0 == 0x80 { cut -= 1 }
+        return cut > 0 && limit - cut < 4 ? cut : limit
+    }
+
+    private func flushCarry(_ prefix: [UInt8], _ state: inout State) {
+        let line = state.carry
+        state.carry.removeAll(keepingCapacity: true)
+        line.withUnsafeBytes { appendLine($0, prefix, &state.batch) }
+        if state.batch.count > 512 * 1024 { writeBatch(&state) }
+    }
+
+    private func writeBatch(_ state: inout State) {
+        guard !state.batch.isEmpty else { return }
+        state.batch.withUnsafeBytes(output.writeFormatted)
+        state.batch.removeAll(keepingCapacity: state.batch.capacity < 2 * 1024 * 1024)
+    }
+
+    /// What stands before each line; the time is that of the read.
+    private func linePrefix() -> [UInt8] {
+        let time = Timestamp.now.rfc3339
+        switch output.format {
+        case .text: return Array("\(time) INFO  [\(name)] ".utf8)
+        case .json: return Array("{\"time\":\"\(time)\",\"level\":\"info\",\"hook\":\"\(name)\",\"message\":\"".utf8)
+        }
+    }
+
+    private func appendLine(_ line: UnsafeRawBufferPointer, _ prefix: [UInt8], _ batch: inout [UInt8]) {
+        var line = line
+        if line.last == 13 { line = UnsafeRawBufferPointer(rebasing: line.dropLast()) }
+        if line.count > Self.longestLine {
+            let taken = Self.characterBoundary(line, atMost: Self.longestLine)
+            appendLine(UnsafeRawBufferPointer(rebasing: line.prefix(taken)), prefix, &batch)
+            return appendLine(UnsafeRawBufferPointer(rebasing: line.dropFirst(taken)), prefix, &batch)
+        }
+        batch.append(contentsOf: prefix)
+        if Self.isPlain(line, json: output.format == .json) {
+            batch.append(contentsOf: line)
+        } else {
+            // Repaired by way of a string: rare, and correct for every input.
+            escape(String(decoding: line, as: UTF8.self), &batch)
+        }
+        if output.format == .json { batch.append(contentsOf: [UInt8(ascii: "\""), UInt8(ascii: "}")]) }
+        batch.append(10)
+    }
+
+    /// Whether a line can be copied as it is.
+    private static func isPlain(_ line: UnsafeRawBufferPointer, json: Bool) -> Bool {
+        var unusual = false
+        for byte in line {
+            // Without a branch, so that the compiler can look at many bytes at once.
+            unusual = unusual || byte < 32 || byte > 126
+        }
+        if unusual { return !json && line.allSatisfy { ($0 >= 32 && $0 <= 126) || $0 == 9 } }
+        return !json || !line.contains { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }
+    }
+
+    private func escape(_ text: String, _ batch: inout [UInt8]) {
+        if output.format == .json {
+            var quoted = ""
+            JSONText.append(text, to: &quoted)
+            batch.append(contentsOf: quoted.utf8.dropFirst().dropLast())
+            return
+        }
+        for byte in text.utf8 {
+            if (byte < 32 && byte != 9) || byte == 127 {
+                let hex = String(byte, radix: 16)
+                batch.append(contentsOf: ("\\x" + (hex.count < 2 ? "0" : "") + hex).utf8)
+            } else {
+                batch.append(byte)
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import Glibc
+import Ledger
+public import Logging
+public import Shell
+import Synchronization
+
+/// Where the agent's log goes: one line an event on standard error, as text or JSON, secrets replaced.
+public final class LogOutput: Sendable {
+    private struct State {
+        var secrets: Secrets
+        var isColoured: Bool
+    }
+
+    let format: LogFormat
+    let level: Logger.Level
+    private let descriptor: Int32
+    private let state: Mutex<State>
+
+    /// - Parameter descriptor: standard error unless a test says otherwise. Colours only where it is a terminal and
+    ///   `NO_COLOR` is not set (https://no-color.org).
+    public init(format: LogFormat, level: LogLevel, secrets: Secrets, environment: ProcessEnvironment, descriptor: Int32 = 2) {
+        self.format = format
+        self.level = Logger.Level(rawValue: level.rawValue) ?? .info
+        self.descriptor = descriptor
+        state = Mutex(
+            State(secrets: secrets, isColoured: format == .text && isatty(descriptor) == 1 && environment["NO_COLOR"] == nil))
+    }
+
+    /// Adds secrets; those known before stay known.
+    public func learn(_ secrets: Secrets) {
+        state.withLock { $0.secrets.formUnion(secrets) }
+    }
+
+    public var secrets: Secrets { state.withLock { $0.secrets } }
+
+    public func logger() -> Logger {
+        Logger(label: "agent") { _ in LineLogHandler(output: self, logLevel: self.level) }
+    }
+
+    /// Writes one event.
+    func write(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) {
+        state.withLock { state in
+            let time = Timestamp.now.rfc3339
+            // Before anything is escaped: an escaped secret would not be recognised.
+            let message = state.secrets.mask(message)
+            let fields = fields.map { ($0, state.secrets.mask($1)) }
+            var line: String
+            switch format {
+            case .text:
+                line = time + " " + Self.label(level, coloured: state.isColoured) + " " + Self.singleLine(message)
+                for (key, value) in fields { line += " \(key)=\(Self.singleLine(value))" }
+            case .json:
+                line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":"
+                JSONText.append(message, to: &line)
+                for (key, value) in fields {
+                    line += ","
+                    JSONText.append(key, to: &line)
+                    line += ":"
+                    JSONText.append(value, to: &line)
+                }
+                line += "}"
+            }
+            line += "\n"
+            line.withUTF8 { Self.writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
+        }
+    }
+
+    /// Writes whole lines that are already formatted and masked.
+    func writeFormatted(_ bytes: UnsafeRawBufferPointer) {
+        state.withLock { _ in Self.writeAll(bytes, to: descriptor) }
+    }
+
+    private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = Glibc.write(descriptor, rest.baseAddress, rest.count)
+            if count < 0 {
+                if errno == EINTR { continue }
+                // Nobody reads the log any more, or its disk is full. There is no better place to say so.
+                return
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(count))
+        }
+    }
+
+    static func label(_ level: Logger.Level, coloured: Bool) -> String {
+        let text =
+            switch level {
+            case .trace: "TRACE"
+            case .debug: "DEBUG"
+            case .info: "INFO "
+            case .notice: "NOTE "
+            case .warning: "WARN "
+            case .error: "ERROR"
+            case .critical: "CRIT "
+            }
+        guard coloured else { return text }
+        switch level {
+        case .warning: return "\u{1B}[33m\(text)\u{1B}[0m"
+        case .error, .critical: return "\u{1B}[31m\(text)\u{1B}[0m"
+        default: return "\u{1B}[2m\(text)\u{1B}[0m"
+        }
+    }
+
+    /// Newlines inside an event would look like further events.
+    private static func singleLine(_ text: String) -> String {
+        guard text.utf8.contains(where: { $0 < 32 }) else { return text }
+        return text.split(whereSeparator: \.isNewline).joined(separator: "; ")
+    }
+}
+
+/// Hands swift-log's events to a `LogOutput`.
+struct LineLogHandler: LogHandler {
+    let output: LogOutput
+    var logLevel: Logger.Level
+    var metadata: Logger.Metadata = [:]
+
+    init(output: LogOutput, logLevel: Logger.Level) {
+        self.output = output
+        self.logLevel = logLevel
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        output.write(event.level, "\(event.message)", all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") })
+    }
+}

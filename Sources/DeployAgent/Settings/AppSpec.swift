@@ -1,0 +1,209 @@
+import Yams
+
+/// What the agent reads of an App Platform app spec (https://docs.digitalocean.com/products/app-platform/reference/app-spec/):
+/// `name`, top-level `envs[]` and `services[].envs[]`, also below a `spec:` key. Other sections are the platform's.
+public struct AppSpec: Sendable, Equatable {
+    /// One entry of an `envs` list.
+    struct Entry: Sendable, Equatable {
+        var key: String
+        /// Nil when the spec leaves the value to the platform.
+        var value: String?
+        var isSecret: Bool
+        var line: Int
+    }
+
+    struct Service: Sendable, Equatable {
+        var name: String
+        var entries: [Entry]
+        var line: Int
+    }
+
+    /// The file's name, for messages.
+    let file: String
+    let name: String?
+    let nameLine: Int
+    /// Entries that hold at run time.
+    let entries: [Entry]
+    let services: [Service]
+
+    /// The largest spec that is read.
+    static let sizeLimit = 1024 * 1024
+
+    /// Reads a spec.
+    /// - Throws: `SettingsError` with the line.
+    init(text: String, file: String) throws {
+        func problem(_ text: String, _ line: Int) -> SettingsError {
+            SettingsError(file, text, source: .appspec(file: file, line: line))
+        }
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw Self.report(error, file)
+        }
+        self.file = file
+        guard let root, !(root.scalar.map { $0.string.isEmpty } ?? false) else {
+            (name, nameLine, entries, services) = (nil, 1, [], [])
+            return
+        }
+        guard let top = root.mapping else {
+            throw problem("the app spec must be a mapping (name:, envs:, services:)", root.mark?.line ?? 1)
+        }
+        if top["hooks"] != nil, let version = top["version"]?.scalar?.string, version == "0.0" {
+            throw problem(
+                "this is an AWS CodeDeploy file (version: 0.0 with hooks:), not an App Platform app spec; rename it, or name "
+                    + "the app spec in AGENT_APPSPEC", top["version"]?.mark?.line ?? 1)
+        }
+        let spec = top["spec"]?.mapping ?? top
+        if let node = spec["name"] {
+            guard let scalar = node.scalar else { throw problem("name must be a text", node.mark?.line ?? 1) }
+            name = scalar.string.isEmpty ? nil : scalar.string
+            nameLine = node.mark?.line ?? 1
+        } else {
+            (name, nameLine) = (nil, 1)
+        }
+        entries = try Self.entries(spec["envs"], problem)
+        var services: [Service] = []
+        if let node = spec["services"], node.null == nil {
+            guard let list = node.sequence else { throw problem("services must be a list", node.mark?.line ?? 1) }
+            for item in list {
+                guard let service = item.mapping else {
+                    throw problem("an entry of services must be a mapping with a name", item.mark?.line ?? 1)
+                }
+                services.append(
+                    Service(
+                        name: service["name"]?.scalar?.string ?? "", entries: try Self.entries(service["envs"], problem),
+                        line: item.mark?.line ?? 1))
+            }
+        }
+        self.services = services
+    }
+
+    private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
+        guard let node, node.null == nil else { return [] }
+        guard let list = node.sequence else { throw problem("envs must be a list of key and value", node.mark?.line ?? 1) }
+        return try list.compactMap { item in
+            let line = item.mark?.line ?? node.mark?.line ?? 1
+            guard let entry = item.mapping else { throw problem("an entry of envs must have a key and a value", line) }
+            guard let key = entry["key"]?.scalar?.string, isName(key) else {
+                throw problem(
+                    "an entry of envs needs a key that can be a variable's name: letters, digits and _, not beginning with a digit",
+                    entry["key"]?.mark?.line ?? line)
+            }
+            func choice(_ field: String, _ accepted: [String]) throws -> String {
+                guard let node = entry[field] else { return accepted[0] }
+                guard let text = node.scalar?.string, accepted.contains(text) else {
+                    throw problem(
+                        "\(key): \(field) \"\(node.scalar?.string ?? "")\" is not known; accepted: \(accepted.joined(separator: ", "))",
+                        node.mark?.line ?? line)
+                }
+                return text
+            }
+            let scope = try choice("scope", ["RUN_AND_BUILD_TIME", "RUN_TIME", "BUILD_TIME", "UNSET"])
+            let type = try choice("type", ["GENERAL", "SECRET"])
+            if scope == "BUILD_TIME" { return nil }
+            var value: String?
+            if let node = entry["value"], node.null == nil || node.scalar?.style != .plain {
+                guard let scalar = node.scalar else { throw problem("\(key): value must be a text", node.mark?.line ?? line) }
+                guard !scalar.string.contains("\0") else { throw problem("\(key): value holds a NUL byte", node.mark?.line ?? line) }
+                value = scalar.string
+            }
+            return Entry(key: key, value: value, isSecret: type == "SECRET", line: entry["value"]?.mark?.line ?? line)
+        }
+    }
+
+    /// Whether a text can be the name of an environment variable.
+    static func isName(_ text: String) -> Bool {
+        guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
+        return text.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95 }
+    }
+
+    private static func report(_ error: YamlError, _ file: String) -> SettingsError {
+        switch error {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+            return SettingsError(file, "it is not valid YAML: \(problem)", source: .appspec(file: file, line: mark.line))
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            let names = duplicates.map(\.description).joined(separator: ", ")
+            return SettingsError(
+                file, "a key stands twice in one mapping: \(names)", source: .appspec(file: file, line: context.mark.line))
+        default:
+            return SettingsError(file, "it is not valid YAML", source: .appspec(file: file, line: 1))
+        }
+    }
+
+    /// What holds for one service in one process environment.
+    struct Resolved: Sendable, Equatable {
+        /// Values by key; entries that could not be resolved are left out.
+        var values: [String: Entry] = [:]
+        /// Keys whose value is secret, wherever it comes from.
+        var secretKeys: Set<String> = []
+        var warnings: [String] = []
+    }
+
+    /// Picks the service's entries over the top-level ones and replaces `${NAME}` from the process environment.
+    ///
+    /// - Parameter service: `AGENT_SERVICE`; nil takes the only service, if there is just one.
+    /// - Throws: `SettingsError` when there is no service of that name.
+    func resolve(service: String?, environment: ProcessEnvironment) throws -> Resolved {
+        var chosen: Service?
+        var resolved = Resolved()
+        if let service {
+            guard let found = services.first(where: { $0.name == service }) else {
+                let names = services.map { "\"\($0.name)\"" }.joined(separator: ", ")
+                throw SettingsError(
+                    Setting.service.name,
+                    "\"\(service)\" is no service of \(file); it has \(names.isEmpty ? "none" : names)", source: .fallback)
+            }
+            chosen = found
+        } else if services.count == 1 {
+            chosen = services[0]
+        } else if services.contains(where: { !$0.entries.isEmpty }) {
+            resolved.warnings.append(
+                "\(file) has \(services.count) services; their envs are left out until AGENT_SERVICE names one")
+        }
+        for entry in entries + (chosen?.entries ?? []) {
+            if entry.isSecret { resolved.secretKeys.insert(entry.key) }
+            switch Self.expand(entry.value, environment) {
+            case .value(let text):
+                var entry = entry
+                entry.value = text
+                resolved.values[entry.key] = entry
+            case .platform:
+                // The platform puts such values into the process environment; only their absence is worth a word.
+                if environment[entry.key] == nil {
+                    resolved.warnings.append(
+                        "\(file) line \(entry.line): \(entry.key) has no value that the agent can read; it is left out")
+                }
+            case .unresolved(let name):
+                if environment[entry.key] == nil {
+                    resolved.warnings.append(
+                        "\(file) line \(entry.line): \(entry.key) is left out: ${\(name)} is not set in the environment")
+                }
+            }
+        }
+        return resolved
+    }
+
+    private enum Expansion {
+        case value(String)
+        case platform
+        case unresolved(String)
+    }
+
+    /// Replaces `${NAME}`; a dollar sign without a brace stays as it is.
+    private static func expand(_ value: String?, _ environment: ProcessEnvironment) -> Expansion {
+        guard let value else { return .platform }
+        if value.hasPrefix("EV["), value.hasSuffix("]") { return .platform }
+        var result = ""
+        var rest = value[...]
+        while let open = rest.firstRange(of: "${") {
+            guard let close = rest[open.upperBound...].firstIndex(of: "}") else { break }
+            result += rest[..<open.lowerBound]
+            let name = String(rest[open.upperBound..<close])
+            guard let text = environment[name] else { return .unresolved(name) }
+            result += text
+            rest = rest[rest.index(after: close)...]
+        }
+        return .value(result + rest)
+    }
+}

@@ -1,0 +1,61 @@
+/// A place in a deployment where the team's command runs.
+public enum Hook: String, Sendable, CaseIterable {
+    case preDeploy = "PRE_DEPLOY"
+    case postDeploy = "POST_DEPLOY"
+
+    var defaultMode: HookMode { self == .preDeploy ? .strict : .lenient }
+    var defaultRetries: Retries { self == .preDeploy ? .unlimited : .atMost(0) }
+}
+
+/// What a failure of a hook means.
+public enum HookMode: String, Sendable, CaseIterable {
+    /// It fails the deployment.
+    case strict
+    /// It is a warning in log and record; the deployment goes on.
+    case lenient
+}
+
+/// Further attempts per commit after a failure.
+public enum Retries: Sendable, Equatable {
+    case unlimited
+    case atMost(Int)
+
+    /// Reads `unlimited` or a whole number from 0 on.
+    init?(_ text: String) {
+        if text.lowercased() == "unlimited" {
+            self = .unlimited
+        } else if let number = Int(text), number >= 0, text.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }) {
+            self = .atMost(number)
+        } else {
+            return nil
+        }
+    }
+
+    var text: String {
+        switch self {
+        case .unlimited: "unlimited"
+        case .atMost(let number): "\(number)"
+        }
+    }
+
+    /// Whether another attempt is left after so many failures.
+    func allows(afterFailures failures: Int) -> Bool {
+        switch self {
+        case .unlimited: true
+        case .atMost(let number): failures <= number
+        }
+    }
+}
+
+/// One hook as set.
+public struct HookSettings: Sendable, Equatable {
+    public var hook: Hook
+    public var command: String
+    /// Relative to the checkout's root; `.` is the root.
+    public var folder: String
+    /// Which variable named the folder, for messages.
+    public var folderSetting: String
+    public var timeout: Duration
+    public var mode: HookMode
+    public var retries: Retries
+}

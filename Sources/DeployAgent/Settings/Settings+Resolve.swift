@@ -1,0 +1,230 @@
+import Git
+import Glibc
+import Shell
+
+extension Settings {
+    /// Reads all settings for one commit.
+    ///
+    /// - Parameters:
+    ///   - options: what the command line sets, by variable name.
+    ///   - appspec: the spec of that commit, nil when it has none.
+    ///   - currentFolder: what relative paths are relative to.
+    /// - Throws: `SettingsError` that names everything that is wrong.
+    public static func resolve(
+        options: [String: String], environment: ProcessEnvironment, appspec: AppSpec?, currentFolder: String = Settings.currentFolder
+    ) throws -> Settings {
+        let service = environment[Setting.service.name]
+        let resolved = try appspec?.resolve(service: service, environment: environment) ?? AppSpec.Resolved()
+        var reader = SettingsReader(
+            options: options, environment: environment, appspec: resolved, appspecFile: appspec?.file ?? "appspec.yaml")
+        let absolute = { (path: String) in path.hasPrefix("/") ? path : currentFolder + "/" + path }
+
+        let workspace = canonicalPath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
+        let branch = reader.text(.branch)?.value.trimmingSpace
+        if let branch, branch.hasPrefix("-") || branch.contains(where: \.isWhitespace) {
+            reader.reject(.branch, Sourced(value: branch, source: reader.found[Setting.branch.name]?.source ?? .fallback))
+        }
+        let token = reader.text(.token)?.value.trimmingSpace
+        let tokenFile = reader.text(.tokenFile).map { Sourced(value: absolute($0.value), source: $0.source) }
+        if let tokenFile, readTokenFile(tokenFile.value) == nil {
+            reader.reject(.tokenFile, tokenFile, because: "cannot be read or is empty")
+        }
+        let url = reader.text(.repoURL)
+        if let url, url.value.hasPrefix("-") { reader.reject(.repoURL, url) }
+        let remote = url.map { RemoteSettings(url: $0.value, branch: branch, token: token, tokenFile: tokenFile?.value, absolute) }
+
+        let repoFolder = reader.folder(.repoFolder)
+        let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader) }
+        let isGated = reader.flag(.gate)
+        let interval = reader.duration(.syncInterval)
+        let gitTimeout = reader.duration(.gitTimeout)
+        let killGrace = reader.duration(.killGrace)
+        let logFormat = reader.read(.logFormat) { LogFormat(rawValue: $0.lowercased()) } ?? .text
+        let logLevel = reader.read(.logLevel) { text in
+            LogLevel(rawValue: text.lowercased() == "warn" ? "warning" : text.lowercased())
+        } ?? .info
+        let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
+        let shell = readShell(&reader)
+        let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
+        let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
+        let folderName = workspace.split(separator: "/").last.map(String.init) ?? "app"
+        let app = reader.text(.app)?.value.trimmingSpace ?? appspec?.name ?? folderName
+        if reader.found[Setting.app.name] == nil, let appspec, let name = appspec.name {
+            reader.found[Setting.app.name] = Sourced(value: name, source: .appspec(file: appspec.file, line: appspec.nameLine))
+        }
+        let host = reader.text(.host)?.value.trimmingSpace ?? hostName()
+        _ = reader.text(.appspec)
+        _ = reader.text(.service)
+        guard reader.problems.isEmpty else { throw SettingsError(reader.problems) }
+
+        let secrets = collectSecrets(
+            resolved, environment, remote, token: token, urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
+        return Settings(
+            workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated, gitTimeout: gitTimeout,
+            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app, host: host,
+            logFormat: logFormat, logLevel: logLevel, keep: keep,
+            exports: exports(resolved, environment), secrets: secrets,
+            warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
+            listing: Setting.all.map { setting in
+                let value = reader.found[setting.name]
+                return ListedSetting(
+                    name: setting.name,
+                    value: value.map {
+                        setting.isSecret || resolved.secretKeys.contains(setting.name)
+                            ? Secrets.replacement : secrets.mask($0.value)
+                    },
+                    fallback: setting.fallback, source: value?.source ?? .fallback)
+            })
+    }
+
+    public static var currentFolder: String {
+        guard let path = getcwd(nil, 0) else { return "/" }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    // MARK: - Single settings
+
+    private static func readHook(_ hook: Hook, repoFolder: String?, _ reader: inout SettingsReader) -> HookSettings? {
+        // Every one is read, also without a command: a wrong value shows at once, not when the command is added.
+        let command = reader.text(.command(hook))
+        if let command, command.value.utf8.contains(0) { reader.reject(.command(hook), command, because: "holds a NUL byte") }
+        let own = reader.folder(.folder(hook))
+        let timeout = reader.duration(.timeout(hook))
+        let mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? hook.defaultMode
+        let retries = reader.read(.retries(hook), Retries.init) ?? hook.defaultRetries
+        if let url = reader.text(.repoURL(hook)) { reader.reject(.repoURL(hook), url, because: "cannot be used yet") }
+        guard let command else { return nil }
+        return HookSettings(
+            hook: hook, command: command.value, folder: joined(own, below: repoFolder),
+            folderSetting: own != nil || repoFolder == nil ? Setting.folder(hook).name : Setting.repoFolder.name,
+            timeout: timeout, mode: mode, retries: retries)
+    }
+
+    /// `GITHUB_REPO_FOLDER`: a hook's folder is relative to it unless it already starts with it.
+    private static func joined(_ folder: String?, below base: String?) -> String {
+        guard let base, base != "." else { return folder ?? "." }
+        guard let folder, folder != "." else { return base }
+        return folder == base || folder.hasPrefix(base + "/") ? folder : base + "/" + folder
+    }
+
+    private static func readShell(_ reader: inout SettingsReader) -> String {
+        if let set = reader.text(.shell) {
+            guard let path = findProgram(set.value, reader.environment) else {
+                reader.reject(.shell, set, because: "is not to be found")
+                return ""
+            }
+            return path
+        }
+        return findProgram("bash", reader.environment) ?? findProgram("sh", reader.environment) ?? "/bin/sh"
+    }
+
+    private static func findProgram(_ name: String, _ environment: ProcessEnvironment) -> String? {
+        if name.contains("/") { return access(name, X_OK) == 0 ? name : nil }
+        let folders = (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":")
+        return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
+    }
+
+    private static func readLedger(_ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String) -> String? {
+        guard let url = reader.text(.ledgerURL) else { return stateDirectory + "/ledger.sqlite" }
+        let lower = url.value.lowercased()
+        if lower.hasPrefix("postgres://") || lower.hasPrefix("postgresql://") {
+            reader.reject(.ledgerURL, url, because: "cannot be used yet: PostgreSQL ledgers are not supported yet")
+            return nil
+        }
+        guard lower.hasPrefix("sqlite:") else {
+            reader.reject(.ledgerURL, url)
+            return nil
+        }
+        var path = String(url.value.dropFirst(7))
+        if path.hasPrefix("//") { path = String(path.dropFirst(2)) }
+        guard !path.isEmpty, !path.hasPrefix(":") else {
+            reader.reject(.ledgerURL, url)
+            return nil
+        }
+        return absolute(path)
+    }
+
+    private static func defaultStateDirectory(_ environment: ProcessEnvironment) -> String {
+        let system = "/var/lib/deploy-agent"
+        if access(system, W_OK | X_OK) == 0 || (access(system, F_OK) != 0 && access("/var/lib", W_OK | X_OK) == 0) { return system }
+        if let home = environment["XDG_STATE_HOME"], home.hasPrefix("/") { return home + "/deploy-agent" }
+        return (environment["HOME"] ?? "/tmp") + "/.local/state/deploy-agent"
+    }
+
+    private static func hostName() -> String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Resolves symbolic links as far as the path exists; the rest is taken as it stands.
+    static func canonicalPath(_ path: String) -> String {
+        if let resolved = realpath(path, nil) {
+            defer { free(resolved) }
+            return String(cString: resolved)
+        }
+        var parts = path.split(separator: "/")
+        guard let last = parts.popLast() else { return "/" }
+        let parent = canonicalPath("/" + parts.joined(separator: "/"))
+        if last == "." { return parent }
+        if last == ".." { return "/" + parent.split(separator: "/").dropLast().joined(separator: "/") }
+        return parent == "/" ? "/\(last)" : "\(parent)/\(last)"
+    }
+
+    /// The token in a file, without the white space around it; nil when it cannot be read or is empty.
+    static func readTokenFile(_ path: String) -> String? {
+        guard let bytes = TextFile.read(path, limit: 64 * 1024) else { return nil }
+        let token = String(decoding: bytes, as: UTF8.self).trimmingSpace
+        return token.isEmpty ? nil : token
+    }
+
+    // MARK: - What follows from all of them
+
+    private static func exports(_ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment) -> [String: String] {
+        var exports: [String: String] = [:]
+        for (key, entry) in resolved.values where !Setting.knownNames.contains(key) && environment[key] == nil {
+            exports[key] = entry.value
+        }
+        return exports
+    }
+
+    private static func collectSecrets(
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?, urls: [String?]
+    ) -> Secrets {
+        var texts: [String] = []
+        for key in resolved.secretKeys {
+            if let value = resolved.values[key]?.value { texts.append(value) }
+            if let value = environment[key] { texts.append(value) }
+        }
+        texts += [token, remote?.password, remote?.tokenFile.flatMap(readTokenFile)].compactMap { $0 }
+        // A token is also given as the user of an https URL.
+        if let user = remote?.user, user.utf8.count >= 20 { texts.append(user) }
+        for url in urls.compactMap({ $0 }) {
+            if let credentials = URLCredentials(url: url), let password = credentials.rawPassword {
+                texts += [password, URLCredentials.decoded(password)]
+            }
+        }
+        return Secrets(texts)
+    }
+
+    private static func advice(
+        _ reader: SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment, _ resolved: AppSpec.Resolved
+    ) -> [String] {
+        var advice: [String] = []
+        for name in Set(environment.names).union(resolved.values.keys).sorted() {
+            if let meant = NearMiss.setting(for: name) { advice.append("\(name) is no setting: did you mean \(meant)?") }
+        }
+        for hook in hooks where hook.mode == .lenient {
+            if reader.found[Setting.retries(hook.hook).name] != nil, hook.retries != .atMost(0) {
+                advice.append(
+                    "\(Setting.retries(hook.hook).name) has no effect: \(hook.hook.rawValue) is lenient, so its failure does not fail the deployment")
+            }
+        }
+        if hooks.isEmpty { advice.append("neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing") }
+        if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
+            advice.append("GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched")
+        }
+        return advice
+    }
+}

@@ -1,0 +1,65 @@
+import Git
+import Glibc
+public import Shell
+
+/// All settings of the agent for one commit, each read, checked and traced to where it came from.
+public struct Settings: Sendable {
+    /// Canonical path.
+    public var workspace: String
+    /// Nil: only the workspace's own HEAD is watched.
+    public var remote: RemoteSettings?
+    public var interval: Duration
+    /// The hooks that are set.
+    public var hooks: [HookSettings]
+    /// Whether PRE_DEPLOY runs in a staged checkout before the workspace moves.
+    public var isGated: Bool
+    public var gitTimeout: Duration
+    public var killGrace: Duration
+    public var shell: String
+    public var stateDirectory: String
+    /// Path of the SQLite file.
+    public var ledgerPath: String
+    public var app: String
+    public var host: String
+    public var logFormat: LogFormat
+    public var logLevel: LogLevel
+    /// Deployments kept in record and logs.
+    public var keep: Int
+    /// Variables of the app spec that the hooks get.
+    public var exports: [String: String]
+    /// Everything that must not be written anywhere.
+    public var secrets: Secrets
+    public var warnings: [String]
+    /// Every setting with its value and source, secrets masked, for `agent check`.
+    public var listing: [ListedSetting]
+
+    public func hook(_ hook: Hook) -> HookSettings? {
+        hooks.first { $0.hook == hook }
+    }
+}
+
+/// The remote as set, with its credentials.
+public struct RemoteSettings: Sendable, Equatable {
+    /// Without user and password.
+    var remote: Remote
+    var user: String?
+    var password: String?
+    var tokenFile: String?
+}
+
+public enum LogFormat: String, Sendable {
+    case text, json
+}
+
+public enum LogLevel: String, Sendable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+}
+
+/// One setting as `agent check` shows it.
+public struct ListedSetting: Sendable {
+    public var name: String
+    /// Nil when it is not set; then `fallback` says what holds.
+    public var value: String?
+    public var fallback: String
+    public var source: SettingSource
+}

@@ -1,0 +1,95 @@
+import Shell
+
+/// A value and where it came from.
+struct Sourced<Value> {
+    var value: Value
+    var source: SettingSource
+}
+
+/// Looks settings up by precedence (option, environment, appspec, default), reads their values, and collects what is
+/// wrong instead of stopping at the first problem.
+struct SettingsReader {
+    let options: [String: String]
+    let environment: ProcessEnvironment
+    let appspec: AppSpec.Resolved
+    let appspecFile: String
+    var problems: [SettingsError.Problem] = []
+    /// Text and source of each setting as it was looked up.
+    var found: [String: Sourced<String>] = [:]
+
+    init(options: [String: String], environment: ProcessEnvironment, appspec: AppSpec.Resolved, appspecFile: String) {
+        self.options = options
+        self.environment = environment
+        self.appspec = appspec
+        self.appspecFile = appspecFile
+    }
+
+    /// The value as text; nil when it is set nowhere. An empty value is not set.
+    mutating func text(_ setting: Setting) -> Sourced<String>? {
+        let value: Sourced<String>?
+        if let option = setting.option, let text = options[setting.name], !text.isEmpty {
+            value = Sourced(value: text, source: .option(option))
+        } else if let text = environment[setting.name] {
+            value = Sourced(value: text, source: .environment)
+        } else if let entry = appspec.values[setting.name], let text = entry.value, !text.isEmpty {
+            value = Sourced(value: text, source: .appspec(file: appspecFile, line: entry.line))
+        } else {
+            value = nil
+        }
+        found[setting.name] = value
+        return value
+    }
+
+    /// Reads a value, or notes that it cannot be read and returns nil.
+    mutating func read<T>(_ setting: Setting, _ parse: (String) -> T?) -> T? {
+        guard let text = text(setting) else { return nil }
+        if let value = parse(text.value.trimmingSpace) { return value }
+        reject(setting, text)
+        return nil
+    }
+
+    mutating func reject(_ setting: Setting, _ text: Sourced<String>, because reason: String? = nil) {
+        let isSecret = setting.isSecret || appspec.secretKeys.contains(setting.name)
+        let shown = isSecret ? Secrets.replacement : Secrets().mask(text.value)
+        problems.append(
+            SettingsError.Problem(
+                name: setting.name, text: "\"\(shown)\" \(reason ?? "is not accepted"); it takes \(setting.accepts)", source: text.source))
+    }
+
+    mutating func duration(_ setting: Setting) -> Duration {
+        // The default is written in the setting itself; it is one of ours and always readable.
+        read(setting, DurationText.parse) ?? DurationText.parse(setting.fallback) ?? .seconds(30)
+    }
+
+    mutating func flag(_ setting: Setting) -> Bool {
+        read(setting) { text in
+            switch text.lowercased() {
+            case "true", "1", "yes", "on": true
+            case "false", "0", "no", "off": false
+            default: nil
+            }
+        } ?? (setting.fallback == "true")
+    }
+
+    /// A folder inside the checkout, without empty or `.` parts; nil when not set or refused.
+    mutating func folder(_ setting: Setting) -> String? {
+        read(setting) { text in
+            guard !text.hasPrefix("/"), !text.utf8.contains(0) else { return nil }
+            var parts: [Substring] = []
+            for part in text.split(separator: "/") where part != "." {
+                guard part != ".." else { return nil }
+                parts.append(part)
+            }
+            return parts.isEmpty ? "." : parts.joined(separator: "/")
+        }
+    }
+}
+
+extension String {
+    var trimmingSpace: String {
+        var text = self[...]
+        while text.first?.isWhitespace == true { text.removeFirst() }
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,32 @@
+import Glibc
+
+/// Small files as a whole.
+enum TextFile {
+    /// The content; nil when the file cannot be read or is larger than `limit` bytes.
+    static func read(_ path: String, limit: Int) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16 * 1024)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { return bytes }
+            guard count > 0, bytes.count + count <= limit else { return nil }
+            bytes.append(contentsOf: chunk[..<count])
+        }
+    }
+
+    /// Writes a new file beside the old one and renames it: a reader sees the one or the other.
+    /// - Returns: whether it worked; `errno` says why not.
+    static func write(_ text: String, to path: String) -> Bool {
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return false }
+        var text = text
+        let written = text.withUTF8 { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        close(descriptor)
+        guard written == text.utf8.count else { return false }
+        return rename(temporary, path) == 0
+    }
+}

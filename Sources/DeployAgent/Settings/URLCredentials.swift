@@ -1,0 +1,55 @@
+import Git
+
+/// User and password inside a URL.
+struct URLCredentials {
+    var user: String
+    /// As it stands in the URL, percent-encoded; nil when there is none.
+    var rawPassword: String?
+    /// The URL without them.
+    var strippedURL: String
+
+    /// Nil when the URL has none.
+    init?(url: String) {
+        guard let scheme = url.firstRange(of: "://") else { return nil }
+        let rest = url[scheme.upperBound...]
+        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        guard let at = authority.lastIndex(of: "@") else { return nil }
+        let parts = authority[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        user = Self.decoded(String(parts[0]))
+        rawPassword = parts.count == 2 && !parts[1].isEmpty ? String(parts[1]) : nil
+        strippedURL = String(url[..<scheme.upperBound]) + rest[rest.index(after: at)...]
+    }
+
+    /// Resolves percent encoding; what is no such encoding stays.
+    static func decoded(_ text: String) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%"), rest.count >= 2, let code = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+                bytes.append(code)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+extension RemoteSettings {
+    /// Takes credentials out of the URL, so that they are in no argument and no file.
+    init(url: String, branch: String?, token: String?, tokenFile: String?, _ absolute: (String) -> String) {
+        var plain = url
+        let isHTTP = url.lowercased().hasPrefix("http://") || url.lowercased().hasPrefix("https://")
+        if isHTTP, let credentials = URLCredentials(url: url) {
+            plain = credentials.strippedURL
+            user = credentials.user.isEmpty ? nil : credentials.user
+            password = credentials.rawPassword.map(URLCredentials.decoded)
+        }
+        if url.lowercased().hasPrefix("https://"), let token { password = token }
+        self.tokenFile = tokenFile
+        // A relative path means the agent's folder, not the one in which git runs.
+        let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
+        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)
+    }
+}

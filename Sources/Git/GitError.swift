@@ -1,0 +1,42 @@
+/// Why a repository could not be read, asked or moved. Its text holds no credential: URLs are shown without user info.
+public struct GitError: Error, Sendable, CustomStringConvertible {
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String {
+            case unreachable, missingRef, notACheckout, noCommit, corrupt, publish, gitMissing, stopped
+        }
+        private let kind: Kind
+
+        /// The remote did not answer, not in time, or not as git expects.
+        public static var unreachable: Code { Code(kind: .unreachable) }
+        /// The remote answered and has no such branch, tag or commit.
+        public static var missingRef: Code { Code(kind: .missingRef) }
+        /// The folder is no git checkout and may not be made one.
+        public static var notACheckout: Code { Code(kind: .notACheckout) }
+        /// The repository has no commit yet.
+        public static var noCommit: Code { Code(kind: .noCommit) }
+        /// The repository is damaged.
+        public static var corrupt: Code { Code(kind: .corrupt) }
+        /// A commit could not be staged or published.
+        public static var publish: Code { Code(kind: .publish) }
+        /// There is no `git` program.
+        public static var gitMissing: Code { Code(kind: .gitMissing) }
+        /// The agent was asked to stop.
+        public static var stopped: Code { Code(kind: .stopped) }
+
+        public var description: String { kind.rawValue }
+    }
+
+    public let code: Code
+    /// What was being done, with the repository in question.
+    public let operation: String
+    /// What happened and what to do about it.
+    public let explanation: String
+
+    public init(_ code: Code, operation: String, explanation: String) {
+        self.code = code
+        self.operation = operation
+        self.explanation = explanation
+    }
+
+    public var description: String { "cannot \(operation): \(explanation)" }
+}

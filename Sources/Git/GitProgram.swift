@@ -1,0 +1,154 @@
+import Glibc
+public import Shell
+
+/// User and password for one origin (`https://host:port`); given to git by its environment, never by argument or file.
+public struct GitCredential: Sendable {
+    public var user: String
+    public var password: String
+    public var origin: String
+
+    public init(user: String, password: String, origin: String) {
+        self.user = user
+        self.password = password
+        self.origin = origin
+    }
+}
+
+/// Runs the `git` program: each call with a deadline, in a session of its own that is ended whole, with a repository's
+/// own hooks off and nothing asked on a terminal.
+public struct GitProgram: Sendable {
+    /// The process environment, as `KEY=VALUE` entries.
+    private let environment: [[UInt8]]
+    private let timeout: Duration
+    private let killGrace: Duration
+    private let marker: String
+    private let stop: StopSignal?
+
+    /// - Parameters:
+    ///   - timeout: the deadline of one network step.
+    ///   - marker: marks git's processes, so that those of a killed agent are found again.
+    ///   - credential: given to git for its one origin.
+    public init(
+        environment: [[UInt8]], timeout: Duration, killGrace: Duration, marker: String, stop: StopSignal?,
+        credential: GitCredential? = nil
+    ) {
+        self.timeout = timeout
+        self.killGrace = killGrace
+        self.marker = marker
+        self.stop = stop
+        self.environment = Self.prepared(environment, credential)
+    }
+
+    /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
+    private static func prepared(_ environment: [[UInt8]], _ credential: GitCredential?) -> [[UInt8]] {
+        // Where these are set (inside a git hook, say) git would work on another repository than the one meant.
+        let elsewhere = [
+            "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES=", "GIT_NAMESPACE=", "GIT_PREFIX=", "GIT_SHALLOW_FILE=",
+            "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE", "GIT_CURL_VERBOSE=",
+            "GIT_CONFIG_COUNT=", "AGENT_", "GITHUB_TOKEN=",
+        ].map { Array($0.utf8) }
+        var result = environment.filter { entry in !elsewhere.contains { entry.starts(with: $0) } }
+        var count = 0
+        let countPrefix = Array("GIT_CONFIG_COUNT=".utf8)
+        if let set = environment.first(where: { $0.starts(with: countPrefix) }) {
+            count = Int(String(decoding: set.dropFirst(countPrefix.count), as: UTF8.self)) ?? 0
+        }
+        func add(_ variable: String, _ value: String) { result.append(Array("\(variable)=\(value)".utf8)) }
+        func configure(_ key: String, _ value: String) {
+            add("GIT_CONFIG_KEY_\(count)", key)
+            add("GIT_CONFIG_VALUE_\(count)", value)
+            count += 1
+        }
+        configure("core.hooksPath", "/dev/null")
+        configure("core.fsmonitor", "false")
+        // For our own calls only: the checkout may belong to the app's user.
+        configure("safe.directory", "*")
+        // Housekeeping runs when we ask for it, not detached in the background.
+        configure("gc.auto", "0")
+        configure("maintenance.auto", "false")
+        if let credential {
+            configure("credential.\(credential.origin).helper", "")
+            configure(
+                "credential.\(credential.origin).helper",
+                "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$DEPLOY_GIT_USER\" \"$DEPLOY_GIT_PASSWORD\"; }; f")
+            add("DEPLOY_GIT_USER", credential.user)
+            add("DEPLOY_GIT_PASSWORD", credential.password)
+        }
+        add("GIT_CONFIG_COUNT", "\(count)")
+        add("GIT_TERMINAL_PROMPT", "0")
+        add("GIT_ASKPASS", "")
+        add("SSH_ASKPASS", "")
+        add("LC_ALL", "C")
+        if !result.contains(where: { $0.starts(with: Array("GIT_SSH".utf8)) }) {
+            add("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+        }
+        return result
+    }
+
+    struct Result {
+        var exitCode: Int
+        var output: [UInt8]
+        /// The end of standard error without git's prefixes, for a message.
+        var message: String
+    }
+
+    /// Runs git in `folder`.
+    ///
+    /// - Parameters:
+    ///   - operation: what it is for, for the error.
+    ///   - network: whether the deadline of network steps holds; local steps have ten times as long.
+    /// - Throws: `GitError` when git is missing, does not end in time, or a stop was requested.
+    func run(
+        _ arguments: [String], in folder: String, operation: String, network: Bool = false
+    ) async throws -> Result {
+        let output = CollectedOutput(limit: 64 * 1024 * 1024)
+        let errors = CollectedOutput(limit: 64 * 1024)
+        let verdict: Verdict
+        do {
+            verdict = try await runCommand(
+                Command(
+                    executable: "git", arguments: arguments, folder: folder, environment: environment, marker: marker,
+                    timeout: network ? timeout : timeout * 10, killGrace: killGrace),
+                output: output, errors: errors, stop: stop)
+        } catch let error as ShellError {
+            throw GitError(
+                error.code == .notFound ? .gitMissing : .publish, operation: operation,
+                explanation: error.code == .notFound
+                    ? "there is no `git` program in PATH; install git" : error.description)
+        }
+        switch verdict.cause {
+        case .timedOut:
+            throw GitError(
+                network ? .unreachable : .publish, operation: operation,
+                explanation: "git did not finish within \(network ? timeout : timeout * 10) (AGENT_GIT_TIMEOUT) and was ended")
+        case .stopped:
+            throw GitError(.stopped, operation: operation, explanation: "the agent is stopping")
+        case .ended: break
+        }
+        let code = if case .exited(let code) = verdict.termination { code } else { -1 }
+        return Result(exitCode: code, output: output.bytes, message: Self.message(errors.text, verdict.termination))
+    }
+
+    /// Runs git and expects exit code 0.
+    @discardableResult
+    func expect(
+        _ arguments: [String], in folder: String, operation: String, code: GitError.Code, network: Bool = false
+    ) async throws -> Result {
+        let result = try await run(arguments, in: folder, operation: operation, network: network)
+        guard result.exitCode == 0 else { throw GitError(code, operation: operation, explanation: result.message) }
+        return result
+    }
+
+    private static func message(_ errors: String, _ termination: Verdict.Termination) -> String {
+        let lines = errors.split(whereSeparator: \.isNewline).map { $0.trimmingPrefix("fatal: ").trimmingPrefix("error: ") }
+            .filter { !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure") && $0 != "and the repository exists." }
+        if lines.isEmpty {
+            switch termination {
+            case .exited(let code): return "git ended with exit code \(code)"
+            case .signaled(let signal): return "git was ended by signal \(signal)"
+            }
+        }
+        return lines.suffix(4).joined(separator: "; ")
+    }
+}

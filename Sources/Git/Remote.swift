@@ -1,0 +1,92 @@
+/// A remote repository and what is followed there.
+public struct Remote: Sendable, Equatable {
+    /// Any URL or path that git takes.
+    public var url: String
+    /// Branch, tag, full reference name or full commit id; nil for the remote's default branch.
+    public var ref: String?
+
+    public init(url: String, ref: String?) {
+        self.url = url
+        self.ref = ref
+    }
+
+    /// The URL without user and password, for messages.
+    public var displayURL: String {
+        guard let scheme = url.firstRange(of: "://") else { return url }
+        let rest = url[scheme.upperBound...]
+        let authority = rest.prefix { $0 != "/" }
+        guard let at = authority.lastIndex(of: "@") else { return url }
+        return String(url[..<scheme.upperBound]) + rest[rest.index(after: at)...]
+    }
+
+    /// `https://host:port` of an http or https URL; nil for every other kind.
+    public var httpOrigin: String? {
+        guard let scheme = ["https://", "http://"].first(where: { displayURL.lowercased().hasPrefix($0) }) else { return nil }
+        return scheme + displayURL.dropFirst(scheme.count).prefix { $0 != "/" }
+    }
+
+    /// Whether a commit id is followed, which never moves.
+    public var followedCommit: String? {
+        guard let ref, ref.utf8.count == 40, ref.allSatisfy({ $0.isHexDigit && $0.isASCII }) else { return nil }
+        return ref.lowercased()
+    }
+}
+
+/// Where the followed ref points now.
+public struct RemoteTip: Sendable, Equatable {
+    /// Full id of the commit; an annotated tag is peeled.
+    public var commit: String
+    /// Full name of the reference on the remote; nil when a commit id is followed.
+    public var reference: String?
+    /// Branch or tag name without its prefix.
+    public var name: String? {
+        guard let reference else { return nil }
+        for prefix in ["refs/heads/", "refs/tags/"] where reference.hasPrefix(prefix) {
+            return String(reference.dropFirst(prefix.count))
+        }
+        return reference
+    }
+}
+
+extension GitProgram {
+    /// Asks the remote for the one ref that it follows; nothing is fetched.
+    ///
+    /// A branch wins over a tag of the same name; an annotated tag is peeled.
+    /// - Parameter folder: a repository of the agent's own, so that no other's configuration applies.
+    /// - Throws: `GitError` `unreachable` or `missingRef`.
+    public func tip(of remote: Remote, from folder: String) async throws -> RemoteTip {
+        if let commit = remote.followedCommit { return RemoteTip(commit: commit, reference: nil) }
+        let operation = "ask \(remote.displayURL) for \(remote.ref ?? "its default branch")"
+        var arguments = ["ls-remote"]
+        var names: [String] = []
+        if let ref = remote.ref {
+            names = ref.hasPrefix("refs/") ? [ref] : ["refs/heads/\(ref)", "refs/tags/\(ref)"]
+            arguments += ["--", remote.url] + names.flatMap { $0.hasPrefix("refs/heads/") ? [$0] : [$0, "\($0)^{}"] }
+        } else {
+            names = ["HEAD"]
+            arguments += ["--symref", "--", remote.url, "HEAD"]
+        }
+        let result = try await expect(arguments, in: folder, operation: operation, code: .unreachable, network: true)
+        var ids: [Substring: Substring] = [:]
+        var defaultBranch: String?
+        for line in String(decoding: result.output, as: UTF8.self).split(separator: "\n") {
+            let fields = line.split(separator: "\t")
+            guard fields.count == 2 else { continue }
+            if fields[0].hasPrefix("ref: ") {
+                defaultBranch = String(fields[0].dropFirst(5))
+            } else {
+                ids[fields[1]] = fields[0]
+            }
+        }
+        for name in names {
+            // Only exact names: ls-remote also lists refs that merely end in the pattern.
+            guard let id = ids["\(name)^{}"] ?? ids[name[...]] else { continue }
+            return RemoteTip(commit: String(id), reference: name == "HEAD" ? defaultBranch : name)
+        }
+        let missing =
+            remote.ref.map {
+                "the remote has no branch or tag \"\($0)\"; set GITHUB_BRANCH to one that exists, or push it"
+            } ?? "the remote has no default branch; is it empty? Push a commit, or set GITHUB_BRANCH"
+        throw GitError(.missingRef, operation: operation, explanation: missing)
+    }
+}

@@ -1,0 +1,205 @@
+import CLibgit2
+import Dispatch
+
+/// What a commit says of itself. Texts that are no UTF-8 are repaired.
+public struct CommitInfo: Sendable, Equatable {
+    /// Full id.
+    public var id: String
+    /// First line of the message.
+    public var subject: String
+    public var author: String
+}
+
+/// What a path inside a commit is.
+public enum FolderLookup: Sendable, Equatable {
+    case folder
+    case missing
+    case notAFolder
+    /// It leads out of the checkout, by a symbolic link.
+    case escapes
+}
+
+/// Reads a repository in-process with libgit2; no subprocess, no network, nothing is changed.
+///
+/// Each call opens the repository afresh (0.05 ms), so that it sees what other programs did meanwhile, and runs on one
+/// serial queue: a libgit2 handle belongs to one thread at a time.
+public struct Repository: Sendable {
+    /// The checkout's root or a bare repository. Parents are not searched.
+    public let path: String
+
+    public init(path: String) {
+        self.path = path
+    }
+
+    private static let queue = DispatchQueue(label: "libgit2")
+
+    /// Once per process, on first use.
+    private static let initialized: Void = {
+        git_libgit2_init()
+        _ = clibgit2_trust_any_owner()
+        _ = clibgit2_accept_extensions()
+    }()
+
+    private func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            Self.queue.async {
+                continuation.resume(with: Result { try self.withHandle(body) })
+            }
+        }
+    }
+
+    private func withHandle<T>(_ body: (OpaquePointer) throws -> T) throws -> T {
+        _ = Self.initialized
+        var handle: OpaquePointer?
+        let flags = GIT_REPOSITORY_OPEN_NO_SEARCH.rawValue
+        let result = git_repository_open_ext(&handle, path, flags, nil)
+        guard result == 0, let handle else {
+            throw result == GIT_ENOTFOUND.rawValue
+                ? GitError(.notACheckout, operation: "open \(path)", explanation: "it is no git checkout")
+                : Self.failure("open \(path)")
+        }
+        defer { git_repository_free(handle) }
+        return try body(handle)
+    }
+
+    /// libgit2's last error is per thread: read in the same closure as the call.
+    private static func failure(_ operation: String) -> GitError {
+        let text = git_error_last().flatMap { $0.pointee.message.map { String(cString: $0) } } ?? "unknown error"
+        return GitError(.corrupt, operation: operation, explanation: "\(text); run `git fsck` there")
+    }
+
+    /// The commit that HEAD points to; nil when the repository has no commit yet.
+    public func head() async throws -> String? {
+        try await reference("HEAD")
+    }
+
+    /// The commit that a full reference name points to; nil when there is no such reference.
+    public func reference(_ name: String) async throws -> String? {
+        try await read { handle in
+            var id = git_oid()
+            let result = git_reference_name_to_id(&id, handle, name)
+            if result == GIT_ENOTFOUND.rawValue || result == GIT_EUNBORNBRANCH.rawValue { return nil }
+            guard result == 0 else { throw Self.failure("read \(name) of \(path)") }
+            return Self.text(&id)
+        }
+    }
+
+    /// Whether it has no work tree.
+    public func isBare() async throws -> Bool {
+        try await read { git_repository_is_bare($0) == 1 }
+    }
+
+    /// The folder with index and HEAD, and the one that it shares with other work trees.
+    public func gitFolders() async throws -> [String] {
+        try await read { handle in
+            let paths = [git_repository_path(handle), git_repository_commondir(handle)]
+            return Array(Set(paths.compactMap { $0.map { String(cString: $0) } }))
+        }
+    }
+
+    /// Reads a commit; throws `corrupt` when it or what it needs is missing.
+    public func commit(_ id: String) async throws -> CommitInfo {
+        try await read { handle in
+            try Self.withCommit(id, handle, path) { commit in
+                let subject = git_commit_summary(commit).map { String(cString: $0) } ?? ""
+                let author = git_commit_author(commit)?.pointee.name.map { String(cString: $0) } ?? ""
+                return CommitInfo(id: id, subject: subject, author: author)
+            }
+        }
+    }
+
+    /// The content of a file in a commit; nil when the commit has no such file. Symbolic links are not followed.
+    ///
+    /// - Throws: `corrupt`, also when the file is larger than `limit` bytes.
+    public func file(_ name: String, in commit: String, limit: Int) async throws -> [UInt8]? {
+        try await read { handle in
+            try Self.withCommit(commit, handle, path) { commit in
+                var tree: OpaquePointer?
+                guard git_commit_tree(&tree, commit) == 0, let tree else { throw Self.failure("read \(path)") }
+                defer { git_tree_free(tree) }
+                var entry: OpaquePointer?
+                let found = git_tree_entry_bypath(&entry, tree, name)
+                if found == GIT_ENOTFOUND.rawValue { return nil }
+                guard found == 0, let entry else { throw Self.failure("read \(name) in \(path)") }
+                defer { git_tree_entry_free(entry) }
+                guard git_tree_entry_type(entry) == GIT_OBJECT_BLOB else { return nil }
+                return try Self.content(of: entry, handle, name, limit: limit)
+            }
+        }
+    }
+
+    /// What `folder` is in a commit, symbolic links of the commit followed. `.` is the root.
+    public func folder(_ folder: String, in commit: String) async throws -> FolderLookup {
+        try await read { handle in
+            try Self.withCommit(commit, handle, path) { commit in
+                var tree: OpaquePointer?
+                guard git_commit_tree(&tree, commit) == 0, let tree else { throw Self.failure("read \(path)") }
+                defer { git_tree_free(tree) }
+                var resolved: [Substring] = []
+                var rest = Array(folder.split(separator: "/").reversed())
+                var links = 0
+                while let part = rest.popLast() {
+                    if part == "." { continue }
+                    if part == ".." {
+                        guard resolved.popLast() != nil else { return .escapes }
+                        continue
+                    }
+                    var entry: OpaquePointer?
+                    let name = (resolved + [part]).joined(separator: "/")
+                    let found = git_tree_entry_bypath(&entry, tree, name)
+                    if found == GIT_ENOTFOUND.rawValue { return .missing }
+                    guard found == 0, let entry else { throw Self.failure("read \(name) in \(path)") }
+                    defer { git_tree_entry_free(entry) }
+                    switch git_tree_entry_filemode(entry) {
+                    case GIT_FILEMODE_TREE, GIT_FILEMODE_COMMIT:
+                        resolved.append(part)
+                    case GIT_FILEMODE_LINK:
+                        links += 1
+                        guard links <= 40 else { return .escapes }
+                        let target = String(
+                            decoding: try Self.content(of: entry, handle, name, limit: 4096) ?? [], as: UTF8.self)
+                        if target.hasPrefix("/") { return .escapes }
+                        rest += target.split(separator: "/").reversed()
+                    default:
+                        return .notAFolder
+                    }
+                }
+                return .folder
+            }
+        }
+    }
+
+    private static func content(
+        of entry: OpaquePointer, _ handle: OpaquePointer, _ name: String, limit: Int
+    ) throws -> [UInt8]? {
+        var blob: OpaquePointer?
+        guard git_blob_lookup(&blob, handle, git_tree_entry_id(entry)) == 0, let blob else {
+            throw failure("read \(name)")
+        }
+        defer { git_blob_free(blob) }
+        let size = Int(git_blob_rawsize(blob))
+        guard size <= limit else {
+            throw GitError(
+                .corrupt, operation: "read \(name)", explanation: "it has \(size) bytes, more than the limit of \(limit)")
+        }
+        return git_blob_rawcontent(blob).map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []
+    }
+
+    private static func withCommit<T>(
+        _ id: String, _ handle: OpaquePointer, _ path: String, _ body: (OpaquePointer) throws -> T
+    ) throws -> T {
+        var oid = git_oid()
+        var commit: OpaquePointer?
+        guard git_oid_fromstr(&oid, id) == 0, git_commit_lookup(&commit, handle, &oid) == 0, let commit else {
+            throw failure("read commit \(id) in \(path)")
+        }
+        defer { git_commit_free(commit) }
+        return try body(commit)
+    }
+
+    private static func text(_ id: inout git_oid) -> String {
+        var buffer = [CChar](repeating: 0, count: 41)
+        git_oid_tostr(&buffer, buffer.count, &id)
+        return String(decoding: buffer.prefix(40).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

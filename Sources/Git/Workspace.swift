@@ -1,0 +1,150 @@
+import Glibc
+import Shell
+
+/// The directory with the app's checkout.
+public struct Workspace: Sendable {
+    /// Canonical path.
+    public let path: String
+
+    public init(path: String) {
+        self.path = path
+    }
+
+    public enum State: Sendable, Equatable {
+        /// Does not exist, or is an empty folder: it may be filled.
+        case empty
+        /// A git checkout with this commit checked out; nil when it has none yet.
+        case checkout(head: String?)
+        /// Something else, which is never touched.
+        case foreign(String)
+    }
+
+    public var repository: Repository { Repository(path: path) }
+
+    /// Looks at what is there; changes nothing.
+    /// - Throws: `GitError` `corrupt` when it is a checkout that cannot be read.
+    public func state() async throws -> State {
+        switch kind(of: path) {
+        case .missing: return .empty
+        case .folder, .link:
+            guard isFolder(path) else { return .foreign("is a symbolic link that leads nowhere or to a file") }
+        default: return .foreign("is a file")
+        }
+        do {
+            let head = try await repository.head()
+            return try await repository.isBare() ? .foreign("is a bare git repository") : .checkout(head: head)
+        } catch let error as GitError where error.code == .notACheckout {
+            guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
+            // A `.git` alone is what a `git init` that was killed leaves behind.
+            return entries(of: path).allSatisfy { $0 == ".git" }
+                ? .empty : .foreign("is not empty and no git checkout")
+        }
+    }
+
+    /// What publishing did away with.
+    public struct Discarded: Sendable {
+        /// Tracked files that had been changed in the workspace, or untracked ones in the way of tracked ones.
+        public var paths: [String] = []
+        /// Lock files of a git that is no more.
+        public var locks: [String] = []
+    }
+
+    /// Moves the workspace to a commit: tracked files are set to it, other untracked files stay.
+    ///
+    /// HEAD is detached, so no branch of the workspace's own moves. Safe to repeat after it was broken off anywhere.
+    /// - Parameters:
+    ///   - store: holds the commit.
+    ///   - stagedOutput: whether what was written in the staged checkout comes along.
+    ///   - origin: recorded as `origin` when the checkout is made anew.
+    public func publish(
+        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram
+    ) async throws -> Discarded {
+        let operation = "publish \(commit.prefix(12)) to \(path)"
+        var discarded = Discarded()
+        var head: String?
+        switch try await state() {
+        case .foreign(let what):
+            throw GitError(.notACheckout, operation: operation, explanation: "\(path) \(what)")
+        case .empty:
+            try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
+            _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+        case .checkout(let current):
+            head = current
+            discarded.locks = try await sweepStaleLocks(in: try await repository.gitFolders())
+        }
+        // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there.
+        try await git.expect(
+            ["fetch", "--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-recurse-submodules", "--",
+                store.path, commit],
+            in: path, operation: operation, code: .publish)
+        discarded.paths = try await changes(before: commit, head: head, git, operation)
+        try await git.expect(
+            ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish)
+        if stagedOutput {
+            let unchanged = try await unchangedFiles(of: commit, in: store.stage, git, operation)
+            var mover = FileMover(from: store.stage, to: path)
+            try mover.moveAll { !unchanged.contains($0) }
+            discarded.paths += mover.displaced
+        }
+        return discarded
+    }
+
+    /// Paths whose content in the workspace will be lost.
+    private func changes(
+        before commit: String, head: String?, _ git: GitProgram, _ operation: String
+    ) async throws -> [String] {
+        var lost: [String] = []
+        if head != nil {
+            let status = try await git.expect(
+                ["status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"],
+                in: path, operation: operation, code: .corrupt)
+            lost = Self.paths(status.output).map { String($0.dropFirst(3)) }
+        }
+        // Files that the commit brings and the index does not know: whatever stands there is untracked.
+        let arriving =
+            head == nil
+            ? try await git.expect(
+                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: path, operation: operation, code: .publish)
+            : try await git.expect(
+                ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"], in: path,
+                operation: operation, code: .publish)
+        let known = Set(lost)
+        lost += Self.paths(arriving.output).filter { kind(of: path + "/" + $0) != .missing && !known.contains($0) }
+        return lost
+    }
+
+    /// Tracked files of a staged checkout that are as the commit has them.
+    private func unchangedFiles(
+        of commit: String, in stage: String, _ git: GitProgram, _ operation: String
+    ) async throws -> Set<String> {
+        let tracked = try await git.expect(
+            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: stage, operation: operation, code: .publish)
+        // Against the commit, not the index or HEAD: a hook may have added or committed what it wrote.
+        let changed = try await git.expect(
+            ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--"], in: stage,
+            operation: operation, code: .publish)
+        return Set(Self.paths(tracked.output)).subtracting(Self.paths(changed.output))
+    }
+
+    /// Runs git's own housekeeping when it is due, by git's own measure.
+    public func tidy(_ git: GitProgram) async {
+        _ = try? await git.run(
+            ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
+            operation: "tidy \(path)")
+    }
+
+    private static func paths(_ output: [UInt8]) -> [String] {
+        output.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+/// The canonical path of `folder` below `root` when it is a folder there and no symbolic link leads out; nil otherwise.
+public func resolveFolder(_ folder: String, below root: String) -> String? {
+    guard let rootPath = realpath(root, nil) else { return nil }
+    defer { free(rootPath) }
+    guard let fullPath = realpath(root + "/" + folder, nil) else { return nil }
+    defer { free(fullPath) }
+    let (base, full) = (String(cString: rootPath), String(cString: fullPath))
+    guard isFolder(full), full == base || full.hasPrefix(base == "/" ? "/" : base + "/") else { return nil }
+    return full
+}

@@ -1,0 +1,140 @@
+/// How far a deployment has come.
+public enum DeploymentStatus: String, Sendable, CaseIterable {
+    case running, succeeded, failed, interrupted, deferred
+}
+
+/// What made a check happen. A person's or a signal's check ignores the backoff.
+public enum Trigger: String, Sendable {
+    case startup, poll, manual, signal, webhook
+
+    /// Whether the backoff after a failure counts for a check with this trigger.
+    public var respectsBackoff: Bool {
+        self == .startup || self == .poll
+    }
+}
+
+/// Whose record an entry belongs to. One scope has at most one agent at work, the holder of the workspace's lock.
+public struct Scope: Hashable, Sendable {
+    /// `AGENT_APP`, the name in `appspec.yaml`, or the workspace's folder name.
+    public var app: String
+    /// `AGENT_HOST` or the host's name.
+    public var host: String
+    /// The workspace's canonical path.
+    public var workspace: String
+
+    public init(app: String, host: String, workspace: String) {
+        self.app = app
+        self.host = host
+        self.workspace = workspace
+    }
+}
+
+/// What is known of a deployment before it starts.
+public struct DeploymentDraft: Sendable {
+    public var scope: Scope
+    /// Full commit id.
+    public var commit: String
+    /// First line of the commit message.
+    public var subject: String
+    public var author: String
+    /// Branch or tag followed; nil when a commit id or a local HEAD is followed.
+    public var ref: String?
+    /// The commit deployed successfully before this one.
+    public var previousCommit: String?
+    public var trigger: Trigger
+    /// 1 for the first deployment of a series of attempts on one commit.
+    public var attempt: Int
+    /// First deployment of the series; nil when this one starts a series.
+    public var series: Int64?
+    public var startedAt: Timestamp
+
+    public init(
+        scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
+        trigger: Trigger, attempt: Int, series: Int64?, startedAt: Timestamp
+    ) {
+        self.scope = scope
+        self.commit = commit
+        self.subject = subject
+        self.author = author
+        self.ref = ref
+        self.previousCommit = previousCommit
+        self.trigger = trigger
+        self.attempt = attempt
+        self.series = series
+        self.startedAt = startedAt
+    }
+}
+
+/// How a deployment ended.
+public struct DeploymentResult: Sendable {
+    public var status: DeploymentStatus
+    /// Whether no further attempt is needed: it succeeded, or its retries are used up.
+    public var settled: Bool
+    /// Not before this time is the commit due again; nil when it is due at once or settled.
+    public var retryAt: Timestamp?
+    /// Runs that failed in lenient mode.
+    public var warnings: Int
+    public var completedAt: Timestamp
+    public var errorMessage: String?
+
+    public init(
+        status: DeploymentStatus, settled: Bool, retryAt: Timestamp? = nil, warnings: Int, completedAt: Timestamp,
+        errorMessage: String? = nil
+    ) {
+        self.status = status
+        self.settled = settled
+        self.retryAt = retryAt
+        self.warnings = warnings
+        self.completedAt = completedAt
+        self.errorMessage = errorMessage
+    }
+}
+
+/// One deployment as recorded: the work for one commit.
+public struct Deployment: Sendable, Identifiable {
+    public var id: Int64
+    public var scope: Scope
+    public var commit: String
+    public var subject: String
+    public var author: String
+    public var ref: String?
+    public var previousCommit: String?
+    public var trigger: String
+    public var attempt: Int
+    /// First deployment of the series of attempts that this one belongs to.
+    public var series: Int64
+    public var status: DeploymentStatus
+    public var settled: Bool
+    /// Whether the workspace was moved to this commit.
+    public var published: Bool
+    public var retryAt: Timestamp?
+    public var warnings: Int
+    public var startedAt: Timestamp
+    public var completedAt: Timestamp?
+    public var errorMessage: String?
+
+    public init(
+        id: Int64, scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
+        trigger: String, attempt: Int, series: Int64, status: DeploymentStatus, settled: Bool, published: Bool,
+        retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?
+    ) {
+        self.id = id
+        self.scope = scope
+        self.commit = commit
+        self.subject = subject
+        self.author = author
+        self.ref = ref
+        self.previousCommit = previousCommit
+        self.trigger = trigger
+        self.attempt = attempt
+        self.series = series
+        self.status = status
+        self.settled = settled
+        self.published = published
+        self.retryAt = retryAt
+        self.warnings = warnings
+        self.startedAt = startedAt
+        self.completedAt = completedAt
+        self.errorMessage = errorMessage
+    }
+}

@@ -1,0 +1,43 @@
+/// Why the record could not be read or written. Its text holds no value from the record and no password.
+public struct LedgerError: Error, Sendable, CustomStringConvertible {
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String { case unreachable, corrupt, newerSchema, foreign, full, denied, failed }
+        private let kind: Kind
+
+        /// Cannot be opened or reached.
+        public static var unreachable: Code { Code(kind: .unreachable) }
+        /// Its content is damaged, or it is no database.
+        public static var corrupt: Code { Code(kind: .corrupt) }
+        /// Written by a newer version of the agent.
+        public static var newerSchema: Code { Code(kind: .newerSchema) }
+        /// A database of another program.
+        public static var foreign: Code { Code(kind: .foreign) }
+        /// No space or quota is left.
+        public static var full: Code { Code(kind: .full) }
+        /// Missing rights.
+        public static var denied: Code { Code(kind: .denied) }
+        /// Anything else, with the store's own words.
+        public static var failed: Code { Code(kind: .failed) }
+
+        public var description: String { kind.rawValue }
+    }
+
+    public let code: Code
+    /// What was being done: `open`, `read`, `write`.
+    public let operation: String
+    /// Which store, without credentials.
+    public let location: String
+    /// What happened and what to do about it.
+    public let explanation: String
+
+    public init(_ code: Code, operation: String, location: String, explanation: String) {
+        self.code = code
+        self.operation = operation
+        self.location = location
+        self.explanation = explanation
+    }
+
+    public var description: String {
+        "cannot \(operation) the ledger \(location): \(explanation)"
+    }
+}

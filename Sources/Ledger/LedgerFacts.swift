@@ -1,0 +1,38 @@
+/// What the record says that bears on the decision about one commit.
+public struct LedgerFacts: Sendable {
+    /// The newest deployment of the scope, of whichever commit.
+    public var latest: Deployment?
+    /// The newest deployment of the scope that needs no further attempt.
+    public var lastSettled: Deployment?
+    /// The newest deployment of the commit in question.
+    public var latestOfCommit: Deployment?
+    /// The commit deployed successfully last.
+    public var lastSucceededCommit: String?
+
+    public init(
+        latest: Deployment? = nil, lastSettled: Deployment? = nil, latestOfCommit: Deployment? = nil,
+        lastSucceededCommit: String? = nil
+    ) {
+        self.latest = latest
+        self.lastSettled = lastSettled
+        self.latestOfCommit = latestOfCommit
+        self.lastSucceededCommit = lastSucceededCommit
+    }
+}
+
+/// Which deployments a listing shows, newest first.
+public struct HistoryFilter: Sendable {
+    /// Deployments of this app or of this workspace, on this host.
+    public var scope: Scope
+    public var limit: Int
+    /// Commit id or the beginning of one.
+    public var commit: String?
+    public var status: DeploymentStatus?
+
+    public init(scope: Scope, limit: Int, commit: String? = nil, status: DeploymentStatus? = nil) {
+        self.scope = scope
+        self.limit = limit
+        self.commit = commit
+        self.status = status
+    }
+}

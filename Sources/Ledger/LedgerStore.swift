@@ -1,0 +1,51 @@
+/// One step of the record. The steps of one `write` are kept together or not at all.
+public enum LedgerEntry: Sendable {
+    case beginRun(RunDraft)
+    case completeRun(Int64, RunResult)
+    /// The workspace was moved to the deployment's commit.
+    case publish(deployment: Int64)
+    case completeDeployment(Int64, DeploymentResult)
+}
+
+/// The record of deployments and runs. Every store passes the one conformance suite.
+///
+/// A write has survived a power loss once it returns. All functions throw `LedgerError`.
+public protocol LedgerStore: Sendable {
+    /// Reads what bears on the decision about `commit`. Cost: constant in the length of the record.
+    func facts(_ scope: Scope, commit: String) async throws -> LedgerFacts
+
+    /// Records a deployment as `running` and returns it.
+    ///
+    /// - Parameter firstRun: builds the draft of a run that starts with it, in the same write, from the deployment's id.
+    func begin(
+        _ draft: DeploymentDraft, firstRun: (@Sendable (Int64) -> RunDraft)?
+    ) async throws -> (deployment: Deployment, run: Run?)
+
+    /// Writes the entries in order, all or nothing, and returns the runs that began.
+    @discardableResult
+    func write(_ entries: [LedgerEntry]) async throws -> [Run]
+
+    /// Runs still marked `running` of any deployment on this workspace and host, and the deployments still `running`.
+    func unfinished(host: String, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
+
+    /// How many runs named `name` failed or timed out in a series of attempts.
+    func failures(series: Int64, name: String) async throws -> Int
+
+    /// Deployments that pass the filter, newest first.
+    func history(_ filter: HistoryFilter) async throws -> [Deployment]
+
+    func deployment(_ id: Int64) async throws -> Deployment?
+
+    /// The runs of a deployment in the order in which they began.
+    func runs(deployment: Int64) async throws -> [Run]
+
+    func run(_ id: Int64) async throws -> Run?
+
+    /// Makes a settled or waiting deployment due at once.
+    func makeDue(_ deployment: Int64) async throws
+
+    /// Deletes all but the newest `keep` deployments of the scope, never the last succeeded one.
+    ///
+    /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
+    func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
+}

@@ -1,0 +1,347 @@
+import GRDB
+public import Ledger
+
+/// The embedded ledger: one SQLite file in WAL mode, one connection, every commit synced to disk.
+///
+/// Several processes may have the same file open; a writer waits up to 5 seconds for another. Statements run on GRDB's
+/// own queue, never on the cooperative pool.
+public struct SQLiteLedger: LedgerStore {
+    private let queue: DatabaseQueue
+    private let path: String
+
+    /// Opens the file and brings its tables up to date, or creates it.
+    ///
+    /// A file that is damaged, of a newer version or of another program is reported and never changed.
+    /// - Throws: `LedgerError`.
+    public init(path: String) throws {
+        self.path = path
+        self.queue = try Self.reporting("open", path) {
+            var configuration = Configuration()
+            configuration.busyMode = .timeout(5)
+            configuration.label = "ledger"
+            configuration.prepareDatabase { db in
+                try db.execute(sql: "PRAGMA synchronous = FULL")
+            }
+            // The header is looked at before the journal mode is changed: switching to WAL writes to the file.
+            var inspection = configuration
+            inspection.prepareDatabase { _ in }
+            try Self.inspect(DatabaseQueue(path: path, configuration: inspection), path)
+            configuration.journalMode = .wal
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            try Self.migrate(queue)
+            return queue
+        }
+    }
+
+    private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {
+        defer { try? queue.close() }
+        try queue.unsafeRead { db in
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+            if application == SQLiteSchema.applicationID {
+                guard version <= SQLiteSchema.steps.count else {
+                    throw LedgerError(
+                        .newerSchema, operation: "open", location: path,
+                        explanation: "it was written by a newer version of the agent (schema \(version), this one knows "
+                            + "\(SQLiteSchema.steps.count)); update the agent, or name another file in AGENT_LEDGER_URL")
+                }
+            } else {
+                let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+                guard tables == 0, version == 0 else {
+                    throw LedgerError(
+                        .foreign, operation: "open", location: path,
+                        explanation: "it is another program's database; name another file in AGENT_LEDGER_URL")
+                }
+            }
+        }
+    }
+
+    private static func migrate(_ queue: DatabaseQueue) throws {
+        let version = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
+        guard version < SQLiteSchema.steps.count else { return }
+        try queue.inTransaction(.immediate) { db in
+            // Read again: another agent may have migrated between the look and the lock.
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            for step in SQLiteSchema.steps.dropFirst(version) {
+                try db.execute(sql: step)
+            }
+            try db.execute(sql: "PRAGMA application_id = \(SQLiteSchema.applicationID)")
+            try db.execute(sql: "PRAGMA user_version = \(SQLiteSchema.steps.count)")
+            return .commit
+        }
+    }
+
+    // MARK: - Deciding
+
+    public func facts(_ scope: Scope, commit: String) async throws -> LedgerFacts {
+        try await read { db in
+            func newest(_ condition: String, _ extra: [any DatabaseValueConvertible] = []) throws -> Deployment? {
+                let statement = try db.cachedStatement(
+                    sql: "SELECT * FROM deployments WHERE host = ? AND app = ? AND workspace = ?\(condition) "
+                        + "ORDER BY id DESC LIMIT 1")
+                let arguments: [any DatabaseValueConvertible] = [scope.host, scope.app, scope.workspace] + extra
+                return try Row.fetchOne(statement, arguments: StatementArguments(arguments)).map(Deployment.init(row:))
+            }
+            // In the usual case the newest deployment answers all four questions.
+            guard let latest = try newest("") else { return LedgerFacts() }
+            return LedgerFacts(
+                latest: latest,
+                lastSettled: latest.settled ? latest : try newest(" AND settled = 1"),
+                latestOfCommit: latest.commit == commit ? latest : try newest(" AND commit_id = ?", [commit]),
+                lastSucceededCommit: latest.status == .succeeded
+                    ? latest.commit : try newest(" AND status = 'succeeded'")?.commit
+            )
+        }
+    }
+
+    public func failures(series: Int64, name: String) async throws -> Int {
+        try await read { db in
+            try Int.fetchOne(
+                db,
+                sql: """
+                    SELECT count(*) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    WHERE deployments.series = ? AND runs.name = ? AND runs.status IN ('failed', 'timed_out')
+                    """,
+                arguments: [series, name]) ?? 0
+        }
+    }
+
+    // MARK: - Writing
+
+    public func begin(
+        _ draft: DeploymentDraft, firstRun: (@Sendable (Int64) -> RunDraft)?
+    ) async throws -> (deployment: Deployment, run: Run?) {
+        try await write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO deployments (app, host, workspace, commit_id, subject, author, ref, previous_commit,
+                        trigger_name, attempt, series, status, started_at)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                    """,
+                arguments: [
+                    draft.scope.app, draft.scope.host, draft.scope.workspace, draft.commit, draft.subject, draft.author,
+                    draft.ref, draft.previousCommit, draft.trigger.rawValue, draft.attempt, draft.series ?? 0,
+                    draft.startedAt.milliseconds,
+                ])
+            let id = db.lastInsertedRowID
+            if draft.series == nil {
+                try db.execute(sql: "UPDATE deployments SET series = id WHERE id = ?", arguments: [id])
+            }
+            let run = try firstRun.map { try Self.insert($0(id), db) }
+            guard let row = try Row.fetchOne(db, sql: "SELECT * FROM deployments WHERE id = ?", arguments: [id]) else {
+                throw LedgerError(.corrupt, operation: "write", location: path, explanation: "a new row cannot be read")
+            }
+            return (Deployment(row: row), run)
+        }
+    }
+
+    @discardableResult
+    public func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        try await write { db in
+            var begun: [Run] = []
+            for entry in entries {
+                switch entry {
+                case .beginRun(let draft):
+                    begun.append(try Self.insert(draft, db))
+                case .completeRun(let id, let result):
+                    try db.execute(
+                        sql: """
+                            UPDATE runs SET status = ?, exit_code = ?, signal = ?, completed_at = ?, output_tail = ?,
+                                error_message = ? WHERE id = ?
+                            """,
+                        arguments: [
+                            result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
+                            result.outputTail, result.errorMessage, id,
+                        ])
+                case .publish(let deployment):
+                    try db.execute(
+                        sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
+                case .completeDeployment(let id, let result):
+                    try db.execute(
+                        sql: """
+                            UPDATE deployments SET status = ?, settled = ?, retry_at = ?, warnings = ?,
+                                completed_at = ?, error_message = ? WHERE id = ?
+                            """,
+                        arguments: [
+                            result.status.rawValue, result.settled, result.retryAt?.milliseconds, result.warnings,
+                            result.completedAt.milliseconds, result.errorMessage, id,
+                        ])
+                }
+            }
+            return begun
+        }
+    }
+
+    private static func insert(_ draft: RunDraft, _ db: Database) throws -> Run {
+        try db.execute(
+            sql: """
+                INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                """,
+            arguments: [
+                draft.kind.rawValue, draft.name, draft.parent, draft.marker, draft.command, draft.folder, draft.mode,
+                draft.timeout.wholeMilliseconds, draft.attempt, draft.startedAt.milliseconds,
+            ])
+        return Run(
+            id: db.lastInsertedRowID, kind: draft.kind, name: draft.name, parent: draft.parent, marker: draft.marker,
+            command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
+            attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
+            completedAt: nil, outputTail: "", errorMessage: nil)
+    }
+
+    public func makeDue(_ deployment: Int64) async throws {
+        try await write { db in
+            try db.execute(
+                sql: "UPDATE deployments SET settled = 0, retry_at = NULL WHERE id = ? AND status <> 'succeeded'",
+                arguments: [deployment])
+        }
+    }
+
+    public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
+        try await write { db in
+            let arguments: StatementArguments = [scope.host, scope.app, scope.workspace]
+            let own = "host = ? AND app = ? AND workspace = ?"
+            // The id of the oldest deployment that stays; one index look-up when there is nothing to delete.
+            guard
+                let oldest = try Int64.fetchOne(
+                    db, sql: "SELECT id FROM deployments WHERE \(own) ORDER BY id DESC LIMIT 1 OFFSET ?",
+                    arguments: arguments + [max(keep, 1) - 1])
+            else { return [] }
+            let succeeded = try Int64.fetchOne(
+                db, sql: "SELECT max(id) FROM deployments WHERE \(own) AND status = 'succeeded'", arguments: arguments)
+            let old = try Int64.fetchAll(
+                db,
+                sql: "SELECT id FROM deployments WHERE \(own) AND id < ? AND id <> ? AND status <> 'running' ORDER BY id LIMIT ?",
+                arguments: arguments + [oldest, succeeded ?? 0, limit])
+            var runs: [Int64] = []
+            for id in old {
+                runs += try Int64.fetchAll(
+                    db, sql: "SELECT id FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                try db.execute(sql: "DELETE FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                try db.execute(sql: "DELETE FROM deployments WHERE id = ?", arguments: [id])
+            }
+            return runs
+        }
+    }
+
+    // MARK: - Reading
+
+    public func unfinished(host: String, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
+        try await read { db in
+            let deployments = try Row.fetchAll(
+                db,
+                sql: "SELECT * FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
+                arguments: [host, workspace]
+            ).map(Deployment.init(row:))
+            let runs = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT runs.* FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    WHERE runs.status = 'running' AND deployments.host = ? AND deployments.workspace = ? ORDER BY runs.id
+                    """,
+                arguments: [host, workspace]
+            ).map(Run.init(row:))
+            return (deployments, runs)
+        }
+    }
+
+    public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
+        try await read { db in
+            // The unary plus keeps SQLite on the primary key, in order, instead of sorting an index's matches.
+            var sql = "SELECT * FROM deployments WHERE +host = ? AND (+app = ? OR +workspace = ?)"
+            var arguments: StatementArguments = [filter.scope.host, filter.scope.app, filter.scope.workspace]
+            if let commit = filter.commit {
+                sql += " AND substr(commit_id, 1, ?) = ?"
+                arguments += [commit.count, commit]
+            }
+            if let status = filter.status {
+                sql += " AND status = ?"
+                arguments += [status.rawValue]
+            }
+            return try Row.fetchAll(
+                db, sql: sql + " ORDER BY id DESC LIMIT ?", arguments: arguments + [filter.limit]
+            ).map(Deployment.init(row:))
+        }
+    }
+
+    public func deployment(_ id: Int64) async throws -> Deployment? {
+        try await read { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM deployments WHERE id = ?", arguments: [id])
+                .map(Deployment.init(row:))
+        }
+    }
+
+    public func runs(deployment: Int64) async throws -> [Run] {
+        try await read { db in
+            try Row.fetchAll(
+                db, sql: "SELECT * FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id", arguments: [deployment]
+            ).map(Run.init(row:))
+        }
+    }
+
+    public func run(_ id: Int64) async throws -> Run? {
+        try await read { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM runs WHERE id = ?", arguments: [id]).map(Run.init(row:))
+        }
+    }
+
+    // MARK: - Errors
+
+    private func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        do {
+            return try await queue.read(body)
+        } catch {
+            throw Self.report(error, "read", path)
+        }
+    }
+
+    private func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        do {
+            return try await queue.write(body)
+        } catch {
+            throw Self.report(error, "write", path)
+        }
+    }
+
+    private static func reporting<T>(_ operation: String, _ path: String, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch {
+            throw report(error, operation, path)
+        }
+    }
+
+    /// Says in the ledger's terms what SQLite reported (https://www.sqlite.org/rescode.html).
+    private static func report(_ error: any Error, _ operation: String, _ path: String) -> any Error {
+        guard let error = error as? DatabaseError else { return error }
+        let code: LedgerError.Code
+        let advice: String
+        switch error.resultCode {
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+            code = .corrupt
+            advice = "the file is damaged or no database; it was left as it is: restore it from a copy, or move it away"
+        case .SQLITE_FULL:
+            code = .full
+            advice = "no space is left on the disk; nothing was run"
+        case .SQLITE_CANTOPEN, .SQLITE_NOTFOUND:
+            code = .unreachable
+            advice = "it cannot be opened; does its folder exist, and may this user write there?"
+        case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH:
+            code = .denied
+            advice = "this user may not write to it"
+        case .SQLITE_BUSY, .SQLITE_LOCKED:
+            code = .unreachable
+            advice = "another process kept it locked for 5 seconds"
+        case .SQLITE_IOERR:
+            code = .unreachable
+            advice = "the disk reported an input/output error"
+        default:
+            code = .failed
+            advice = "SQLite reported an error"
+        }
+        // Only SQLite's own words: `description` would add the statement and its values.
+        return LedgerError(
+            code, operation: operation, location: path,
+            explanation: "\(advice) (SQLite \(error.extendedResultCode.rawValue): \(error.message ?? "no message"))")
+    }
+}

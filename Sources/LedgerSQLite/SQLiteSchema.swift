@@ -1,0 +1,63 @@
+import GRDB
+
+/// The tables of the SQLite ledger, as a list of steps that only ever grows.
+///
+/// `user_version` counts the steps that a file has; `application_id` tells our files from others'.
+enum SQLiteSchema {
+    /// "DPLY" in ASCII.
+    static let applicationID = 0x4450_4C59
+
+    static let steps: [String] = [
+        """
+        CREATE TABLE deployments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            app TEXT NOT NULL,
+            host TEXT NOT NULL,
+            workspace TEXT NOT NULL,
+            commit_id TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            author TEXT NOT NULL,
+            ref TEXT,
+            previous_commit TEXT,
+            trigger_name TEXT NOT NULL,
+            attempt INTEGER NOT NULL,
+            series INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            settled INTEGER NOT NULL DEFAULT 0,
+            published INTEGER NOT NULL DEFAULT 0,
+            retry_at INTEGER,
+            warnings INTEGER NOT NULL DEFAULT 0,
+            started_at INTEGER NOT NULL,
+            completed_at INTEGER,
+            error_message TEXT
+        );
+        CREATE INDEX deployments_scope ON deployments (host, app, workspace, id);
+        CREATE INDEX deployments_commit ON deployments (host, app, workspace, commit_id, id);
+        CREATE INDEX deployments_settled ON deployments (host, app, workspace, id) WHERE settled = 1;
+        CREATE INDEX deployments_succeeded ON deployments (host, app, workspace, id) WHERE status = 'succeeded';
+        CREATE INDEX deployments_running ON deployments (host, workspace) WHERE status = 'running';
+        CREATE INDEX deployments_series ON deployments (series);
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            parent INTEGER NOT NULL,
+            marker TEXT NOT NULL,
+            command TEXT NOT NULL,
+            folder TEXT NOT NULL,
+            mode TEXT NOT NULL,
+            timeout_ms INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            exit_code INTEGER,
+            signal INTEGER,
+            started_at INTEGER NOT NULL,
+            completed_at INTEGER,
+            output_tail TEXT NOT NULL DEFAULT '',
+            error_message TEXT
+        );
+        CREATE INDEX runs_parent ON runs (kind, parent, id);
+        CREATE INDEX runs_running ON runs (parent) WHERE status = 'running';
+        """
+    ]
+}

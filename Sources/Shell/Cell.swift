@@ -1,0 +1,18 @@
+import Synchronization
+
+/// A value that several threads read and set.
+package final class Cell<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    package init(_ value: Value) {
+        self.value = Mutex(value)
+    }
+
+    package func get() -> Value {
+        value.withLock { $0 }
+    }
+
+    package func set(_ new: Value) {
+        value.withLock { $0 = new }
+    }
+}

@@ -1,0 +1,73 @@
+/// One command to run: what, where, with which environment, for how long.
+public struct Command: Sendable {
+    /// Name of the variable that marks every process of a run; its value is the run's marker.
+    public static let markerVariable = "DEPLOY_RUN_UUID"
+
+    /// A path, or a name that is looked up in the PATH of `environment`.
+    public var executable: String
+    public var arguments: [String]
+    /// Working directory.
+    public var folder: String
+    /// `KEY=VALUE` entries as bytes; the marker is added to them.
+    public var environment: [[UInt8]]
+    /// Unique text by which the run's processes are found again, also by another agent after a crash.
+    public var marker: String
+    /// The longest time it may take.
+    public var timeout: Duration
+    /// Time between SIGTERM and SIGKILL.
+    public var killGrace: Duration
+
+    public init(
+        executable: String, arguments: [String], folder: String, environment: [[UInt8]], marker: String,
+        timeout: Duration, killGrace: Duration
+    ) {
+        self.executable = executable
+        self.arguments = arguments
+        self.folder = folder
+        self.environment = environment
+        self.marker = marker
+        self.timeout = timeout
+        self.killGrace = killGrace
+    }
+}
+
+/// How a command ended.
+public struct Verdict: Sendable {
+    /// How the command's own process ended.
+    public enum Termination: Sendable, Equatable {
+        case exited(Int)
+        case signaled(Int)
+    }
+
+    /// Why it ended.
+    public enum Cause: Sendable, Equatable {
+        /// By itself.
+        case ended
+        /// Its time was up.
+        case timedOut
+        /// A stop was requested.
+        case stopped
+    }
+
+    public var termination: Termination
+    public var cause: Cause
+    /// Ids of processes that could not be ended: another user's, or stuck in the kernel.
+    public var survivors: [Int32]
+    /// Whether a successful command left processes behind that hold its output open; they live on.
+    public var leftBackground: Bool
+    public var duration: Duration
+
+    /// Whether it ended by itself with exit code 0.
+    public var isSuccess: Bool { cause == .ended && termination == .exited(0) }
+}
+
+/// Receives a command's output.
+///
+/// The calls come one after the other, from one thread at a time that is not of the cooperative pool; a call that
+/// blocks holds back the command but not its deadline.
+public protocol OutputSink: Sendable {
+    /// Takes the next bytes, at most 256 KiB; the buffer is only valid during the call.
+    func receive(_ bytes: UnsafeRawBufferPointer)
+    /// Says that nothing more comes.
+    func finish()
+}

@@ -1,0 +1,222 @@
+import CAgentShims
+import Glibc
+import Subprocess
+import SystemPackage
+
+/// Runs one command from spawn to verdict.
+///
+/// The command leads a session of its own, reads nothing, and prints into `output`. At its deadline, at a stop request,
+/// and after a failure, everything that it started is ended: SIGTERM, grace, SIGKILL, processes that left its session
+/// included. What a successful command leaves behind lives on.
+///
+/// The task that calls may be cancelled; the run goes on to its verdict all the same. To end it early use `stop`.
+/// - Parameters:
+///   - errors: receives standard error apart; nil sends it to `output`, in order.
+///   - started: is called once the process exists, with what names it for good.
+/// - Throws: `ShellError` when the command could not be started.
+public func runCommand(
+    _ command: Command,
+    output: any OutputSink,
+    errors: (any OutputSink)? = nil,
+    stop: StopSignal? = nil,
+    started: @escaping @Sendable (ProcessMark) -> Void = { _ in }
+) async throws -> Verdict {
+    // A cancelled `Subprocess.run` closes the pipes and kills only the leader. The shield keeps cancellation out of it.
+    try await Task {
+        try await CommandRun(command: command, stop: stop, started: started).run(output: output, errors: errors)
+    }.value
+}
+
+private struct CommandRun {
+    let command: Command
+    let stop: StopSignal?
+    let started: @Sendable (ProcessMark) -> Void
+
+    func run(output: any OutputSink, errors: (any OutputSink)?) async throws -> Verdict {
+        let begin = ContinuousClock.now
+        let standard = try openPipe(capacity: 1024 * 1024)
+        let separate: (read: Int32, write: Int32)?
+        do {
+            separate = try errors.map { _ in try openPipe(capacity: 0) }
+        } catch {
+            close(standard.read)
+            close(standard.write)
+            throw error
+        }
+        let pumps =
+            [OutputPump(readEnd: standard.read, sink: output)]
+            + (separate.flatMap { pipe in errors.map { [OutputPump(readEnd: pipe.read, sink: $0)] } } ?? [])
+
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
+            for pump in pumps {
+                group.addTask { await onDedicatedThread("output") { pump.pump() } }
+            }
+            let ending: (Verdict.Termination, Supervision)
+            do {
+                ending = try await spawn(
+                    output: standard.write, errors: separate?.write,
+                    ended: { for pump in pumps { pump.commandEnded() } })
+            } catch {
+                // Every writing end is closed by now, so the pumps see the end of their pipes.
+                for pump in pumps { pump.commandEnded() }
+                throw error
+            }
+            var heldOpen = false
+            for try await held in group { heldOpen = heldOpen || held }
+            Children.reapOrphans()
+            return Verdict(
+                termination: ending.0, cause: ending.1.cause, survivors: ending.1.survivors, leftBackground: heldOpen,
+                duration: ContinuousClock.now - begin)
+        }
+    }
+
+    private func openPipe(capacity: Int32) throws -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard agent_pipe(&ends, capacity) == 0 else {
+            throw ShellError(.resources, operation: command.executable, explanation: "no pipe: \(errorText(errno))")
+        }
+        return (ends[0], ends[1])
+    }
+
+    /// Spawns, supervises, and returns once the process has been reaped.
+    private func spawn(
+        output: Int32, errors: Int32?, ended: @escaping @Sendable () -> Void
+    ) async throws -> (Verdict.Termination, Supervision) {
+        var platform = PlatformOptions()
+        platform.createSession = true
+        let configuration = Configuration(
+            executable: command.executable.contains("/")
+                ? .path(FilePath(command.executable)) : .name(command.executable),
+            arguments: Arguments(command.arguments),
+            environment: .custom(
+                command.environment + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]),
+            workingDirectory: FilePath(command.folder),
+            platformOptions: platform
+        )
+        let standard = FileDescriptorOutput.fileDescriptor(
+            FileDescriptor(rawValue: output), closeAfterSpawningProcess: true)
+        Children.willSpawn()
+        let registration = Registration()
+        do {
+            if let errors {
+                let separate = FileDescriptorOutput.fileDescriptor(
+                    FileDescriptor(rawValue: errors), closeAfterSpawningProcess: true)
+                let result = try await Subprocess.run(
+                    configuration, input: .none, output: standard, error: separate
+                ) { execution in
+                    await supervise(execution.processIdentifier.value, registration, ended)
+                }
+                registration.finish()
+                return (Self.termination(result.terminationStatus), result.closureResult)
+            }
+            let result = try await Subprocess.run(
+                configuration, input: .none, output: standard, error: .combinedWithOutput
+            ) { execution in
+                await supervise(execution.processIdentifier.value, registration, ended)
+            }
+            registration.finish()
+            return (Self.termination(result.terminationStatus), result.closureResult)
+        } catch let error as SubprocessError {
+            registration.finish()
+            throw Self.report(error, command)
+        } catch {
+            registration.finish()
+            throw error
+        }
+    }
+
+    /// Tells `Children` what became of the spawn, whichever way it goes.
+    private final class Registration: Sendable {
+        private let pid = Cell<Int32>(0)
+
+        func spawned(_ pid: Int32) {
+            self.pid.set(pid)
+            Children.spawned(pid)
+        }
+
+        func finish() {
+            let pid = pid.get()
+            if pid == 0 { Children.spawnFailed() } else { Children.reaped(pid) }
+        }
+    }
+
+    struct Supervision: Sendable {
+        var cause: Verdict.Cause
+        var survivors: [Int32]
+    }
+
+    /// Waits for the end, the deadline or a stop, and ends what must not live on.
+    ///
+    /// Runs while the process is unreaped, so neither its id nor its session's can be another's.
+    private func supervise(
+        _ pid: Int32, _ registration: Registration, _ ended: @escaping @Sendable () -> Void
+    ) async -> Supervision {
+        registration.spawned(pid)
+        let mark = ProcessMark(marker: command.marker, pid: pid)
+        started(mark)
+        let (timeout, grace, stop) = (command.timeout, command.killGrace, stop)
+        return await onDedicatedThread("supervisor") {
+            let cause = Self.wait(for: pid, timeout: timeout, stop: stop)
+            var survivors: [Int32] = []
+            if cause != .ended || !Self.succeeded(pid) {
+                survivors = ProcessTree(mark: mark, includesAdopted: true).end(grace: grace)
+            }
+            ended()
+            return Supervision(cause: cause, survivors: survivors)
+        }
+    }
+
+    private static func wait(for pid: Int32, timeout: Duration, stop: StopSignal?) -> Verdict.Cause {
+        let deadline = ContinuousClock.now + timeout
+        let process = agent_pidfd_open(pid)
+        defer { if process >= 0 { close(process) } }
+        var entries = [
+            pollfd(fd: process, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: stop?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
+        ]
+        while true {
+            // Without pidfds (Linux before 5.3) the end is looked for ten times a second.
+            let remaining = deadline - ContinuousClock.now
+            _ = poll(&entries, 2, min(remaining.pollTimeout, process >= 0 ? Int32.max : 100))
+            // The end first: a command that made it is not called timed out because we woke late.
+            var code: Int32 = 0
+            var signaled: Int32 = 0
+            if agent_peek_child(pid, &code, &signaled) != 0 { return .ended }
+            if entries[1].revents != 0 { return .stopped }
+            if deadline <= ContinuousClock.now { return .timedOut }
+        }
+    }
+
+    private static func succeeded(_ pid: Int32) -> Bool {
+        var code: Int32 = 0
+        var signaled: Int32 = 0
+        return agent_peek_child(pid, &code, &signaled) == 1 && signaled == 0 && code == 0
+    }
+
+    private static func termination(_ status: TerminationStatus) -> Verdict.Termination {
+        switch status {
+        case .exited(let code): .exited(Int(code))
+        case .signaled(let signal): .signaled(Int(signal))
+        }
+    }
+
+    private static func report(_ error: SubprocessError, _ command: Command) -> ShellError {
+        let reason = error.underlyingError.map { errorText($0.rawValue) }
+        switch error.code {
+        case .executableNotFound:
+            return ShellError(.notFound, operation: command.executable, explanation: reason ?? "no such program")
+        case .failedToChangeWorkingDirectory:
+            return ShellError(
+                .folder, operation: command.executable,
+                explanation: "cannot enter \(command.folder): \(reason ?? "no such folder")")
+        default:
+            // The library's own text may quote the environment.
+            return ShellError(.failed, operation: command.executable, explanation: reason ?? "the spawn failed")
+        }
+    }
+}
+
+/// The system's text for an error number.
+package func errorText(_ number: Int32) -> String {
+    String(cString: strerror(number))
+}

@@ -1,0 +1,47 @@
+/// Values that must appear nowhere. Wherever one stands, and wherever a URL holds a password, `***` is written instead.
+public struct Secrets: Sendable {
+    /// Longest first, so that a secret that contains another is replaced whole.
+    private(set) var values: [[UInt8]] = []
+
+    public static let replacement = "***"
+
+    public init() {}
+
+    public init(_ texts: some Sequence<String>) {
+        insert(texts)
+    }
+
+    /// Adds values. The empty text is none. Of a text of several lines each line of 8 bytes and more counts by itself
+    /// too, since programs print such texts indented or line by line.
+    public mutating func insert(_ texts: some Sequence<String>) {
+        var all = Set(values)
+        for text in texts where !text.isEmpty {
+            all.insert(Array(text.utf8))
+            for line in text.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
+                all.insert(Array(line))
+            }
+        }
+        values = Self.ordered(all)
+    }
+
+    /// Adds the values of another set.
+    public mutating func formUnion(_ other: Secrets) {
+        let all = Set(values).union(other.values)
+        guard all.count != values.count else { return }
+        values = Self.ordered(all)
+    }
+
+    private static func ordered(_ values: Set<[UInt8]>) -> [[UInt8]] {
+        values.sorted { $0.count != $1.count ? $0.count > $1.count : $0.lexicographicallyPrecedes($1) }
+    }
+
+    /// The text with every secret replaced.
+    public func mask(_ text: String) -> String {
+        var result: [UInt8] = []
+        var masker = Masker(self)
+        var text = text
+        text.withUTF8 { masker.push(UnsafeRawBufferPointer($0)) { result.append(contentsOf: $0) } }
+        masker.finish { result.append(contentsOf: $0) }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
