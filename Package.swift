@@ -59,10 +59,18 @@ let package = Package(
         .executableTarget(
             name: "agent",
             dependencies: [
-                "DeployAgent",
+                "CAgentShims", "DeployAgent", "Ledger",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
         ),
+        .target(name: "TestSupport", dependencies: ["Shell"], path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(name: "ShellTests", dependencies: ["Shell", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "GitTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LedgerSQLite", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DeployAgentTests",
+            dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "AgentTests", dependencies: ["agent", "Shell", "TestSupport"], swiftSettings: settings),
     ]
 )

@@ -88,8 +88,9 @@ private struct CommandRun {
             executable: command.executable.contains("/")
                 ? .path(FilePath(command.executable)) : .name(command.executable),
             arguments: Arguments(command.arguments),
+            // Each entry ends in a NUL of its own: swift-subprocess copies raw entries up to the first one.
             environment: .custom(
-                command.environment + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]),
+                (command.environment + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]).map { $0 + [0] }),
             workingDirectory: FilePath(command.folder),
             platformOptions: platform
         )

@@ -33,6 +33,14 @@ public final class LogOutput: Sendable {
 
     public var secrets: Secrets { state.withLock { $0.secrets } }
 
+    /// The text with every secret replaced.
+    public func mask(_ text: String) -> String { secrets.mask(text) }
+
+    /// Says one thing on standard error in JSON, where no session could be opened.
+    public static func sayJSON(_ message: String) {
+        LogOutput(format: .json, level: .info, secrets: Secrets(), environment: ProcessEnvironment([:])).write(.error, message, [])
+    }
+
     public func logger() -> Logger {
         Logger(label: "agent") { _ in LineLogHandler(output: self, logLevel: self.level) }
     }

@@ -1,0 +1,106 @@
+import Ledger
+
+/// A deployment as the JSON of every command shows it; absent values are null, keys are always there.
+public struct DeploymentView: Encodable, Sendable {
+    let deployment: Deployment
+    /// Left out of listings.
+    let runs: [RunView]?
+    let mask: @Sendable (String) -> String
+
+    enum CodingKeys: String, CodingKey {
+        case id, app, commit, subject, author, ref
+        case previousCommit = "previous_commit"
+        case trigger, attempt, status, settled, warnings, host, workspace
+        case startedAt = "started_at"
+        case completedAt = "completed_at"
+        case durationMS = "duration_ms"
+        case retryAt = "retry_at"
+        case errorMessage = "error_message"
+        case runs
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(deployment.id, forKey: .id)
+        try container.encode(deployment.scope.app, forKey: .app)
+        try container.encode(deployment.commit, forKey: .commit)
+        try container.encode(mask(deployment.subject), forKey: .subject)
+        try container.encode(mask(deployment.author), forKey: .author)
+        try container.encode(deployment.ref, forKey: .ref)
+        try container.encode(deployment.previousCommit, forKey: .previousCommit)
+        try container.encode(deployment.trigger, forKey: .trigger)
+        try container.encode(deployment.attempt, forKey: .attempt)
+        try container.encode(deployment.status.rawValue, forKey: .status)
+        try container.encode(deployment.settled, forKey: .settled)
+        try container.encode(deployment.warnings, forKey: .warnings)
+        try container.encode(deployment.scope.host, forKey: .host)
+        try container.encode(deployment.scope.workspace, forKey: .workspace)
+        try container.encode(deployment.startedAt.rfc3339, forKey: .startedAt)
+        try container.encode(deployment.completedAt?.rfc3339, forKey: .completedAt)
+        try container.encode(deployment.completedAt?.millisecondsSince(deployment.startedAt), forKey: .durationMS)
+        try container.encode(deployment.retryAt?.rfc3339, forKey: .retryAt)
+        try container.encode(deployment.errorMessage.map(mask), forKey: .errorMessage)
+        if let runs { try container.encode(runs, forKey: .runs) }
+    }
+}
+
+/// A run as JSON shows it.
+public struct RunView: Encodable, Sendable {
+    let run: Run
+    let log: String
+    let mask: @Sendable (String) -> String
+
+    enum CodingKeys: String, CodingKey {
+        case id, kind, hook, command, folder, mode
+        case timeoutMS = "timeout_ms"
+        case attempt, status
+        case exitCode = "exit_code"
+        case signal
+        case startedAt = "started_at"
+        case completedAt = "completed_at"
+        case durationMS = "duration_ms"
+        case log
+        case outputTail = "output_tail"
+        case errorMessage = "error_message"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(run.id, forKey: .id)
+        try container.encode(run.kind.rawValue, forKey: .kind)
+        try container.encode(run.name, forKey: .hook)
+        try container.encode(mask(run.command), forKey: .command)
+        try container.encode(run.folder, forKey: .folder)
+        try container.encode(run.mode, forKey: .mode)
+        try container.encode(run.timeout.wholeMilliseconds, forKey: .timeoutMS)
+        try container.encode(run.attempt, forKey: .attempt)
+        try container.encode(run.status.rawValue, forKey: .status)
+        try container.encode(run.exitCode, forKey: .exitCode)
+        try container.encode(run.signal, forKey: .signal)
+        try container.encode(run.startedAt.rfc3339, forKey: .startedAt)
+        try container.encode(run.completedAt?.rfc3339, forKey: .completedAt)
+        try container.encode(run.completedAt?.millisecondsSince(run.startedAt), forKey: .durationMS)
+        try container.encode(log, forKey: .log)
+        try container.encode(mask(run.outputTail), forKey: .outputTail)
+        try container.encode(run.errorMessage.map(mask), forKey: .errorMessage)
+    }
+}
+
+/// What `run-once` prints.
+public struct OutcomeView: Encodable, Sendable {
+    public let outcome: String
+    public let deployment: DeploymentView?
+
+    public init(outcome: String, deployment: DeploymentView?) {
+        self.outcome = outcome
+        self.deployment = deployment
+    }
+
+    enum CodingKeys: CodingKey { case outcome, deployment }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(outcome, forKey: .outcome)
+        try container.encode(deployment, forKey: .deployment)
+    }
+}

@@ -1,0 +1,89 @@
+import Git
+public import Ledger
+import Shell
+
+/// The views of the record, the same for the command line and every other face of the agent.
+public struct RecordReader: Sendable {
+    private let session: AgentSession
+    private let ledger: (any LedgerStore)?
+
+    /// Opens the record that is there. Without one every view is empty, and none is made.
+    /// - Throws: `LedgerError`.
+    public init(session: AgentSession) throws {
+        self.session = session
+        ledger = try session.existingLedger()
+    }
+
+    /// For a session that has its record open already.
+    public init(session: AgentSession, ledger: any LedgerStore) {
+        self.session = session
+        self.ledger = ledger
+    }
+
+    private var mask: @Sendable (String) -> String {
+        let secrets = session.log.secrets
+        return { secrets.mask($0) }
+    }
+
+    /// Deployments of this app or workspace on this host, newest first.
+    public func history(limit: Int, commit: String?, status: DeploymentStatus?) async throws -> [Deployment] {
+        try await ledger?.history(
+            HistoryFilter(scope: session.scope, limit: limit, commit: commit?.lowercased(), status: status)) ?? []
+    }
+
+    /// One deployment by its id, else the newest one of a commit given by the beginning of its id.
+    public func find(_ text: String) async throws -> Deployment? {
+        if let id = Int64(text), let found = try await ledger?.deployment(id) { return found }
+        guard text.count >= 4, text.allSatisfy(\.isHexDigit) else { return nil }
+        return try await history(limit: 1, commit: text, status: nil).first
+    }
+
+    public func runs(of deployment: Deployment) async throws -> [Run] {
+        try await ledger?.runs(deployment: deployment.id) ?? []
+    }
+
+    public func run(_ id: Int64) async throws -> Run? {
+        try await ledger?.run(id)
+    }
+
+    public func view(_ deployment: Deployment) -> DeploymentView {
+        DeploymentView(deployment: deployment, runs: nil, mask: mask)
+    }
+
+    public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
+        let runs = try await runs(of: deployment)
+        return DeploymentView(
+            deployment: deployment, runs: runs.map { RunView(run: $0, log: session.logPath(run: $0.id), mask: mask) }, mask: mask)
+    }
+
+    /// How things stand.
+    public func status() async throws -> StatusView {
+        let last = try await history(limit: 1, commit: nil, status: nil).first
+        return StatusView(
+            scope: session.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
+            lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
+            holder: session.lockHolder(), ledger: "sqlite:\(session.settings.ledgerPath)", mask: mask)
+    }
+
+    private func lastWithRuns(_ deployment: Deployment?) async throws -> DeploymentView? {
+        guard let deployment else { return nil }
+        return try await viewWithRuns(deployment)
+    }
+
+    private func workspaceHead() async -> String? {
+        (try? await Workspace(path: session.settings.workspace).state())?.head
+    }
+
+    /// Makes a failed commit due again.
+    ///
+    /// - Parameter commit: the beginning of a commit's id; nil for the newest deployment.
+    /// - Returns: the deployment that was settled or waiting, nil when there is nothing to retry.
+    /// - Throws: `LedgerError`.
+    public func retry(_ commit: String?) async throws -> Deployment? {
+        guard let last = try await history(limit: 1, commit: commit, status: nil).first,
+            last.status == .failed || last.status == .interrupted || last.status == .deferred
+        else { return nil }
+        try await ledger?.makeDue(last.id)
+        return last
+    }
+}

@@ -1,0 +1,105 @@
+import Git
+import Glibc
+public import Ledger
+import LedgerSQLite
+public import Logging
+import Shell
+
+/// What every command of the agent starts from: settings, log, record.
+public struct AgentSession: Sendable {
+    public let origin: SettingsOrigin
+    /// As they hold for the commit in the workspace, or without one.
+    public let settings: Settings
+    public let log: LogOutput
+    public let logger: Logger
+    let state: StateDirectory
+
+    /// Reads the settings: the environment's, and those in the spec of the commit that the workspace holds.
+    ///
+    /// - Throws: `SettingsError`.
+    public init(origin: SettingsOrigin) async throws {
+        self.origin = origin
+        let base = try origin.base()
+        var settings = base
+        var specProblem: SettingsError?
+        do {
+            let workspace = Workspace(path: base.workspace)
+            if let head = try await workspace.state().head {
+                settings = try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path)
+            }
+        } catch let error as SettingsError {
+            // Not the end: with a remote the next commit may have a right one. The check says what is wrong.
+            specProblem = error
+        } catch {}
+        self.settings = settings
+        log = LogOutput(
+            format: settings.logFormat, level: settings.logLevel, secrets: settings.secrets, environment: origin.environment)
+        logger = log.logger()
+        state = StateDirectory(path: settings.stateDirectory)
+        self.specProblem = specProblem
+    }
+
+    /// What is wrong with the spec of the workspace's commit; its settings are not used then.
+    public let specProblem: SettingsError?
+
+    /// What is worth a word about the app spec beside its content: one that lies in the workspace and is not committed
+    /// is not read.
+    public func adviceOnSpec() async -> [String] {
+        let repository = Repository(path: settings.workspace)
+        var advice: [String] = []
+        guard let head = try? await repository.head() else {
+            if settings.remote != nil { advice.append("there is no checkout yet: the app spec is read once a commit has been fetched") }
+            return advice
+        }
+        for name in ["appspec.yaml", "appspec.yml"] {
+            guard let written = TextFile.read("\(settings.workspace)/\(name)", limit: AppSpec.sizeLimit) else { continue }
+            if let committed = try? await repository.file(name, in: head, limit: AppSpec.sizeLimit), committed == written { continue }
+            advice.append("\(name) in the workspace is not as commit \(head.prefix(7)) has it; only what is committed is read")
+        }
+        return advice
+    }
+
+    /// Whose record the views show.
+    public var scope: Scope {
+        Scope(app: settings.app, host: settings.host, workspace: settings.workspace)
+    }
+
+    /// Opens the record for writing, creating it where there is none.
+    /// - Throws: `LedgerError`, `SettingsError`.
+    public func openLedger() throws -> any LedgerStore {
+        try state.prepare(for: settings.workspace)
+        return try open()
+    }
+
+    /// Opens the record that is there; nil when there is none yet, and nothing is created.
+    /// - Throws: `LedgerError`.
+    public func existingLedger() throws -> (any LedgerStore)? {
+        access(settings.ledgerPath, F_OK) == 0 ? try open() : nil
+    }
+
+    private func open() throws -> any LedgerStore {
+        // Command lines in the record may say more than others should read.
+        let mask = umask(0o077)
+        defer { umask(mask) }
+        return try SQLiteLedger(path: settings.ledgerPath)
+    }
+
+    /// Where a run's log file lies.
+    public func logPath(run: Int64) -> String {
+        state.log(run: run)
+    }
+
+    /// Who works on the workspace at this moment; nil when nobody does.
+    public func lockHolder() -> LockRecord? {
+        WorkspaceLock.holder(state.workspace(settings.workspace))
+    }
+
+    func attemptLock(command: String) throws -> WorkspaceLock.Attempt {
+        try WorkspaceLock.attempt(state.workspace(settings.workspace), command: command, host: settings.host)
+    }
+
+    func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
+        Watcher(
+            origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop, wasAbandoned: lock.abandoned != nil)
+    }
+}

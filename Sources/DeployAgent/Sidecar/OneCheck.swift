@@ -1,0 +1,59 @@
+public import Ledger
+public import ServiceLifecycle
+import Shell
+import UnixSignals
+
+/// The single check of `agent run-once`.
+///
+/// On graceful shutdown the run in progress is ended and recorded.
+public final class OneCheck: Service {
+    public enum Result: Sendable {
+        case checked(CheckOutcome)
+        /// Another agent works on the workspace.
+        case busy(LockRecord?)
+    }
+
+    private let session: AgentSession
+    private let ledger: any LedgerStore
+    private let isForced: Bool
+    private let stop = StopSignal()
+    private let cell = Cell<Result?>(nil)
+
+    /// - Parameter isForced: deploy although the commit is settled.
+    public init(session: AgentSession, ledger: any LedgerStore, isForced: Bool) {
+        self.session = session
+        self.ledger = ledger
+        self.isForced = isForced
+    }
+
+    /// What the check came to; nil before `run()` has returned.
+    public var result: Result? { cell.get() }
+
+    public func run() async throws {
+        switch try session.attemptLock(command: "run-once") {
+        case .held(let holder):
+            cell.set(.busy(holder))
+        case .acquired(let lock):
+            defer { lock.release() }
+            let watcher = session.watcher(lock, ledger: ledger, stop: stop)
+            let outcome = await withGracefulShutdownHandler {
+                await watcher.check(.manual, isForced: isForced)
+            } onGracefulShutdown: {
+                self.stop.request()
+            }
+            cell.set(.checked(outcome))
+        }
+    }
+}
+
+extension AgentSession {
+    /// Runs a service until it ends by itself or SIGTERM or SIGINT asks it to; `signals` lists others that do.
+    public func serve(_ service: any Service, hangupStops: Bool = false) async throws {
+        var configuration = ServiceGroupConfiguration(
+            services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+            gracefulShutdownSignals: [.sigterm, .sigint] + (hangupStops ? [.sighup] : []),
+            logger: logger)
+        configuration.cancellationSignals = []
+        try await ServiceGroup(configuration: configuration).run()
+    }
+}

@@ -1,0 +1,59 @@
+import Ledger
+import Synchronization
+
+/// Wakes the check loop before its time: a signal arrived, or the agent stops.
+///
+/// Rings that come while a check runs are kept, as one.
+final class TriggerBell: Sendable {
+    private struct State {
+        var pending: Trigger?
+        var isClosed = false
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    /// Asks for a check at once.
+    func ring(_ trigger: Trigger) {
+        wake { $0.pending = trigger }
+    }
+
+    /// Ends every wait from now on.
+    func close() {
+        wake { $0.isClosed = true }
+    }
+
+    private func wake(_ change: (inout State) -> Void) {
+        let waiter = state.withLock { state in
+            change(&state)
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Waits for a ring, at most so long.
+    ///
+    /// - Returns: what rang, nil when the time passed or the bell was closed.
+    func wait(atMost limit: Duration, clock: any Clock<Duration>) async -> Trigger? {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try? await clock.sleep(for: limit)
+                self.wake { _ in }
+            }
+            await withCheckedContinuation { continuation in
+                let isReady = state.withLock { state in
+                    if state.pending != nil || state.isClosed { return true }
+                    state.waiter = continuation
+                    return false
+                }
+                if isReady { continuation.resume() }
+            }
+            group.cancelAll()
+        }
+        return state.withLock { state in
+            defer { state.pending = nil }
+            return state.pending
+        }
+    }
+}

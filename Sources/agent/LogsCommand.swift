@@ -1,0 +1,73 @@
+import ArgumentParser
+import DeployAgent
+import Foundation
+import Ledger
+
+/// `agent logs`: the output of one run.
+struct LogsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "logs",
+        abstract: "Print the output of one run.",
+        discussion: """
+            Example:
+              agent logs 34 --follow
+            """)
+
+    @Argument(help: "The run's id, as `agent show` gives it.")
+    var run: Int64
+
+    @Flag(help: "Go on printing until the run has ended.")
+    var follow = false
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.session { session in
+            let reader = try RecordReader(session: session)
+            let reporter = ErrorReporter(origin: common.origin)
+            guard var entry = try await reader.run(run) else {
+                reporter.say("no run \(run) in the record; `agent show` lists a deployment's runs")
+                return .notFound
+            }
+            var follower = LogFollower(path: session.logPath(run: run))
+            var found = follower.print()
+            while follow && entry.status == .running {
+                try await Task.sleep(for: .milliseconds(200))
+                guard let now = try await reader.run(run) else { break }
+                entry = now
+                found = follower.print() || found
+            }
+            if !found {
+                // The log file may be gone with its disk; the record keeps the end.
+                FileHandle.standardOutput.write(Data(session.log.mask(entry.outputTail).utf8))
+                if !entry.outputTail.isEmpty { reporter.say("the log file is gone; this is the end of the output as the record has it") }
+            }
+            return .success
+        }
+    }
+}
+
+/// Copies what was added to a file to standard output.
+private struct LogFollower {
+    let path: String
+    private var offset: UInt64 = 0
+
+    init(path: String) {
+        self.path = path
+    }
+
+    /// - Returns: whether the file is there.
+    mutating func print() -> Bool {
+        guard let file = FileHandle(forReadingAtPath: path) else { return false }
+        defer { try? file.close() }
+        // A log past its limit is shortened at its end, when its last half is put in place.
+        let size = (try? file.seekToEnd()) ?? 0
+        if size < offset { offset = size }
+        try? file.seek(toOffset: offset)
+        while let chunk = try? file.read(upToCount: 1 << 20), !chunk.isEmpty {
+            FileHandle.standardOutput.write(chunk)
+            offset += UInt64(chunk.count)
+        }
+        return true
+    }
+}

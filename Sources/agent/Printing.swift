@@ -1,0 +1,49 @@
+import DeployAgent
+import Foundation
+import Ledger
+
+/// Prints one JSON document on standard output.
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    printLine(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
+func printLine(_ text: String) {
+    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+}
+
+/// Lines up columns: each is as wide as its widest cell, the last one runs free.
+func table(_ rows: [[String]]) -> String {
+    let columns = rows.map(\.count).max() ?? 0
+    let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+    return rows.map { row in
+        row.enumerated().map { index, cell in
+            index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+        }.joined(separator: "  ")
+    }.joined(separator: "\n")
+}
+
+/// Shows what people read: control characters in commit subjects and errors would reach the terminal.
+func plain(_ text: String) -> String {
+    String(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : Character($0) })
+}
+
+func took(_ from: Timestamp, _ to: Timestamp?) -> String {
+    guard let to else { return "-" }
+    let milliseconds = to.millisecondsSince(from)
+    switch milliseconds {
+    case ..<1000: return "\(milliseconds)ms"
+    case ..<60_000: return String(format: "%.1fs", Double(milliseconds) / 1000)
+    default: return "\(milliseconds / 60_000)m\(milliseconds % 60_000 / 1000)s"
+    }
+}
+
+/// `5s ago`, `in 12s`.
+func relative(_ time: Timestamp, to now: Timestamp = .now) -> String {
+    let milliseconds = now.millisecondsSince(time)
+    let seconds = abs(milliseconds) / 1000
+    let text =
+        seconds < 120 ? "\(seconds)s" : seconds < 7200 ? "\(seconds / 60)m" : seconds < 172_800 ? "\(seconds / 3600)h" : "\(seconds / 86_400)d"
+    return milliseconds >= 0 ? "\(text) ago" : "in \(text)"
+}

@@ -1,0 +1,26 @@
+import ArgumentParser
+import DeployAgent
+
+/// `agent run`: the sidecar.
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Check every GITHUB_SYNC_INTERVAL until stopped; SIGHUP checks at once.",
+        discussion: """
+            Waits while another agent works on the workspace. SIGTERM and SIGINT end the hook that runs, record it, and stop.
+
+            Example:
+              GITHUB_REPO_URL=https://github.com/acme/shop.git PRE_DEPLOY_COMMAND='npm ci' agent run --workspace /srv/shop
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.session { session in
+            let sidecar = Sidecar(session: session, ledger: try session.openLedger())
+            try await session.serve(sidecar)
+            if let failure = sidecar.failure { throw failure }
+            return .success
+        }
+    }
+}

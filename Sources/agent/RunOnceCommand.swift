@@ -1,0 +1,82 @@
+import ArgumentParser
+import DeployAgent
+import Ledger
+
+/// `agent run-once`: one check, then an exit code.
+struct RunOnceCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run-once",
+        abstract: "Make one check, deploy if the commit is due, and exit.",
+        discussion: """
+            Ignores the backoff of a failed commit. Ends with 0 deployed or nothing to do, 1 the deployment failed, 69 remote or
+            ledger unreachable, 75 busy or deferred, 78 configuration.
+
+            Example:
+              agent run-once --workspace /srv/shop --json
+            """)
+
+    @Flag(help: "Deploy although the commit is settled.")
+    var force = false
+
+    @Flag(help: "Print the outcome as JSON.")
+    var json = false
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.session { session in
+            let reporter = ErrorReporter(origin: common.origin)
+            let ledger: any LedgerStore
+            do {
+                ledger = try session.openLedger()
+            } catch let error as LedgerError {
+                if json { try printJSON(OutcomeView(outcome: "unreachable", deployment: nil)) }
+                throw error
+            }
+            let check = OneCheck(session: session, ledger: ledger, isForced: force)
+            try await session.serve(check, hangupStops: true)
+            switch check.result {
+            case .busy(let holder):
+                reporter.say("\(holder?.holder ?? "another agent") works on \(session.settings.workspace); try again later")
+                if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
+                return .temporary
+            case .checked(let outcome):
+                return try await report(outcome, RecordReader(session: session, ledger: ledger), reporter)
+            case nil:
+                return .failure
+            }
+        }
+    }
+
+    private func report(_ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter) async throws -> ExitCode {
+        if case .misconfigured(let error) = outcome { throw error }
+        if case .deployment(let deployment) = outcome {
+            if json {
+                try printJSON(OutcomeView(outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment)))
+            } else {
+                printLine("\(outcome.name) \(deployment.commit.prefix(7)) in \(took(deployment.startedAt, deployment.completedAt)) (deployment \(deployment.id))")
+            }
+            switch deployment.status {
+            case .succeeded, .interrupted: return .success
+            case .deferred: return .temporary
+            case .failed, .running: return .deploymentFailed
+            }
+        }
+        if json { try printJSON(OutcomeView(outcome: outcome.name, deployment: nil)) }
+        switch outcome {
+        case .unchanged(let commit, let detail):
+            if let problem = outcome.problem {
+                reporter.say("\(problem); `agent retry` makes it due again")
+            } else if !json, detail == .deployed {
+                printLine("unchanged: \(commit.prefix(7)) is deployed")
+            }
+            return .success
+        case .unreachable(let problem), .ledgerFailed(let problem):
+            reporter.say(problem)
+            return .unavailable
+        default:
+            reporter.say(outcome.problem ?? outcome.name)
+            return .deploymentFailed
+        }
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import DeployAgent
+import Ledger
+
+/// `agent show`: one deployment with its runs.
+struct ShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Show one deployment with its runs.",
+        discussion: """
+            Example:
+              agent show 12
+              agent show 3f2a9c1
+            """)
+
+    @Argument(help: ArgumentHelp("A deployment's id, or the beginning of a commit's id.", valueName: "id|commit"))
+    var which: String
+
+    @Flag(help: "Print as JSON.")
+    var json = false
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.session { session in
+            let reader = try RecordReader(session: session)
+            guard let deployment = try await reader.find(which) else {
+                ErrorReporter(origin: common.origin).say("no deployment \"\(which)\" in the record; `agent history` lists them")
+                return .notFound
+            }
+            if json {
+                try printJSON(try await reader.viewWithRuns(deployment))
+                return .success
+            }
+            let mask = session.log.mask
+            var rows = [
+                ["deployment", "\(deployment.id): \(deployment.status.rawValue)\(deployment.warnings > 0 ? " with \(deployment.warnings) warning(s)" : "")"],
+                ["app", "\(deployment.scope.app) on \(deployment.scope.host), \(deployment.scope.workspace)"],
+                ["commit", "\(deployment.commit)\(deployment.ref.map { " (\($0))" } ?? "")"],
+                ["", plain(mask(deployment.subject)) + " — " + plain(mask(deployment.author))],
+                ["previous", deployment.previousCommit ?? "none"],
+                ["trigger", "\(deployment.trigger), attempt \(deployment.attempt)"],
+                ["started", deployment.startedAt.rfc3339],
+                ["took", took(deployment.startedAt, deployment.completedAt)],
+            ]
+            if let message = deployment.errorMessage { rows.append(["error", plain(mask(message))]) }
+            printLine(table(rows))
+            for run in try await reader.runs(of: deployment) {
+                printLine("")
+                var rows = [
+                    ["run \(run.id)", "\(run.name): \(run.status.rawValue) (\(run.mode))"],
+                    ["command", plain(mask(run.command))], ["folder", run.folder],
+                    ["took", "\(took(run.startedAt, run.completedAt)) of at most \(run.timeout.components.seconds)s"],
+                ]
+                if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
+                if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
+                if let message = run.errorMessage { rows.append(["error", plain(mask(message))]) }
+                rows.append(["log", session.logPath(run: run.id)])
+                printLine(table(rows))
+                for line in mask(run.outputTail).split(separator: "\n").suffix(10) { printLine("  | \(plain(String(line)))") }
+            }
+            return .success
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import DeployAgent
+import Ledger
+
+/// `agent status`: how things stand.
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show the commit, the last deployment, the next check, and who holds the lock.",
+        discussion: """
+            Example:
+              agent status --workspace /srv/shop
+            """)
+
+    @Flag(help: "Print as JSON.")
+    var json = false
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.session { session in
+            let reader = try RecordReader(session: session)
+            let status = try await reader.status()
+            if json {
+                try printJSON(status)
+                return .success
+            }
+            var rows = [
+                ["app", "\(status.scope.app) on \(status.scope.host)"],
+                ["workspace", status.scope.workspace],
+                ["commit", status.commit.map { String($0.prefix(12)) } ?? "none yet"],
+            ]
+            let last = try await reader.history(limit: 1, commit: nil, status: nil).first
+            if let last {
+                rows.append(["deployment", "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(plain(last.subject))\", \(relative(last.completedAt ?? last.startedAt))"])
+                if let message = last.errorMessage { rows.append(["", plain(message)]) }
+                if let retry = last.retryAt, !last.settled { rows.append(["", "next attempt \(relative(retry))"]) }
+                for run in try await reader.runs(of: last) {
+                    rows.append(["  run \(run.id)", "\(run.name) \(run.status.rawValue)\(run.exitCode.map { " (exit code \($0))" } ?? ""), \(took(run.startedAt, run.completedAt))"])
+                }
+            } else {
+                rows.append(["deployment", "none in the record"])
+            }
+            if let holder = status.holder {
+                rows.append(["agent", holder.holder])
+                if let check = holder.lastCheck { rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"]) }
+                if let problem = holder.lastError { rows.append(["", plain(problem)]) }
+                if let next = holder.nextCheck { rows.append(["next check", relative(next)]) }
+            } else {
+                rows.append(["agent", "no agent works on this workspace now"])
+            }
+            rows.append(["ledger", status.ledger])
+            printLine(table(rows))
+            return .success
+        }
+    }
+
+    private func state(_ deployment: Deployment, held: Bool) -> String {
+        if deployment.status == .running && !held { return "running when its agent was killed" }
+        return deployment.status.rawValue + (deployment.status == .failed && deployment.settled ? ", no further attempt" : "")
+    }
+}
