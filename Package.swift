@@ -2,13 +2,16 @@
 import PackageDescription
 
 /// Every target compiles in language mode 6 with these features, so that isolation and imports are explicit.
-let settings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-]
+let settings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    ]
+    // In CI a warning is an error; a later compiler's new warning must not keep anybody else from building.
+    + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let package = Package(
     name: "deploy-agent",
@@ -67,10 +70,12 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Shell"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "ShellTests", dependencies: ["Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "GitTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LedgerSQLite", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "LedgerTests", dependencies: ["Ledger", "LedgerSQLite", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DeployAgentTests",
-            dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"], swiftSettings: settings),
+            dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(name: "AgentTests", dependencies: ["agent", "Shell", "TestSupport"], swiftSettings: settings),
     ]
 )

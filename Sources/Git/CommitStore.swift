@@ -100,8 +100,11 @@ public struct CommitStore: Sendable {
     /// Removes what no ref needs any more. Cheap when there is little: git looks at the number of packs and loose objects.
     public func tidy(_ git: GitProgram) async {
         _ = try? await git.run(
-            ["-c", "gc.auto=500", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "-c", "gc.pruneExpire=now", "gc",
-                "--quiet", "--auto"],
+            [
+                "-c", "gc.auto=500", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "-c",
+                "gc.pruneExpire=now", "gc",
+                "--quiet", "--auto",
+            ],
             in: path, operation: "tidy \(path)")
     }
 }

@@ -39,11 +39,9 @@ func entries(of path: String) -> [String] {
 
 /// Where a symbolic link points; nil when it is none.
 func link(_ path: String) -> String? {
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    let count = buffer.withUnsafeMutableBytes { raw in
-        raw.baseAddress.map { readlink(path, $0.assumingMemoryBound(to: CChar.self), raw.count) } ?? -1
-    }
-    return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = readlink(path, &buffer, buffer.count)
+    return count < 0 ? nil : String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// Removes a file or a folder with all that it holds; symbolic links are removed, not followed.
@@ -124,7 +122,9 @@ struct FileMover {
         unlink(temporary)
         switch kind {
         case .link:
-            guard let destination = link(from), symlink(destination, temporary) == 0 else { throw failure("copy \(to)") }
+            guard let destination = link(from), symlink(destination, temporary) == 0 else {
+                throw failure("copy \(to)")
+            }
         case .file:
             try copyFile(from, temporary)
         default:

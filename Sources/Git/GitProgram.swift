@@ -45,7 +45,8 @@ public struct GitProgram: Sendable {
         let elsewhere = [
             "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
             "GIT_ALTERNATE_OBJECT_DIRECTORIES=", "GIT_NAMESPACE=", "GIT_PREFIX=", "GIT_SHALLOW_FILE=",
-            "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE", "GIT_CURL_VERBOSE=",
+            "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE",
+            "GIT_CURL_VERBOSE=",
             "GIT_CONFIG_COUNT=", "AGENT_", "GITHUB_TOKEN=",
         ].map { Array($0.utf8) }
         var result = environment.filter { entry in !elsewhere.contains { entry.starts(with: $0) } }
@@ -71,7 +72,8 @@ public struct GitProgram: Sendable {
             configure("credential.\(credential.origin).helper", "")
             configure(
                 "credential.\(credential.origin).helper",
-                "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$DEPLOY_GIT_USER\" \"$DEPLOY_GIT_PASSWORD\"; }; f")
+                "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$DEPLOY_GIT_USER\" \"$DEPLOY_GIT_PASSWORD\"; }; f"
+            )
             add("DEPLOY_GIT_USER", credential.user)
             add("DEPLOY_GIT_PASSWORD", credential.password)
         }
@@ -121,7 +123,8 @@ public struct GitProgram: Sendable {
         case .timedOut:
             throw GitError(
                 network ? .unreachable : .publish, operation: operation,
-                explanation: "git did not finish within \(network ? timeout : timeout * 10) (AGENT_GIT_TIMEOUT) and was ended")
+                explanation:
+                    "git did not finish within \(network ? timeout : timeout * 10) (AGENT_GIT_TIMEOUT) and was ended")
         case .stopped:
             throw GitError(.stopped, operation: operation, explanation: "the agent is stopping")
         case .ended: break
@@ -141,8 +144,13 @@ public struct GitProgram: Sendable {
     }
 
     private static func message(_ errors: String, _ termination: Verdict.Termination) -> String {
-        let lines = errors.split(whereSeparator: \.isNewline).map { $0.trimmingPrefix("fatal: ").trimmingPrefix("error: ") }
-            .filter { !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure") && $0 != "and the repository exists." }
+        let lines = errors.split(whereSeparator: \.isNewline).map {
+            $0.trimmingPrefix("fatal: ").trimmingPrefix("error: ")
+        }
+        .filter {
+            !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure")
+                && $0 != "and the repository exists."
+        }
         if lines.isEmpty {
             switch termination {
             case .exited(let code): return "git ended with exit code \(code)"

@@ -21,7 +21,9 @@ public struct Remote: Sendable, Equatable {
 
     /// `https://host:port` of an http or https URL; nil for every other kind.
     public var httpOrigin: String? {
-        guard let scheme = ["https://", "http://"].first(where: { displayURL.lowercased().hasPrefix($0) }) else { return nil }
+        guard let scheme = ["https://", "http://"].first(where: { displayURL.lowercased().hasPrefix($0) }) else {
+            return nil
+        }
         return scheme + displayURL.dropFirst(scheme.count).prefix { $0 != "/" }
     }
 

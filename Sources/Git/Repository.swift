@@ -180,7 +180,8 @@ public struct Repository: Sendable {
         let size = Int(git_blob_rawsize(blob))
         guard size <= limit else {
             throw GitError(
-                .corrupt, operation: "read \(name)", explanation: "it has \(size) bytes, more than the limit of \(limit)")
+                .corrupt, operation: "read \(name)",
+                explanation: "it has \(size) bytes, more than the limit of \(limit)")
         }
         return git_blob_rawcontent(blob).map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []
     }

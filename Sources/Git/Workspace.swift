@@ -74,12 +74,16 @@ public struct Workspace: Sendable {
         }
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there.
         try await git.expect(
-            ["fetch", "--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-recurse-submodules", "--",
-                store.path, commit],
+            [
+                "fetch", "--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-recurse-submodules",
+                "--",
+                store.path, commit,
+            ],
             in: path, operation: operation, code: .publish)
         discarded.paths = try await changes(before: commit, head: head, git, operation)
         try await git.expect(
-            ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish)
+            ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
+        )
         if stagedOutput {
             let unchanged = try await unchangedFiles(of: commit, in: store.stage, git, operation)
             var mover = FileMover(from: store.stage, to: path)
@@ -104,9 +108,11 @@ public struct Workspace: Sendable {
         let arriving =
             head == nil
             ? try await git.expect(
-                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: path, operation: operation, code: .publish)
+                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: path, operation: operation,
+                code: .publish)
             : try await git.expect(
-                ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"], in: path,
+                ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"],
+                in: path,
                 operation: operation, code: .publish)
         let known = Set(lost)
         lost += Self.paths(arriving.output).filter { kind(of: path + "/" + $0) != .missing && !known.contains($0) }
@@ -118,10 +124,12 @@ public struct Workspace: Sendable {
         of commit: String, in stage: String, _ git: GitProgram, _ operation: String
     ) async throws -> Set<String> {
         let tracked = try await git.expect(
-            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: stage, operation: operation, code: .publish)
+            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: stage, operation: operation,
+            code: .publish)
         // Against the commit, not the index or HEAD: a hook may have added or committed what it wrote.
         let changed = try await git.expect(
-            ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--"], in: stage,
+            ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--"],
+            in: stage,
             operation: operation, code: .publish)
         return Set(Self.paths(tracked.output)).subtracting(Self.paths(changed.output))
     }

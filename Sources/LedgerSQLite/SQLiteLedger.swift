@@ -42,8 +42,10 @@ public struct SQLiteLedger: LedgerStore {
                 guard version <= SQLiteSchema.steps.count else {
                     throw LedgerError(
                         .newerSchema, operation: "open", location: path,
-                        explanation: "it was written by a newer version of the agent (schema \(version), this one knows "
-                            + "\(SQLiteSchema.steps.count)); update the agent, or name another file in AGENT_LEDGER_URL")
+                        explanation:
+                            "it was written by a newer version of the agent (schema \(version), this one knows "
+                            + "\(SQLiteSchema.steps.count)); update the agent, or name another file in AGENT_LEDGER_URL"
+                    )
                 }
             } else {
                 let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
@@ -211,7 +213,8 @@ public struct SQLiteLedger: LedgerStore {
                 db, sql: "SELECT max(id) FROM deployments WHERE \(own) AND status = 'succeeded'", arguments: arguments)
             let old = try Int64.fetchAll(
                 db,
-                sql: "SELECT id FROM deployments WHERE \(own) AND id < ? AND id <> ? AND status <> 'running' ORDER BY id LIMIT ?",
+                sql:
+                    "SELECT id FROM deployments WHERE \(own) AND id < ? AND id <> ? AND status <> 'running' ORDER BY id LIMIT ?",
                 arguments: arguments + [oldest, succeeded ?? 0, limit])
             var runs: [Int64] = []
             for id in old {

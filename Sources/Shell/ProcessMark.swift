@@ -52,10 +52,8 @@ public struct ProcessMark: Sendable, Equatable {
         as: UTF8.self)
 
     private static let currentNamespace: String = {
-        var buffer = [UInt8](repeating: 0, count: 256)
-        let count = buffer.withUnsafeMutableBytes { raw in
-            readlink("/proc/self/ns/pid", raw.baseAddress!.assumingMemoryBound(to: CChar.self), raw.count)
-        }
-        return String(decoding: buffer[..<max(0, count)], as: UTF8.self)
+        var buffer = [CChar](repeating: 0, count: 256)
+        let count = readlink("/proc/self/ns/pid", &buffer, buffer.count)
+        return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }()
 }

@@ -4,7 +4,8 @@ import ArgumentParser
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "agent",
-        abstract: "Watches a git commit, runs your PRE_DEPLOY and POST_DEPLOY commands when it changes, and keeps a record.",
+        abstract:
+            "Watches a git commit, runs your PRE_DEPLOY and POST_DEPLOY commands when it changes, and keeps a record.",
         discussion: """
             Settings come from options, then the environment, then appspec.yaml. `agent check` shows them all.
 
@@ -16,7 +17,8 @@ struct AgentCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, RunOnceCommand.self, StatusCommand.self, HistoryCommand.self, ShowCommand.self, LogsCommand.self,
+            RunCommand.self, RunOnceCommand.self, StatusCommand.self, HistoryCommand.self, ShowCommand.self,
+            LogsCommand.self,
             RetryCommand.self, CheckCommand.self,
         ])
 }

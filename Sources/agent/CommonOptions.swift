@@ -5,29 +5,39 @@ import Ledger
 
 /// Options that every command takes; each wins over the variable of the same meaning.
 struct CommonOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The directory with the app's checkout (WORKSPACE_PATH).", valueName: "path"), completion: .directory)
+    @Option(
+        help: ArgumentHelp("The directory with the app's checkout (WORKSPACE_PATH).", valueName: "path"),
+        completion: .directory)
     var workspace: String?
 
-    @Option(help: ArgumentHelp("The app spec (AGENT_APPSPEC).", valueName: "path"), completion: .file(extensions: ["yaml", "yml"]))
+    @Option(
+        help: ArgumentHelp("The app spec (AGENT_APPSPEC).", valueName: "path"),
+        completion: .file(extensions: ["yaml", "yml"]))
     var appspec: String?
 
-    @Option(help: ArgumentHelp("Where locks, logs and the embedded ledger are (AGENT_STATE_DIR).", valueName: "path"), completion: .directory)
+    @Option(
+        help: ArgumentHelp("Where locks, logs and the embedded ledger are (AGENT_STATE_DIR).", valueName: "path"),
+        completion: .directory)
     var stateDir: String?
 
     @Option(help: ArgumentHelp("The record, as sqlite:PATH (AGENT_LEDGER_URL).", valueName: "url"))
     var ledger: String?
 
-    @Option(help: ArgumentHelp("text or json (AGENT_LOG_FORMAT).", valueName: "format"), completion: .list(["text", "json"]))
+    @Option(
+        help: ArgumentHelp("text or json (AGENT_LOG_FORMAT).", valueName: "format"),
+        completion: .list(["text", "json"]))
     var logFormat: String?
 
     @Option(
-        help: ArgumentHelp("trace, debug, info, notice, warning, error or critical (AGENT_LOG_LEVEL).", valueName: "level"),
+        help: ArgumentHelp(
+            "trace, debug, info, notice, warning, error or critical (AGENT_LOG_LEVEL).", valueName: "level"),
         completion: .list(["trace", "debug", "info", "notice", "warning", "error", "critical"]))
     var logLevel: String?
 
     var origin: SettingsOrigin {
         let options = [
-            "WORKSPACE_PATH": workspace, "AGENT_APPSPEC": appspec, "AGENT_STATE_DIR": stateDir, "AGENT_LEDGER_URL": ledger,
+            "WORKSPACE_PATH": workspace, "AGENT_APPSPEC": appspec, "AGENT_STATE_DIR": stateDir,
+            "AGENT_LEDGER_URL": ledger,
             "AGENT_LOG_FORMAT": logFormat, "AGENT_LOG_LEVEL": logLevel,
         ]
         return SettingsOrigin(options: options.compactMapValues { $0 }, environment: .current)

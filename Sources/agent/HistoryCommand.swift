@@ -19,7 +19,9 @@ struct HistoryCommand: AsyncParsableCommand {
     var commit: String?
 
     @Option(
-        help: ArgumentHelp("Only deployments with this status: running, succeeded, failed, interrupted or deferred.", valueName: "status"),
+        help: ArgumentHelp(
+            "Only deployments with this status: running, succeeded, failed, interrupted or deferred.",
+            valueName: "status"),
         completion: .list(DeploymentStatus.allCases.map(\.rawValue)))
     var status: String?
 
@@ -32,7 +34,8 @@ struct HistoryCommand: AsyncParsableCommand {
         guard limit >= 1 else { throw ValidationError("--limit takes a whole number from 1 on") }
         if let status, DeploymentStatus(rawValue: status) == nil {
             throw ValidationError(
-                "--status \"\(status)\" is not known; it takes \(DeploymentStatus.allCases.map(\.rawValue).joined(separator: ", "))")
+                "--status \"\(status)\" is not known; it takes \(DeploymentStatus.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
         }
     }
 
@@ -51,9 +54,11 @@ struct HistoryCommand: AsyncParsableCommand {
                         [["ID", "STATUS", "COMMIT", "STARTED", "TOOK", "TRIGGER", "TRY", "SUBJECT"]]
                             + deployments.map { deployment in
                                 [
-                                    "\(deployment.id)", deployment.status.rawValue + (deployment.warnings > 0 ? "!" : ""),
+                                    "\(deployment.id)",
+                                    deployment.status.rawValue + (deployment.warnings > 0 ? "!" : ""),
                                     String(deployment.commit.prefix(7)), deployment.startedAt.rfc3339,
-                                    took(deployment.startedAt, deployment.completedAt), deployment.trigger, "\(deployment.attempt)",
+                                    took(deployment.startedAt, deployment.completedAt), deployment.trigger,
+                                    "\(deployment.attempt)",
                                     plain(session.log.mask(deployment.subject)),
                                 ]
                             }))

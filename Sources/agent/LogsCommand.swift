@@ -40,7 +40,9 @@ struct LogsCommand: AsyncParsableCommand {
             if !found {
                 // The log file may be gone with its disk; the record keeps the end.
                 FileHandle.standardOutput.write(Data(session.log.mask(entry.outputTail).utf8))
-                if !entry.outputTail.isEmpty { reporter.say("the log file is gone; this is the end of the output as the record has it") }
+                if !entry.outputTail.isEmpty {
+                    reporter.say("the log file is gone; this is the end of the output as the record has it")
+                }
             }
             return .success
         }

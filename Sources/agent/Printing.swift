@@ -44,6 +44,8 @@ func relative(_ time: Timestamp, to now: Timestamp = .now) -> String {
     let milliseconds = now.millisecondsSince(time)
     let seconds = abs(milliseconds) / 1000
     let text =
-        seconds < 120 ? "\(seconds)s" : seconds < 7200 ? "\(seconds / 60)m" : seconds < 172_800 ? "\(seconds / 3600)h" : "\(seconds / 86_400)d"
+        seconds < 120
+        ? "\(seconds)s"
+        : seconds < 7200 ? "\(seconds / 60)m" : seconds < 172_800 ? "\(seconds / 3600)h" : "\(seconds / 86_400)d"
     return milliseconds >= 0 ? "\(text) ago" : "in \(text)"
 }

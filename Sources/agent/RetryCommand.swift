@@ -27,8 +27,10 @@ struct RetryCommand: AsyncParsableCommand {
         try await common.session { session in
             let reader = try RecordReader(session: session)
             guard let deployment = try await reader.retry(commit) else {
-                let what = commit.map { "commit \"\($0)\" has no failed deployment" } ?? "the last deployment did not fail"
-                ErrorReporter(origin: common.origin).say("nothing to retry: \(what); `agent run-once --force` deploys a settled commit again")
+                let what =
+                    commit.map { "commit \"\($0)\" has no failed deployment" } ?? "the last deployment did not fail"
+                ErrorReporter(origin: common.origin).say(
+                    "nothing to retry: \(what); `agent run-once --force` deploys a settled commit again")
                 return .notFound
             }
             if json {
@@ -37,7 +39,9 @@ struct RetryCommand: AsyncParsableCommand {
             } else {
                 let when =
                     session.lockHolder().flatMap { holder in
-                        holder.nextCheck.map { "the agent checks \(relative($0)); kill -HUP \(holder.pid) checks at once" }
+                        holder.nextCheck.map {
+                            "the agent checks \(relative($0)); kill -HUP \(holder.pid) checks at once"
+                        }
                     } ?? "the next check deploys it"
                 printLine("\(deployment.commit.prefix(7)) is due again: \(when)")
             }

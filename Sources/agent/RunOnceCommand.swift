@@ -37,7 +37,8 @@ struct RunOnceCommand: AsyncParsableCommand {
             try await session.serve(check, hangupStops: true)
             switch check.result {
             case .busy(let holder):
-                reporter.say("\(holder?.holder ?? "another agent") works on \(session.settings.workspace); try again later")
+                reporter.say(
+                    "\(holder?.holder ?? "another agent") works on \(session.settings.workspace); try again later")
                 if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
                 return .temporary
             case .checked(let outcome):
@@ -48,13 +49,17 @@ struct RunOnceCommand: AsyncParsableCommand {
         }
     }
 
-    private func report(_ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter) async throws -> ExitCode {
+    private func report(_ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter) async throws
+        -> ExitCode
+    {
         if case .misconfigured(let error) = outcome { throw error }
         if case .deployment(let deployment) = outcome {
             if json {
                 try printJSON(OutcomeView(outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment)))
             } else {
-                printLine("\(outcome.name) \(deployment.commit.prefix(7)) in \(took(deployment.startedAt, deployment.completedAt)) (deployment \(deployment.id))")
+                printLine(
+                    "\(outcome.name) \(deployment.commit.prefix(7)) in \(took(deployment.startedAt, deployment.completedAt)) (deployment \(deployment.id))"
+                )
             }
             switch deployment.status {
             case .succeeded, .interrupted: return .success

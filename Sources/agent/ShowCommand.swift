@@ -25,7 +25,8 @@ struct ShowCommand: AsyncParsableCommand {
         try await common.session { session in
             let reader = try RecordReader(session: session)
             guard let deployment = try await reader.find(which) else {
-                ErrorReporter(origin: common.origin).say("no deployment \"\(which)\" in the record; `agent history` lists them")
+                ErrorReporter(origin: common.origin).say(
+                    "no deployment \"\(which)\" in the record; `agent history` lists them")
                 return .notFound
             }
             if json {
@@ -34,7 +35,10 @@ struct ShowCommand: AsyncParsableCommand {
             }
             let mask = session.log.mask
             var rows = [
-                ["deployment", "\(deployment.id): \(deployment.status.rawValue)\(deployment.warnings > 0 ? " with \(deployment.warnings) warning(s)" : "")"],
+                [
+                    "deployment",
+                    "\(deployment.id): \(deployment.status.rawValue)\(deployment.warnings > 0 ? " with \(deployment.warnings) warning(s)" : "")",
+                ],
                 ["app", "\(deployment.scope.app) on \(deployment.scope.host), \(deployment.scope.workspace)"],
                 ["commit", "\(deployment.commit)\(deployment.ref.map { " (\($0))" } ?? "")"],
                 ["", plain(mask(deployment.subject)) + " — " + plain(mask(deployment.author))],
@@ -57,7 +61,9 @@ struct ShowCommand: AsyncParsableCommand {
                 if let message = run.errorMessage { rows.append(["error", plain(mask(message))]) }
                 rows.append(["log", session.logPath(run: run.id)])
                 printLine(table(rows))
-                for line in mask(run.outputTail).split(separator: "\n").suffix(10) { printLine("  | \(plain(String(line)))") }
+                for line in mask(run.outputTail).split(separator: "\n").suffix(10) {
+                    printLine("  | \(plain(String(line)))")
+                }
             }
             return .success
         }

@@ -32,18 +32,26 @@ struct StatusCommand: AsyncParsableCommand {
             ]
             let last = try await reader.history(limit: 1, commit: nil, status: nil).first
             if let last {
-                rows.append(["deployment", "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(plain(last.subject))\", \(relative(last.completedAt ?? last.startedAt))"])
+                rows.append([
+                    "deployment",
+                    "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(plain(last.subject))\", \(relative(last.completedAt ?? last.startedAt))",
+                ])
                 if let message = last.errorMessage { rows.append(["", plain(message)]) }
                 if let retry = last.retryAt, !last.settled { rows.append(["", "next attempt \(relative(retry))"]) }
                 for run in try await reader.runs(of: last) {
-                    rows.append(["  run \(run.id)", "\(run.name) \(run.status.rawValue)\(run.exitCode.map { " (exit code \($0))" } ?? ""), \(took(run.startedAt, run.completedAt))"])
+                    rows.append([
+                        "  run \(run.id)",
+                        "\(run.name) \(run.status.rawValue)\(run.exitCode.map { " (exit code \($0))" } ?? ""), \(took(run.startedAt, run.completedAt))",
+                    ])
                 }
             } else {
                 rows.append(["deployment", "none in the record"])
             }
             if let holder = status.holder {
                 rows.append(["agent", holder.holder])
-                if let check = holder.lastCheck { rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"]) }
+                if let check = holder.lastCheck {
+                    rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"])
+                }
                 if let problem = holder.lastError { rows.append(["", plain(problem)]) }
                 if let next = holder.nextCheck { rows.append(["next check", relative(next)]) }
             } else {
@@ -57,6 +65,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     private func state(_ deployment: Deployment, held: Bool) -> String {
         if deployment.status == .running && !held { return "running when its agent was killed" }
-        return deployment.status.rawValue + (deployment.status == .failed && deployment.settled ? ", no further attempt" : "")
+        return deployment.status.rawValue
+            + (deployment.status == .failed && deployment.settled ? ", no further attempt" : "")
     }
 }

@@ -32,7 +32,9 @@ public struct SettingsOrigin: Sendable {
     }
 
     private var namedSpec: Sourced<String>? {
-        if let path = options[Setting.appspec.name], !path.isEmpty { return Sourced(value: path, source: .option("--appspec")) }
+        if let path = options[Setting.appspec.name], !path.isEmpty {
+            return Sourced(value: path, source: .option("--appspec"))
+        }
         return environment[Setting.appspec.name].map { Sourced(value: $0, source: .environment) }
     }
 

@@ -31,7 +31,9 @@ enum Decision: Equatable, Sendable {
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
-            if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt, retryAt > situation.now {
+            if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt,
+                retryAt > situation.now
+            {
                 return .nothing(.backoff(until: retryAt))
             }
             return .deploy(attempt: own.attempt + 1, series: own.series)
@@ -41,7 +43,9 @@ enum Decision: Equatable, Sendable {
                 ? .deploy(attempt: 1, series: nil) : .deploy(attempt: own.attempt + 1, series: own.series)
         }
         // Another commit was settled since, or its deployment moved the workspace or may have: this one is deployed again.
-        if let settled = facts.lastSettled, settled.commit != situation.commit { return .deploy(attempt: 1, series: nil) }
+        if let settled = facts.lastSettled, settled.commit != situation.commit {
+            return .deploy(attempt: 1, series: nil)
+        }
         if let latest = facts.latest, latest.commit != situation.commit,
             latest.published || latest.status == .interrupted || latest.status == .running
         {

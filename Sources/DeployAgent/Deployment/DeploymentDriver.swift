@@ -53,7 +53,9 @@ struct DeploymentDriver: Sendable {
         if isStaged, let source = plan.source { try await source.store.stage(plan.commit.id, source.git) }
         var progress = try await begin()
         let short = plan.commit.id.prefix(7)
-        logger.info("deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))")
+        logger.info(
+            "deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))"
+        )
         let ending: Ending
         do {
             ending = try await work(&progress)
@@ -68,7 +70,8 @@ struct DeploymentDriver: Sendable {
         announce(result, short)
         await tidy()
         guard let deployment = try await ledger.deployment(progress.id) else {
-            throw LedgerError(.corrupt, operation: "read", location: "record", explanation: "deployment \(progress.id) is gone")
+            throw LedgerError(
+                .corrupt, operation: "read", location: "record", explanation: "deployment \(progress.id) is gone")
         }
         return deployment
     }
@@ -112,7 +115,8 @@ struct DeploymentDriver: Sendable {
     private func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
         RunDraft(
             kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
-            command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue, timeout: hook.timeout,
+            command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
+            timeout: hook.timeout,
             attempt: plan.attempt, startedAt: .now)
     }
 
@@ -120,7 +124,8 @@ struct DeploymentDriver: Sendable {
         let name = hook.hook.rawValue
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.
-            let result = RunResult(status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+            let result = RunResult(
+                status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
             if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
             return result
         }
@@ -130,13 +135,16 @@ struct DeploymentDriver: Sendable {
             progress.begun = nil
         } else {
             guard let begun = try await progress.write([.beginRun(draftRun(hook, progress.id))]).first else {
-                throw LedgerError(.corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
+                throw LedgerError(
+                    .corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
             }
             run = begun
         }
-        logger.info("\(name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
+        logger.info(
+            "\(name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
         let context = HookContext(
-            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook, attempt: plan.attempt,
+            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
+            attempt: plan.attempt,
             trigger: plan.trigger, deployment: progress.id, run: run.id, workspace: plan.scope.workspace)
         let result = await runner.run(hook, as: run, in: root, context, plan.settings)
         progress.pending.append(.completeRun(run.id, result))
@@ -146,7 +154,8 @@ struct DeploymentDriver: Sendable {
         case .succeeded: logger.info("\(name) succeeded in \(took)")
         case .deferred, .interrupted: logger.notice("\(name) \(result.status.rawValue): \(result.errorMessage ?? "")")
         default:
-            let message = "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
+            let message =
+                "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
             if hook.mode == .lenient {
                 progress.warnings += 1
                 logger.warning("\(message); lenient: the deployment goes on")
@@ -159,7 +168,8 @@ struct DeploymentDriver: Sendable {
 
     /// What a run's result means for the deployment; nil when it goes on.
     private func ending(of hook: HookSettings, _ result: RunResult, _ progress: Progress) async throws -> Ending? {
-        let text = "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
+        let text =
+            "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
         switch result.status {
         case .succeeded, .running, .skipped: return nil
         case .interrupted: return .interrupted(text)
@@ -207,7 +217,8 @@ struct DeploymentDriver: Sendable {
             // The next regular check comes after at least nine tenths of the interval; one right after this deployment,
             // which looks for a newer commit, must not find this one due.
             return DeploymentResult(
-                status: .deferred, settled: false, retryAt: now.advanced(by: plan.settings.interval * 0.85), warnings: warnings,
+                status: .deferred, settled: false, retryAt: now.advanced(by: plan.settings.interval * 0.85),
+                warnings: warnings,
                 completedAt: now, errorMessage: message)
         case .interrupted(let message):
             return DeploymentResult(
@@ -218,7 +229,9 @@ struct DeploymentDriver: Sendable {
     private func announce(_ result: DeploymentResult, _ short: Substring) {
         switch result.status {
         case .succeeded:
-            logger.info("deployed \(short)\(result.warnings > 0 ? " with \(result.warnings) warning\(result.warnings == 1 ? "" : "s")" : "")")
+            logger.info(
+                "deployed \(short)\(result.warnings > 0 ? " with \(result.warnings) warning\(result.warnings == 1 ? "" : "s")" : "")"
+            )
         case .deferred:
             logger.notice("deployment of \(short) deferred; tried again at the next check")
         case .interrupted:

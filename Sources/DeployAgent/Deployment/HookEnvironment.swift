@@ -16,7 +16,8 @@ struct HookContext: Sendable {
 /// Builds a hook's environment: the process environment, the app spec's variables, the `DEPLOY_*` variables; the agent's
 /// own settings and credentials (`AGENT_*`) are taken out.
 enum HookEnvironment {
-    static func entries(_ context: HookContext, exports: [String: String], environment: ProcessEnvironment) -> [[UInt8]] {
+    static func entries(_ context: HookContext, exports: [String: String], environment: ProcessEnvironment) -> [[UInt8]]
+    {
         var variables = exports.filter { !$0.key.hasPrefix("AGENT_") }
         variables["DEPLOY_COMMIT"] = context.commit
         variables["DEPLOY_COMMIT_SHORT"] = String(context.commit.prefix(7))

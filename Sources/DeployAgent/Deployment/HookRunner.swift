@@ -23,17 +23,21 @@ struct HookRunner: Sendable {
     }
 
     /// - Parameter root: the checkout in which the hook's folder lies.
-    func run(_ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings) async -> RunResult {
+    func run(_ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings) async
+        -> RunResult
+    {
         guard let directory = resolveFolder(hook.folder, below: root) else {
             return RunResult(
                 status: .failed, completedAt: .now,
-                errorMessage: "\(hook.folderSetting) \"\(hook.folder)\" is no folder inside the checkout; it was not run")
+                errorMessage:
+                    "\(hook.folderSetting) \"\(hook.folder)\" is no folder inside the checkout; it was not run")
         }
         let mark = folder.mark(run.marker)
         // Before the spawn: whatever carries the marker is found again even when the agent is killed right after it.
         guard TextFile.write(ProcessMark(marker: run.marker).text, to: mark) else {
             return RunResult(
-                status: .failed, completedAt: .now, errorMessage: "cannot write \(mark): \(errorText(errno)); it was not run")
+                status: .failed, completedAt: .now,
+                errorMessage: "cannot write \(mark): \(errorText(errno)); it was not run")
         }
         let output = RunOutput(
             path: state.log(run: run.id), secrets: log.secrets, lines: HookLines(output: log, name: hook.hook.rawValue))
@@ -92,6 +96,7 @@ struct HookRunner: Sendable {
             message = [message, "processes that could not be ended: \(ids)"].compactMap { $0 }.joined(separator: "; ")
         }
         return RunResult(
-            status: status, exitCode: exitCode, signal: signal, completedAt: .now, outputTail: tail, errorMessage: message)
+            status: status, exitCode: exitCode, signal: signal, completedAt: .now, outputTail: tail,
+            errorMessage: message)
     }
 }

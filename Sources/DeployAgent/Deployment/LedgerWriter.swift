@@ -8,7 +8,9 @@ struct LedgerWriter: Sendable {
     let ledger: any LedgerStore
     let logger: Logger
 
-    static let delays: [Duration] = [.milliseconds(100), .milliseconds(400), .seconds(2), .seconds(5), .seconds(10), .seconds(20), .seconds(20)]
+    static let delays: [Duration] = [
+        .milliseconds(100), .milliseconds(400), .seconds(2), .seconds(5), .seconds(10), .seconds(20), .seconds(20),
+    ]
 
     /// - Throws: `LedgerError` when the last attempt failed too. The entries are then not in the record.
     @discardableResult

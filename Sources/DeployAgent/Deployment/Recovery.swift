@@ -21,15 +21,20 @@ struct Recovery: Sendable {
         let (deployments, runs) = try await ledger.unfinished(host: host, workspace: workspace)
         var entries: [LedgerEntry] = []
         for run in runs {
-            let mark = TextFile.read(folder.mark(run.marker), limit: 4096)
+            let mark =
+                TextFile.read(folder.mark(run.marker), limit: 4096)
                 .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: run.marker)
             // First the processes, then the record: a second copy must not start while the first one lives.
             let (found, survivors) = await endSurvivors(of: mark, grace: grace)
-            if found > 0 { logger.warning("ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed") }
+            if found > 0 {
+                logger.warning(
+                    "ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed")
+            }
             guard survivors.isEmpty else {
                 throw LedgerError(
                     .failed, operation: "bring in order", location: "run \(run.id)",
-                    explanation: "processes \(survivors.map(String.init).joined(separator: ", ")) of \(run.name) cannot be ended; "
+                    explanation:
+                        "processes \(survivors.map(String.init).joined(separator: ", ")) of \(run.name) cannot be ended; "
                         + "nothing is started while they live")
             }
             entries.append(
@@ -46,7 +51,9 @@ struct Recovery: Sendable {
                     DeploymentResult(
                         status: .interrupted, settled: false, warnings: deployment.warnings, completedAt: .now,
                         errorMessage: "the agent was killed during the deployment")))
-            logger.notice("deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted when the agent was killed; it is due again")
+            logger.notice(
+                "deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted when the agent was killed; it is due again"
+            )
         }
         if !entries.isEmpty { try await ledger.write(entries) }
         removeMarks()

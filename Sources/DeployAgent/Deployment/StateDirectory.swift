@@ -23,7 +23,8 @@ struct StateDirectory: Sendable {
         for folder in [path, logs, path + "/workspaces", own.path, own.running] {
             guard Self.makeFolder(folder) else {
                 throw SettingsError(
-                    Setting.stateDirectory.name, "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write",
+                    Setting.stateDirectory.name,
+                    "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write",
                     source: .fallback)
             }
         }

@@ -46,7 +46,8 @@ public final class Watcher {
     private let wasAbandoned: Bool
 
     init(
-        origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory, stop: StopSignal,
+        origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory,
+        stop: StopSignal,
         wasAbandoned: Bool
     ) {
         self.origin = origin
@@ -77,7 +78,8 @@ public final class Watcher {
         } catch let error as GitError {
             let text = log.secrets.mask(error.description)
             switch error.code {
-            case .notACheckout: return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
+            case .notACheckout:
+                return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
             case .publish: return .failed(text)
             default: return .unreachable(text)
             }
@@ -92,7 +94,8 @@ public final class Watcher {
         if case .foreign(let what) = place {
             throw SettingsError(
                 Setting.workspacePath.name,
-                "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set", source: .fallback)
+                "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
+                source: .fallback)
         }
         try await refreshCurrent(place)
         let target = try await findTarget(place)
@@ -110,8 +113,10 @@ public final class Watcher {
             try await checkFolders(settings, target)
             for warning in settings.warnings { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
-                scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref, trigger: trigger,
-                attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit, settings: settings, source: target.source)
+                scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
+                trigger: trigger,
+                attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit, settings: settings,
+                source: target.source)
             let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
             do {
                 return .deployment(
@@ -160,7 +165,8 @@ public final class Watcher {
             guard case .checkout(let head) = place else {
                 throw SettingsError(
                     Setting.workspacePath.name,
-                    "\(workspace.path) is no git checkout and GITHUB_REPO_URL is not set; set one of them", source: .fallback)
+                    "\(workspace.path) is no git checkout and GITHUB_REPO_URL is not set; set one of them",
+                    source: .fallback)
             }
             guard let head else {
                 throw GitError(
@@ -186,7 +192,8 @@ public final class Watcher {
         if let file = remote.tokenFile {
             guard let token = Settings.readTokenFile(file) else {
                 throw GitError(
-                    .unreachable, operation: "read the token", explanation: "\(Setting.tokenFile.name) \(file) cannot be read or is empty")
+                    .unreachable, operation: "read the token",
+                    explanation: "\(Setting.tokenFile.name) \(file) cannot be read or is empty")
             }
             log.learn(Secrets([token]))
             password = token
@@ -196,7 +203,8 @@ public final class Watcher {
             credential = GitCredential(user: remote.user ?? "x-access-token", password: password ?? "", origin: origin)
         }
         return GitProgram(
-            environment: origin.environment.entries, timeout: current.settings.gitTimeout, killGrace: current.settings.killGrace,
+            environment: origin.environment.entries, timeout: current.settings.gitTimeout,
+            killGrace: current.settings.killGrace,
             marker: folder.gitMarker, stop: stop, credential: credential)
     }
 

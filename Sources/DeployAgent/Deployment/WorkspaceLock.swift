@@ -22,7 +22,10 @@ public struct LockRecord: Sendable, Equatable {
         if let lastCheck { lines.append("last_check=\(lastCheck.milliseconds)") }
         if let lastOutcome { lines.append("last_outcome=\(lastOutcome)") }
         if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
-        if let lastError { lines.append("last_error=\(lastError.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(2000))") }
+        if let lastError {
+            lines.append(
+                "last_error=\(lastError.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(2000))")
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -39,7 +42,9 @@ public struct LockRecord: Sendable, Equatable {
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             if parts.count == 2 { values[parts[0]] = String(parts[1]) }
         }
-        func time(_ key: Substring) -> Timestamp? { values[key].flatMap { Int64($0) }.map(Timestamp.init(milliseconds:)) }
+        func time(_ key: Substring) -> Timestamp? {
+            values[key].flatMap { Int64($0) }.map(Timestamp.init(milliseconds:))
+        }
         guard let pid = values["pid"].flatMap({ Int32($0) }), let since = time("since") else { return nil }
         self.pid = pid
         command = values["command"] ?? ""
@@ -87,7 +92,8 @@ final class WorkspaceLock: Sendable {
         let descriptor = open(folder.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw SettingsError(
-                Setting.stateDirectory.name, "cannot open the lock file \(folder.lock): \(errorText(errno))", source: .fallback)
+                Setting.stateDirectory.name, "cannot open the lock file \(folder.lock): \(errorText(errno))",
+                source: .fallback)
         }
         switch agent_try_lock(descriptor) {
         case 1: break
@@ -97,7 +103,8 @@ final class WorkspaceLock: Sendable {
         default:
             defer { close(descriptor) }
             throw SettingsError(
-                Setting.stateDirectory.name, "cannot lock \(folder.lock): \(errorText(errno)); name a folder on a file system with locks",
+                Setting.stateDirectory.name,
+                "cannot lock \(folder.lock): \(errorText(errno)); name a folder on a file system with locks",
                 source: .fallback)
         }
         let record = LockRecord(pid: getpid(), command: command, host: host, since: .now)

@@ -18,12 +18,16 @@ public final class LogOutput: Sendable {
 
     /// - Parameter descriptor: standard error unless a test says otherwise. Colours only where it is a terminal and
     ///   `NO_COLOR` is not set (https://no-color.org).
-    public init(format: LogFormat, level: LogLevel, secrets: Secrets, environment: ProcessEnvironment, descriptor: Int32 = 2) {
+    public init(
+        format: LogFormat, level: LogLevel, secrets: Secrets, environment: ProcessEnvironment, descriptor: Int32 = 2
+    ) {
         self.format = format
         self.level = Logger.Level(rawValue: level.rawValue) ?? .info
         self.descriptor = descriptor
         state = Mutex(
-            State(secrets: secrets, isColoured: format == .text && isatty(descriptor) == 1 && environment["NO_COLOR"] == nil))
+            State(
+                secrets: secrets,
+                isColoured: format == .text && isatty(descriptor) == 1 && environment["NO_COLOR"] == nil))
     }
 
     /// Adds secrets; those known before stay known.
@@ -38,7 +42,8 @@ public final class LogOutput: Sendable {
 
     /// Says one thing on standard error in JSON, where no session could be opened.
     public static func sayJSON(_ message: String) {
-        LogOutput(format: .json, level: .info, secrets: Secrets(), environment: ProcessEnvironment([:])).write(.error, message, [])
+        LogOutput(format: .json, level: .info, secrets: Secrets(), environment: ProcessEnvironment([:])).write(
+            .error, message, [])
     }
 
     public func logger() -> Logger {

@@ -53,7 +53,8 @@ public struct RecordReader: Sendable {
     public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
         let runs = try await runs(of: deployment)
         return DeploymentView(
-            deployment: deployment, runs: runs.map { RunView(run: $0, log: session.logPath(run: $0.id), mask: mask) }, mask: mask)
+            deployment: deployment, runs: runs.map { RunView(run: $0, log: session.logPath(run: $0.id), mask: mask) },
+            mask: mask)
     }
 
     /// How things stand.

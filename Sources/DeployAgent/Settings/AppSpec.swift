@@ -72,7 +72,8 @@ public struct AppSpec: Sendable, Equatable {
                 }
                 services.append(
                     Service(
-                        name: service["name"]?.scalar?.string ?? "", entries: try Self.entries(service["envs"], problem),
+                        name: service["name"]?.scalar?.string ?? "",
+                        entries: try Self.entries(service["envs"], problem),
                         line: item.mark?.line ?? 1))
             }
         }
@@ -81,7 +82,9 @@ public struct AppSpec: Sendable, Equatable {
 
     private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
         guard let node, node.null == nil else { return [] }
-        guard let list = node.sequence else { throw problem("envs must be a list of key and value", node.mark?.line ?? 1) }
+        guard let list = node.sequence else {
+            throw problem("envs must be a list of key and value", node.mark?.line ?? 1)
+        }
         return try list.compactMap { item in
             let line = item.mark?.line ?? node.mark?.line ?? 1
             guard let entry = item.mapping else { throw problem("an entry of envs must have a key and a value", line) }
@@ -104,8 +107,12 @@ public struct AppSpec: Sendable, Equatable {
             if scope == "BUILD_TIME" { return nil }
             var value: String?
             if let node = entry["value"], node.null == nil || node.scalar?.style != .plain {
-                guard let scalar = node.scalar else { throw problem("\(key): value must be a text", node.mark?.line ?? line) }
-                guard !scalar.string.contains("\0") else { throw problem("\(key): value holds a NUL byte", node.mark?.line ?? line) }
+                guard let scalar = node.scalar else {
+                    throw problem("\(key): value must be a text", node.mark?.line ?? line)
+                }
+                guard !scalar.string.contains("\0") else {
+                    throw problem("\(key): value holds a NUL byte", node.mark?.line ?? line)
+                }
                 value = scalar.string
             }
             return Entry(key: key, value: value, isSecret: type == "SECRET", line: entry["value"]?.mark?.line ?? line)
@@ -115,17 +122,22 @@ public struct AppSpec: Sendable, Equatable {
     /// Whether a text can be the name of an environment variable.
     static func isName(_ text: String) -> Bool {
         guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
-        return text.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95 }
+        return text.utf8.allSatisfy {
+            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
+        }
     }
 
     private static func report(_ error: YamlError, _ file: String) -> SettingsError {
         switch error {
-        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
-            return SettingsError(file, "it is not valid YAML: \(problem)", source: .appspec(file: file, line: mark.line))
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
+            return SettingsError(
+                file, "it is not valid YAML: \(problem)", source: .appspec(file: file, line: mark.line))
         case .duplicatedKeysInMapping(let duplicates, let context):
             let names = duplicates.map(\.description).joined(separator: ", ")
             return SettingsError(
-                file, "a key stands twice in one mapping: \(names)", source: .appspec(file: file, line: context.mark.line))
+                file, "a key stands twice in one mapping: \(names)",
+                source: .appspec(file: file, line: context.mark.line))
         default:
             return SettingsError(file, "it is not valid YAML", source: .appspec(file: file, line: 1))
         }
@@ -152,7 +164,8 @@ public struct AppSpec: Sendable, Equatable {
                 let names = services.map { "\"\($0.name)\"" }.joined(separator: ", ")
                 throw SettingsError(
                     Setting.service.name,
-                    "\"\(service)\" is no service of \(file); it has \(names.isEmpty ? "none" : names)", source: .fallback)
+                    "\"\(service)\" is no service of \(file); it has \(names.isEmpty ? "none" : names)",
+                    source: .fallback)
             }
             chosen = found
         } else if services.count == 1 {
@@ -177,7 +190,8 @@ public struct AppSpec: Sendable, Equatable {
             case .unresolved(let name):
                 if environment[entry.key] == nil {
                     resolved.warnings.append(
-                        "\(file) line \(entry.line): \(entry.key) is left out: ${\(name)} is not set in the environment")
+                        "\(file) line \(entry.line): \(entry.key) is left out: ${\(name)} is not set in the environment"
+                    )
                 }
             }
         }

@@ -1,6 +1,8 @@
 /// Reads durations as settings give them: `300` (seconds), `300s`, `5m`, `1h30m`, `500ms`.
 enum DurationText {
-    private static let units: [(name: String, milliseconds: Int64)] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    private static let units: [(name: String, milliseconds: Int64)] = [
+        ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1),
+    ]
 
     /// - Returns: nil when the text is not of that form, is zero or negative, or exceeds 10 years.
     static func parse(_ text: String) -> Duration? {
@@ -19,7 +21,9 @@ enum DurationText {
                 total = number * 1000
                 break
             }
-            guard let index = units.indices.dropFirst(unit).first(where: { units[$0].name == name.lowercased() }) else { return nil }
+            guard let index = units.indices.dropFirst(unit).first(where: { units[$0].name == name.lowercased() }) else {
+                return nil
+            }
             let (value, overflow) = number.multipliedReportingOverflow(by: units[index].milliseconds)
             guard !overflow else { return nil }
             total += value

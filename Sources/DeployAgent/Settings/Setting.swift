@@ -10,7 +10,9 @@ public struct Setting: Sendable, Hashable {
     /// The command-line option that sets it too.
     public let option: String?
 
-    private init(_ name: String, default fallback: String, _ accepts: String, secret: Bool = false, option: String? = nil) {
+    private init(
+        _ name: String, default fallback: String, _ accepts: String, secret: Bool = false, option: String? = nil
+    ) {
         self.name = name
         self.fallback = fallback
         self.accepts = accepts
@@ -23,36 +25,51 @@ public struct Setting: Sendable, Hashable {
 
     static let workspacePath = Setting(
         "WORKSPACE_PATH", default: "the current directory", "the path of the checkout", option: "--workspace")
-    static let repoURL = Setting("GITHUB_REPO_URL", default: "none: the workspace's own HEAD is watched", "any URL or path that git takes")
-    static let branch = Setting("GITHUB_BRANCH", default: "the remote's default branch", "a branch, a tag or a full commit id")
+    static let repoURL = Setting(
+        "GITHUB_REPO_URL", default: "none: the workspace's own HEAD is watched", "any URL or path that git takes")
+    static let branch = Setting(
+        "GITHUB_BRANCH", default: "the remote's default branch", "a branch, a tag or a full commit id")
     static let token = Setting("GITHUB_TOKEN", default: "none", "a token for https remotes", secret: true)
-    static let tokenFile = Setting("GITHUB_TOKEN_FILE", default: "none", "a file that holds a token; read again before every check")
+    static let tokenFile = Setting(
+        "GITHUB_TOKEN_FILE", default: "none", "a file that holds a token; read again before every check")
     static let syncInterval = Setting("GITHUB_SYNC_INTERVAL", default: "30", durationForm)
     static let repoFolder = Setting("GITHUB_REPO_FOLDER", default: "none", folderForm)
     static let gate = Setting("PRE_DEPLOY_GATE", default: "true", "true or false")
     static let gitTimeout = Setting("AGENT_GIT_TIMEOUT", default: "120", durationForm)
     static let killGrace = Setting("AGENT_KILL_GRACE", default: "10", durationForm)
-    static let shell = Setting("AGENT_SHELL", default: "bash if present, else sh", "a shell that takes -c COMMAND, as a path or a name in PATH")
+    static let shell = Setting(
+        "AGENT_SHELL", default: "bash if present, else sh", "a shell that takes -c COMMAND, as a path or a name in PATH"
+    )
     static let stateDirectory = Setting(
         "AGENT_STATE_DIR",
-        default: "/var/lib/deploy-agent if it can be written, else $XDG_STATE_HOME/deploy-agent or ~/.local/state/deploy-agent",
+        default:
+            "/var/lib/deploy-agent if it can be written, else $XDG_STATE_HOME/deploy-agent or ~/.local/state/deploy-agent",
         "the path of a folder that the agent may write", option: "--state-dir")
     static let ledgerURL = Setting(
-        "AGENT_LEDGER_URL", default: "sqlite:<state dir>/ledger.sqlite", "sqlite:PATH (postgresql:// is not supported yet)",
+        "AGENT_LEDGER_URL", default: "sqlite:<state dir>/ledger.sqlite",
+        "sqlite:PATH (postgresql:// is not supported yet)",
         option: "--ledger")
-    static let app = Setting("AGENT_APP", default: "name in appspec.yaml, else the workspace's folder name", "the app's name")
+    static let app = Setting(
+        "AGENT_APP", default: "name in appspec.yaml, else the workspace's folder name", "the app's name")
     static let host = Setting("AGENT_HOST", default: "the host's name", "a name for this host")
     static let appspec = Setting(
-        "AGENT_APPSPEC", default: "appspec.yaml or appspec.yml in the checkout", "the path of the app spec, relative to the checkout or absolute",
+        "AGENT_APPSPEC", default: "appspec.yaml or appspec.yml in the checkout",
+        "the path of the app spec, relative to the checkout or absolute",
         option: "--appspec")
-    static let service = Setting("AGENT_SERVICE", default: "the only service, if there is one", "the name of an entry of services[]")
+    static let service = Setting(
+        "AGENT_SERVICE", default: "the only service, if there is one", "the name of an entry of services[]")
     static let logFormat = Setting("AGENT_LOG_FORMAT", default: "text", "text or json", option: "--log-format")
     static let logLevel = Setting(
-        "AGENT_LOG_LEVEL", default: "info", "trace, debug, info, notice, warning, error or critical", option: "--log-level")
+        "AGENT_LOG_LEVEL", default: "info", "trace, debug, info, notice, warning, error or critical",
+        option: "--log-level")
     static let keep = Setting("AGENT_KEEP", default: "1000", "a whole number of deployments, at least 1")
 
-    static func command(_ hook: Hook) -> Setting { .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command") }
-    static func folder(_ hook: Hook) -> Setting { .init("\(hook.rawValue)_FOLDER", default: "the checkout's root", folderForm) }
+    static func command(_ hook: Hook) -> Setting {
+        .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command")
+    }
+    static func folder(_ hook: Hook) -> Setting {
+        .init("\(hook.rawValue)_FOLDER", default: "the checkout's root", folderForm)
+    }
     static func timeout(_ hook: Hook) -> Setting { .init("\(hook.rawValue)_TIMEOUT", default: "300", durationForm) }
     static func mode(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_MODE", default: hook.defaultMode.rawValue, "strict or lenient")
@@ -61,14 +78,19 @@ public struct Setting: Sendable, Hashable {
         .init("\(hook.rawValue)_RETRIES", default: hook.defaultRetries.text, "unlimited, or a whole number from 0 on")
     }
     static func repoURL(_ hook: Hook) -> Setting {
-        .init("\(hook.rawValue)_REPO_URL", default: "none", "nothing yet: hooks from another repository are not supported yet")
+        .init(
+            "\(hook.rawValue)_REPO_URL", default: "none",
+            "nothing yet: hooks from another repository are not supported yet")
     }
 
     /// Every variable that the agent knows, in the order in which it lists them.
     public static let all: [Setting] =
         [workspacePath, repoURL, branch, token, tokenFile, syncInterval, repoFolder]
         + Hook.allCases.flatMap { [command($0), folder($0), timeout($0), mode($0), retries($0), repoURL($0)] }
-        + [gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat, logLevel, keep]
+        + [
+            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
+            logLevel, keep,
+        ]
 
     static let knownNames = Set(all.map(\.name))
 }

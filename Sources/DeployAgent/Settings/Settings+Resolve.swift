@@ -11,7 +11,8 @@ extension Settings {
     ///   - currentFolder: what relative paths are relative to.
     /// - Throws: `SettingsError` that names everything that is wrong.
     public static func resolve(
-        options: [String: String], environment: ProcessEnvironment, appspec: AppSpec?, currentFolder: String = Settings.currentFolder
+        options: [String: String], environment: ProcessEnvironment, appspec: AppSpec?,
+        currentFolder: String = Settings.currentFolder
     ) throws -> Settings {
         let service = environment[Setting.service.name]
         let resolved = try appspec?.resolve(service: service, environment: environment) ?? AppSpec.Resolved()
@@ -22,7 +23,8 @@ extension Settings {
         let workspace = canonicalPath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
         let branch = reader.text(.branch)?.value.trimmingSpace
         if let branch, branch.hasPrefix("-") || branch.contains(where: \.isWhitespace) {
-            reader.reject(.branch, Sourced(value: branch, source: reader.found[Setting.branch.name]?.source ?? .fallback))
+            reader.reject(
+                .branch, Sourced(value: branch, source: reader.found[Setting.branch.name]?.source ?? .fallback))
         }
         let token = reader.text(.token)?.value.trimmingSpace
         let tokenFile = reader.text(.tokenFile).map { Sourced(value: absolute($0.value), source: $0.source) }
@@ -31,7 +33,9 @@ extension Settings {
         }
         let url = reader.text(.repoURL)
         if let url, url.value.hasPrefix("-") { reader.reject(.repoURL, url) }
-        let remote = url.map { RemoteSettings(url: $0.value, branch: branch, token: token, tokenFile: tokenFile?.value, absolute) }
+        let remote = url.map {
+            RemoteSettings(url: $0.value, branch: branch, token: token, tokenFile: tokenFile?.value, absolute)
+        }
 
         let repoFolder = reader.folder(.repoFolder)
         let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader) }
@@ -40,9 +44,10 @@ extension Settings {
         let gitTimeout = reader.duration(.gitTimeout)
         let killGrace = reader.duration(.killGrace)
         let logFormat = reader.read(.logFormat) { LogFormat(rawValue: $0.lowercased()) } ?? .text
-        let logLevel = reader.read(.logLevel) { text in
-            LogLevel(rawValue: text.lowercased() == "warn" ? "warning" : text.lowercased())
-        } ?? .info
+        let logLevel =
+            reader.read(.logLevel) { text in
+                LogLevel(rawValue: text.lowercased() == "warn" ? "warning" : text.lowercased())
+            } ?? .info
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
         let shell = readShell(&reader)
         let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
@@ -50,7 +55,8 @@ extension Settings {
         let folderName = workspace.split(separator: "/").last.map(String.init) ?? "app"
         let app = reader.text(.app)?.value.trimmingSpace ?? appspec?.name ?? folderName
         if reader.found[Setting.app.name] == nil, let appspec, let name = appspec.name {
-            reader.found[Setting.app.name] = Sourced(value: name, source: .appspec(file: appspec.file, line: appspec.nameLine))
+            reader.found[Setting.app.name] = Sourced(
+                value: name, source: .appspec(file: appspec.file, line: appspec.nameLine))
         }
         let host = reader.text(.host)?.value.trimmingSpace ?? hostName()
         _ = reader.text(.appspec)
@@ -58,10 +64,13 @@ extension Settings {
         guard reader.problems.isEmpty else { throw SettingsError(reader.problems) }
 
         let secrets = collectSecrets(
-            resolved, environment, remote, token: token, urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
+            resolved, environment, remote, token: token,
+            urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
         return Settings(
-            workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated, gitTimeout: gitTimeout,
-            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app, host: host,
+            workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
+            gitTimeout: gitTimeout,
+            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app,
+            host: host,
             logFormat: logFormat, logLevel: logLevel, keep: keep,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
@@ -88,7 +97,9 @@ extension Settings {
     private static func readHook(_ hook: Hook, repoFolder: String?, _ reader: inout SettingsReader) -> HookSettings? {
         // Every one is read, also without a command: a wrong value shows at once, not when the command is added.
         let command = reader.text(.command(hook))
-        if let command, command.value.utf8.contains(0) { reader.reject(.command(hook), command, because: "holds a NUL byte") }
+        if let command, command.value.utf8.contains(0) {
+            reader.reject(.command(hook), command, because: "holds a NUL byte")
+        }
         let own = reader.folder(.folder(hook))
         let timeout = reader.duration(.timeout(hook))
         let mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? hook.defaultMode
@@ -125,7 +136,9 @@ extension Settings {
         return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
     }
 
-    private static func readLedger(_ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String) -> String? {
+    private static func readLedger(
+        _ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String
+    ) -> String? {
         guard let url = reader.text(.ledgerURL) else { return stateDirectory + "/ledger.sqlite" }
         let lower = url.value.lowercased()
         if lower.hasPrefix("postgres://") || lower.hasPrefix("postgresql://") {
@@ -147,7 +160,9 @@ extension Settings {
 
     private static func defaultStateDirectory(_ environment: ProcessEnvironment) -> String {
         let system = "/var/lib/deploy-agent"
-        if access(system, W_OK | X_OK) == 0 || (access(system, F_OK) != 0 && access("/var/lib", W_OK | X_OK) == 0) { return system }
+        if access(system, W_OK | X_OK) == 0 || (access(system, F_OK) != 0 && access("/var/lib", W_OK | X_OK) == 0) {
+            return system
+        }
         if let home = environment["XDG_STATE_HOME"], home.hasPrefix("/") { return home + "/deploy-agent" }
         return (environment["HOME"] ?? "/tmp") + "/.local/state/deploy-agent"
     }
@@ -190,7 +205,8 @@ extension Settings {
     }
 
     private static func collectSecrets(
-        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?, urls: [String?]
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?,
+        urls: [String?]
     ) -> Secrets {
         var texts: [String] = []
         for key in resolved.secretKeys {
@@ -209,21 +225,29 @@ extension Settings {
     }
 
     private static func advice(
-        _ reader: SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment, _ resolved: AppSpec.Resolved
+        _ reader: SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
+        _ resolved: AppSpec.Resolved
     ) -> [String] {
         var advice: [String] = []
         for name in Set(environment.names).union(resolved.values.keys).sorted() {
-            if let meant = NearMiss.setting(for: name) { advice.append("\(name) is no setting: did you mean \(meant)?") }
+            if let meant = NearMiss.setting(for: name) {
+                advice.append("\(name) is no setting: did you mean \(meant)?")
+            }
         }
         for hook in hooks where hook.mode == .lenient {
             if reader.found[Setting.retries(hook.hook).name] != nil, hook.retries != .atMost(0) {
                 advice.append(
-                    "\(Setting.retries(hook.hook).name) has no effect: \(hook.hook.rawValue) is lenient, so its failure does not fail the deployment")
+                    "\(Setting.retries(hook.hook).name) has no effect: \(hook.hook.rawValue) is lenient, so its failure does not fail the deployment"
+                )
             }
         }
-        if hooks.isEmpty { advice.append("neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing") }
+        if hooks.isEmpty {
+            advice.append("neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing")
+        }
         if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
-            advice.append("GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched")
+            advice.append(
+                "GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched"
+            )
         }
         return advice
     }

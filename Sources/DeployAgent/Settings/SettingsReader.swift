@@ -53,7 +53,8 @@ struct SettingsReader {
         let shown = isSecret ? Secrets.replacement : Secrets().mask(text.value)
         problems.append(
             SettingsError.Problem(
-                name: setting.name, text: "\"\(shown)\" \(reason ?? "is not accepted"); it takes \(setting.accepts)", source: text.source))
+                name: setting.name, text: "\"\(shown)\" \(reason ?? "is not accepted"); it takes \(setting.accepts)",
+                source: text.source))
     }
 
     mutating func duration(_ setting: Setting) -> Duration {

@@ -33,7 +33,8 @@ public struct AgentSession: Sendable {
         } catch {}
         self.settings = settings
         log = LogOutput(
-            format: settings.logFormat, level: settings.logLevel, secrets: settings.secrets, environment: origin.environment)
+            format: settings.logFormat, level: settings.logLevel, secrets: settings.secrets,
+            environment: origin.environment)
         logger = log.logger()
         state = StateDirectory(path: settings.stateDirectory)
         self.specProblem = specProblem
@@ -48,13 +49,22 @@ public struct AgentSession: Sendable {
         let repository = Repository(path: settings.workspace)
         var advice: [String] = []
         guard let head = try? await repository.head() else {
-            if settings.remote != nil { advice.append("there is no checkout yet: the app spec is read once a commit has been fetched") }
+            if settings.remote != nil {
+                advice.append("there is no checkout yet: the app spec is read once a commit has been fetched")
+            }
             return advice
         }
         for name in ["appspec.yaml", "appspec.yml"] {
-            guard let written = TextFile.read("\(settings.workspace)/\(name)", limit: AppSpec.sizeLimit) else { continue }
-            if let committed = try? await repository.file(name, in: head, limit: AppSpec.sizeLimit), committed == written { continue }
-            advice.append("\(name) in the workspace is not as commit \(head.prefix(7)) has it; only what is committed is read")
+            guard let written = TextFile.read("\(settings.workspace)/\(name)", limit: AppSpec.sizeLimit) else {
+                continue
+            }
+            if let committed = try? await repository.file(name, in: head, limit: AppSpec.sizeLimit),
+                committed == written
+            {
+                continue
+            }
+            advice.append(
+                "\(name) in the workspace is not as commit \(head.prefix(7)) has it; only what is committed is read")
         }
         return advice
     }
@@ -100,6 +110,7 @@ public struct AgentSession: Sendable {
 
     func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
         Watcher(
-            origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop, wasAbandoned: lock.abandoned != nil)
+            origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop,
+            wasAbandoned: lock.abandoned != nil)
     }
 }

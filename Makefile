@@ -1,0 +1,66 @@
+# Each target does all of its own set-up.
+PREFIX ?= /usr/local
+RELEASE := swift build -c release --static-swift-stdlib --product agent
+RELEASE_BIN = .build/release/agent
+STATE := $(CURDIR)/.agent
+
+.PHONY: run test bench lint format build release install uninstall clean packages packages-test
+
+## Builds in release, deploys this repository's own commit, and prints the record.
+run: release
+	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
+	    $(RELEASE_BIN) run-once --force --workspace $(CURDIR)
+	@echo
+	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
+	    $(RELEASE_BIN) show "$$(git -C $(CURDIR) rev-parse HEAD)" --workspace $(CURDIR)
+	@echo
+	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
+	    $(RELEASE_BIN) history --limit 5 --workspace $(CURDIR)
+
+## Everything that can be tested on one machine.
+test: packages-test
+	swift build --build-tests
+	swift test --skip-build --parallel
+
+## Figures in release, each beside the floor measured in the same run.
+bench: release
+	python3 Benchmarks/bench.py $(RELEASE_BIN)
+
+lint: packages-test
+	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
+	shellcheck .ci/run .ci/packages $$(git ls-files '*.sh')
+
+format:
+	swift format --in-place --recursive Sources Tests Benchmarks Package.swift
+
+build: packages
+	swift build --product agent
+
+release: packages
+	$(RELEASE)
+
+## Installs the stripped binary, shell completions and the manual page below PREFIX.
+install: release
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 -s $(RELEASE_BIN) $(DESTDIR)$(PREFIX)/bin/agent
+	install -m 644 docs/agent.1 $(DESTDIR)$(PREFIX)/share/man/man1/agent.1
+	$(RELEASE_BIN) --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/agent
+	$(RELEASE_BIN) --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_agent
+	$(RELEASE_BIN) --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/agent.fish
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/agent $(DESTDIR)$(PREFIX)/share/man/man1/agent.1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/agent \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_agent \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/agent.fish
+
+packages:
+	@.ci/packages
+
+packages-test:
+	@.ci/packages --test
+
+clean:
+	rm -rf .build .agent
