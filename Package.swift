@@ -67,6 +67,10 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "agent-bench",
+            dependencies: ["CLibgit2", "DeployAgent", "Ledger", "LedgerSQLite", "Shell"], path: "Benchmarks/AgentBench",
+            swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["Shell"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "ShellTests", dependencies: ["Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "GitTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),

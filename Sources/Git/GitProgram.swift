@@ -19,6 +19,8 @@ public struct GitCredential: Sendable {
 public struct GitProgram: Sendable {
     /// The process environment, as `KEY=VALUE` entries.
     private let environment: [[UInt8]]
+    /// Nil when there is no git.
+    private let program: String?
     private let timeout: Duration
     private let killGrace: Duration
     private let marker: String
@@ -37,6 +39,12 @@ public struct GitProgram: Sendable {
         self.marker = marker
         self.stop = stop
         self.environment = Self.prepared(environment, credential)
+        let pathPrefix = Array("PATH=".utf8)
+        program = findProgram(
+            "git",
+            searchPath: environment.first { $0.starts(with: pathPrefix) }.map {
+                String(decoding: $0.dropFirst(pathPrefix.count), as: UTF8.self)
+            })
     }
 
     /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
@@ -104,20 +112,21 @@ public struct GitProgram: Sendable {
     func run(
         _ arguments: [String], in folder: String, operation: String, network: Bool = false
     ) async throws -> Result {
+        guard let program else {
+            throw GitError(
+                .gitMissing, operation: operation, explanation: "there is no `git` program in PATH; install git")
+        }
         let output = CollectedOutput(limit: 64 * 1024 * 1024)
         let errors = CollectedOutput(limit: 64 * 1024)
         let verdict: Verdict
         do {
             verdict = try await runCommand(
                 Command(
-                    executable: "git", arguments: arguments, folder: folder, environment: environment, marker: marker,
-                    timeout: network ? timeout : timeout * 10, killGrace: killGrace),
+                    executable: program, arguments: arguments, folder: folder, environment: environment,
+                    marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace),
                 output: output, errors: errors, stop: stop)
         } catch let error as ShellError {
-            throw GitError(
-                error.code == .notFound ? .gitMissing : .publish, operation: operation,
-                explanation: error.code == .notFound
-                    ? "there is no `git` program in PATH; install git" : error.description)
+            throw GitError(.publish, operation: operation, explanation: error.description)
         }
         switch verdict.cause {
         case .timedOut:

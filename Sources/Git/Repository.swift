@@ -75,18 +75,20 @@ public struct Repository: Sendable {
 
     /// The commit that a full reference name points to; nil when there is no such reference.
     public func reference(_ name: String) async throws -> String? {
-        try await read { handle in
-            var id = git_oid()
-            let result = git_reference_name_to_id(&id, handle, name)
-            if result == GIT_ENOTFOUND.rawValue || result == GIT_EUNBORNBRANCH.rawValue { return nil }
-            guard result == 0 else { throw Self.failure("read \(name) of \(path)") }
-            return Self.text(&id)
-        }
+        try await read { handle in try Self.target(of: name, handle, path) }
     }
 
-    /// Whether it has no work tree.
-    public func isBare() async throws -> Bool {
-        try await read { git_repository_is_bare($0) == 1 }
+    private static func target(of name: String, _ handle: OpaquePointer, _ path: String) throws -> String? {
+        var id = git_oid()
+        let result = git_reference_name_to_id(&id, handle, name)
+        if result == GIT_ENOTFOUND.rawValue || result == GIT_EUNBORNBRANCH.rawValue { return nil }
+        guard result == 0 else { throw failure("read \(name) of \(path)") }
+        return text(&id)
+    }
+
+    /// What a checkout's HEAD points to, in one look; `hasWorkTree` is false for a bare repository.
+    func checkout() async throws -> (head: String?, hasWorkTree: Bool) {
+        try await read { handle in (try Self.target(of: "HEAD", handle, path), git_repository_is_bare(handle) == 0) }
     }
 
     /// The folder with index and HEAD, and the one that it shares with other work trees.

@@ -31,8 +31,8 @@ public struct Workspace: Sendable {
         default: return .foreign("is a file")
         }
         do {
-            let head = try await repository.head()
-            return try await repository.isBare() ? .foreign("is a bare git repository") : .checkout(head: head)
+            let checkout = try await repository.checkout()
+            return checkout.hasWorkTree ? .checkout(head: checkout.head) : .foreign("is a bare git repository")
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             // A `.git` alone is what a `git init` that was killed leaves behind.

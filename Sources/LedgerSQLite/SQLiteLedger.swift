@@ -76,24 +76,33 @@ public struct SQLiteLedger: LedgerStore {
     // MARK: - Deciding
 
     public func facts(_ scope: Scope, commit: String) async throws -> LedgerFacts {
-        try await read { db in
-            func newest(_ condition: String, _ extra: [any DatabaseValueConvertible] = []) throws -> Deployment? {
-                let statement = try db.cachedStatement(
-                    sql: "SELECT * FROM deployments WHERE host = ? AND app = ? AND workspace = ?\(condition) "
-                        + "ORDER BY id DESC LIMIT 1")
-                let arguments: [any DatabaseValueConvertible] = [scope.host, scope.app, scope.workspace] + extra
-                return try Row.fetchOne(statement, arguments: StatementArguments(arguments)).map(Deployment.init(row:))
-            }
-            // In the usual case the newest deployment answers all four questions.
-            guard let latest = try newest("") else { return LedgerFacts() }
-            return LedgerFacts(
-                latest: latest,
-                lastSettled: latest.settled ? latest : try newest(" AND settled = 1"),
-                latestOfCommit: latest.commit == commit ? latest : try newest(" AND commit_id = ?", [commit]),
-                lastSucceededCommit: latest.status == .succeeded
-                    ? latest.commit : try newest(" AND status = 'succeeded'")?.commit
-            )
+        // In the usual case the newest deployment answers all: one statement, which needs no transaction of its own.
+        let latest = try await reporting("read") {
+            try await queue.unsafeRead { db in try Self.newest(db, scope) }
         }
+        guard let latest else { return LedgerFacts() }
+        if latest.settled, latest.commit == commit, latest.status == .succeeded {
+            return LedgerFacts(
+                latest: latest, lastSettled: latest, latestOfCommit: latest, lastSucceededCommit: latest.commit)
+        }
+        return try await read { db in
+            LedgerFacts(
+                latest: try Self.newest(db, scope),
+                lastSettled: try Self.newest(db, scope, " AND settled = 1"),
+                latestOfCommit: try Self.newest(db, scope, " AND commit_id = ?", [commit]),
+                lastSucceededCommit: try Self.newest(db, scope, " AND status = 'succeeded'")?.commit)
+        }
+    }
+
+    /// The newest deployment of a scope that meets a condition; an index answers each of those used here.
+    private static func newest(
+        _ db: Database, _ scope: Scope, _ condition: String = "", _ extra: [String] = []
+    ) throws -> Deployment? {
+        let statement = try db.cachedStatement(
+            sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND app = ? AND workspace = ?\(condition) "
+                + "ORDER BY id DESC LIMIT 1")
+        let arguments = StatementArguments([scope.host, scope.app, scope.workspace] + extra)
+        return try Row.fetchOne(statement, arguments: arguments).map(Deployment.init(row:))
     }
 
     public func failures(series: Int64, name: String) async throws -> Int {
@@ -130,7 +139,7 @@ public struct SQLiteLedger: LedgerStore {
                 try db.execute(sql: "UPDATE deployments SET series = id WHERE id = ?", arguments: [id])
             }
             let run = try firstRun.map { try Self.insert($0(id), db) }
-            guard let row = try Row.fetchOne(db, sql: "SELECT * FROM deployments WHERE id = ?", arguments: [id]) else {
+            guard let row = try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id]) else {
                 throw LedgerError(.corrupt, operation: "write", location: path, explanation: "a new row cannot be read")
             }
             return (Deployment(row: row), run)
@@ -233,13 +242,13 @@ public struct SQLiteLedger: LedgerStore {
         try await read { db in
             let deployments = try Row.fetchAll(
                 db,
-                sql: "SELECT * FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
+                sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
                 arguments: [host, workspace]
             ).map(Deployment.init(row:))
             let runs = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT runs.* FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    SELECT \(Run.columns) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
                     WHERE runs.status = 'running' AND deployments.host = ? AND deployments.workspace = ? ORDER BY runs.id
                     """,
                 arguments: [host, workspace]
@@ -251,7 +260,7 @@ public struct SQLiteLedger: LedgerStore {
     public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
         try await read { db in
             // The unary plus keeps SQLite on the primary key, in order, instead of sorting an index's matches.
-            var sql = "SELECT * FROM deployments WHERE +host = ? AND (+app = ? OR +workspace = ?)"
+            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE +host = ? AND (+app = ? OR +workspace = ?)"
             var arguments: StatementArguments = [filter.scope.host, filter.scope.app, filter.scope.workspace]
             if let commit = filter.commit {
                 sql += " AND substr(commit_id, 1, ?) = ?"
@@ -269,7 +278,7 @@ public struct SQLiteLedger: LedgerStore {
 
     public func deployment(_ id: Int64) async throws -> Deployment? {
         try await read { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM deployments WHERE id = ?", arguments: [id])
+            try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])
                 .map(Deployment.init(row:))
         }
     }
@@ -277,32 +286,32 @@ public struct SQLiteLedger: LedgerStore {
     public func runs(deployment: Int64) async throws -> [Run] {
         try await read { db in
             try Row.fetchAll(
-                db, sql: "SELECT * FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id", arguments: [deployment]
+                db, sql: "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id", arguments: [deployment]
             ).map(Run.init(row:))
         }
     }
 
     public func run(_ id: Int64) async throws -> Run? {
         try await read { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM runs WHERE id = ?", arguments: [id]).map(Run.init(row:))
+            try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id]).map(Run.init(row:))
         }
     }
 
     // MARK: - Errors
 
     private func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
-        do {
-            return try await queue.read(body)
-        } catch {
-            throw Self.report(error, "read", path)
-        }
+        try await reporting("read") { try await queue.read(body) }
     }
 
     private func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        try await reporting("write") { try await queue.write(body) }
+    }
+
+    private func reporting<T>(_ operation: String, _ body: () async throws -> T) async throws -> T {
         do {
-            return try await queue.write(body)
+            return try await body()
         } catch {
-            throw Self.report(error, "write", path)
+            throw Self.report(error, operation, path)
         }
     }
 

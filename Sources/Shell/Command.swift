@@ -3,7 +3,7 @@ public struct Command: Sendable {
     /// Name of the variable that marks every process of a run; its value is the run's marker.
     public static let markerVariable = "DEPLOY_RUN_UUID"
 
-    /// A path, or a name that is looked up in the PATH of `environment`.
+    /// The program's path, as `findProgram` gives it.
     public var executable: String
     public var arguments: [String]
     /// Working directory.

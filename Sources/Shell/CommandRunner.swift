@@ -85,8 +85,7 @@ private struct CommandRun {
         var platform = PlatformOptions()
         platform.createSession = true
         let configuration = Configuration(
-            executable: command.executable.contains("/")
-                ? .path(FilePath(command.executable)) : .name(command.executable),
+            executable: .path(FilePath(command.executable)),
             arguments: Arguments(command.arguments),
             // Each entry ends in a NUL of its own: swift-subprocess copies raw entries up to the first one.
             environment: .custom(

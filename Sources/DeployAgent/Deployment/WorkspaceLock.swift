@@ -61,8 +61,8 @@ public struct LockRecord: Sendable, Equatable {
 }
 
 /// The right to work on a workspace. The kernel holds it (fcntl(2), open file description lock), so it ends with the process, however that ends.
-final class WorkspaceLock: Sendable {
-    enum Attempt {
+package final class WorkspaceLock: Sendable {
+    package enum Attempt {
         case acquired(WorkspaceLock)
         /// Another living process has it; nil when it has not said yet who it is.
         case held(LockRecord?)
@@ -129,7 +129,7 @@ final class WorkspaceLock: Sendable {
     }
 
     /// Gives the lock back in order. The file is emptied first: what is in it then says that the holder was killed.
-    func release() {
+    package func release() {
         write("")
         _ = agent_unlock(descriptor)
     }

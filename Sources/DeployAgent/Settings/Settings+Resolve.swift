@@ -120,20 +120,15 @@ extension Settings {
     }
 
     private static func readShell(_ reader: inout SettingsReader) -> String {
+        let searchPath = reader.environment["PATH"]
         if let set = reader.text(.shell) {
-            guard let path = findProgram(set.value, reader.environment) else {
+            guard let path = findProgram(set.value, searchPath: searchPath) else {
                 reader.reject(.shell, set, because: "is not to be found")
                 return ""
             }
             return path
         }
-        return findProgram("bash", reader.environment) ?? findProgram("sh", reader.environment) ?? "/bin/sh"
-    }
-
-    private static func findProgram(_ name: String, _ environment: ProcessEnvironment) -> String? {
-        if name.contains("/") { return access(name, X_OK) == 0 ? name : nil }
-        let folders = (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":")
-        return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
+        return findProgram("bash", searchPath: searchPath) ?? findProgram("sh", searchPath: searchPath) ?? "/bin/sh"
     }
 
     private static func readLedger(

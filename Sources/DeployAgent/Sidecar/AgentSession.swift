@@ -3,7 +3,7 @@ import Glibc
 public import Ledger
 import LedgerSQLite
 public import Logging
-import Shell
+package import Shell
 
 /// What every command of the agent starts from: settings, log, record.
 public struct AgentSession: Sendable {
@@ -104,11 +104,11 @@ public struct AgentSession: Sendable {
         WorkspaceLock.holder(state.workspace(settings.workspace))
     }
 
-    func attemptLock(command: String) throws -> WorkspaceLock.Attempt {
+    package func attemptLock(command: String) throws -> WorkspaceLock.Attempt {
         try WorkspaceLock.attempt(state.workspace(settings.workspace), command: command, host: settings.host)
     }
 
-    func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
+    package func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
         Watcher(
             origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop,
             wasAbandoned: lock.abandoned != nil)

@@ -1,0 +1,147 @@
+import CLibgit2
+import DeployAgent
+import Foundation
+import Ledger
+import LedgerSQLite
+import Shell
+
+/// Figures that can only be taken inside the process. Prints one JSON object; `Benchmarks/bench.py` makes the table.
+///
+/// usage: agent-bench checks|deployments|record COUNT, settings from the environment as for `agent`.
+/// getrusage(2): RUSAGE_SELF and RUSAGE_CHILDREN.
+let (ownUsage, childrenUsage): (Int32, Int32) = (0, -1)
+
+func processorTime(_ who: Int32) -> Double {
+    var usage = rusage()
+    getrusage(__rusage_who_t(who), &usage)
+    func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+func median(_ values: [Double]) -> Double {
+    values.sorted()[values.count / 2]
+}
+
+func milliseconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) * 1e3 + Double(duration.components.attoseconds) / 1e15
+}
+
+struct BenchError: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// What any program pays that asks libgit2 for HEAD: open, resolve, close.
+func resolveHead(_ path: String) throws {
+    var repository: OpaquePointer?
+    var id = git_oid()
+    guard git_repository_open_ext(&repository, path, GIT_REPOSITORY_OPEN_NO_SEARCH.rawValue, nil) == 0,
+        git_reference_name_to_id(&id, repository, "HEAD") == 0
+    else { throw BenchError(description: "libgit2 cannot read \(path)") }
+    git_repository_free(repository)
+}
+
+/// What any program pays that runs `bash -c true`.
+func spawnBash() throws {
+    var pid = pid_t()
+    let arguments = [strdup("bash"), strdup("-c"), strdup("true"), nil]
+    defer { for argument in arguments { free(argument) } }
+    guard posix_spawnp(&pid, "bash", nil, nil, arguments, environ) == 0 else {
+        throw BenchError(description: "cannot run bash")
+    }
+    var status: Int32 = 0
+    waitpid(pid, &status, 0)
+}
+
+func withWatcher(_ body: (Watcher, AgentSession) async throws -> [String: Double]) async throws -> [String: Double] {
+    let session = try await AgentSession(origin: SettingsOrigin(options: [:], environment: .current))
+    guard case .acquired(let lock) = try session.attemptLock(command: "bench") else {
+        throw BenchError(description: "the workspace is locked")
+    }
+    defer { lock.release() }
+    return try await body(session.watcher(lock, ledger: try session.openLedger(), stop: StopSignal()), session)
+}
+
+/// Processor time of one unchanged check, its children's included, beside that of libgit2 alone.
+func measureChecks(_ count: Int) async throws -> [String: Double] {
+    try await withWatcher { watcher, session in
+        func check() async throws {
+            let outcome = await watcher.check(.poll)
+            guard outcome.name == "unchanged" else {
+                throw BenchError(description: "\(outcome.name): \(outcome.problem ?? "")")
+            }
+        }
+        for _ in 0..<5 { try await check() }
+        let (own, children) = (processorTime(ownUsage), processorTime(childrenUsage))
+        for _ in 0..<count { try await check() }
+        let spent = processorTime(ownUsage) - own
+        let spentByChildren = processorTime(childrenUsage) - children
+        git_libgit2_init()
+        let floorStart = processorTime(ownUsage)
+        for _ in 0..<count { try resolveHead(session.settings.workspace) }
+        let floor = processorTime(ownUsage) - floorStart
+        return [
+            "check_us": spent / Double(count) * 1e6, "children_us": spentByChildren / Double(count) * 1e6,
+            "libgit2_us": floor / Double(count) * 1e6,
+        ]
+    }
+}
+
+/// Time of a forced deployment from the check to the settled record, beside `bash -c true`.
+func measureDeployments(_ count: Int) async throws -> [String: Double] {
+    try await withWatcher { watcher, _ in
+        var deployments: [Double] = []
+        var floors: [Double] = []
+        for _ in 0..<count {
+            let start = ContinuousClock.now
+            let outcome = await watcher.check(.manual, isForced: true)
+            deployments.append(milliseconds(ContinuousClock.now - start))
+            guard outcome.name == "deployed" else { throw BenchError(description: "\(outcome.problem ?? outcome.name)") }
+            let floorStart = ContinuousClock.now
+            try spawnBash()
+            floors.append(milliseconds(ContinuousClock.now - floorStart))
+        }
+        return ["deployment_ms": median(deployments), "bash_ms": median(floors)]
+    }
+}
+
+/// Decision and listing on the record that is there.
+func measureRecord(_ count: Int) async throws -> [String: Double] {
+    let session = try await AgentSession(origin: SettingsOrigin(options: [:], environment: .current))
+    let ledger = try session.openLedger()
+    let reader = RecordReader(session: session, ledger: ledger)
+    func time(_ body: () async throws -> Void) async throws -> Double {
+        try await body()
+        var times: [Double] = []
+        for _ in 0..<count {
+            let start = ContinuousClock.now
+            try await body()
+            times.append(milliseconds(ContinuousClock.now - start))
+        }
+        return median(times)
+    }
+    let (scope, unknown) = (session.scope, String(repeating: "e", count: 40))
+    return [
+        "decision_ms": try await time { _ = try await ledger.facts(scope, commit: unknown) },
+        "history_ms": try await time { _ = try await reader.history(limit: 20, commit: nil, status: nil) },
+        "history_of_commit_ms": try await time { _ = try await reader.history(limit: 20, commit: unknown, status: nil) },
+    ]
+}
+
+let arguments = CommandLine.arguments
+guard arguments.count == 3, let count = Int(arguments[2]) else {
+    FileHandle.standardError.write(Data("usage: agent-bench checks|deployments|record COUNT\n".utf8))
+    exit(64)
+}
+do {
+    let figures =
+        switch arguments[1] {
+        case "checks": try await measureChecks(count)
+        case "deployments": try await measureDeployments(count)
+        case "record": try await measureRecord(count)
+        default: throw BenchError(description: "unknown measurement \(arguments[1])")
+        }
+    print(String(decoding: try JSONSerialization.data(withJSONObject: figures, options: .sortedKeys), as: UTF8.self))
+} catch {
+    FileHandle.standardError.write(Data("agent-bench: \(error)\n".utf8))
+    exit(1)
+}
