@@ -95,7 +95,9 @@ func measureDeployments(_ count: Int) async throws -> [String: Double] {
             let start = ContinuousClock.now
             let outcome = await watcher.check(.manual, isForced: true)
             deployments.append(milliseconds(ContinuousClock.now - start))
-            guard outcome.name == "deployed" else { throw BenchError(description: "\(outcome.problem ?? outcome.name)") }
+            guard outcome.name == "deployed" else {
+                throw BenchError(description: "\(outcome.problem ?? outcome.name)")
+            }
             let floorStart = ContinuousClock.now
             try spawnBash()
             floors.append(milliseconds(ContinuousClock.now - floorStart))
@@ -123,7 +125,9 @@ func measureRecord(_ count: Int) async throws -> [String: Double] {
     return [
         "decision_ms": try await time { _ = try await ledger.facts(scope, commit: unknown) },
         "history_ms": try await time { _ = try await reader.history(limit: 20, commit: nil, status: nil) },
-        "history_of_commit_ms": try await time { _ = try await reader.history(limit: 20, commit: unknown, status: nil) },
+        "history_of_commit_ms": try await time {
+            _ = try await reader.history(limit: 20, commit: unknown, status: nil)
+        },
     ]
 }
 

@@ -19,13 +19,17 @@ public struct CommitStore: Sendable {
         stage = folder + "/stage"
     }
 
+    /// What the bare repository keeps of the staged checkout: its index and HEAD.
+    var stageAdministration: String { path + "/worktrees/stage" }
+
     public var repository: Repository { Repository(path: path) }
 
     /// Creates the repository where there is none; one that a killed git left half made is completed.
     public func prepare(_ git: GitProgram) async throws {
         if access(path + "/HEAD", F_OK) == 0 && access(path + "/objects", F_OK) == 0 { return }
         try await git.expect(
-            ["init", "--quiet", "--bare", "--", path], in: "/", operation: "create \(path)", code: .publish)
+            ["init", "--quiet", "--bare", "--object-format=sha1", "--", path], in: "/", operation: "create \(path)",
+            code: .publish)
     }
 
     /// Whether a commit was fetched completely.
@@ -40,38 +44,35 @@ public struct CommitStore: Sendable {
         let operation = "fetch \(tip.commit.prefix(12)) from \(remote.displayURL)"
         try await sweepStaleLocks(in: [path])
         let common = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
-        var result = try await git.run(
-            common + ["--depth=1", "--", remote.url, "+\(tip.commit):\(Self.target)"], in: path, operation: operation,
-            network: true)
+        func fetch(_ options: [String], _ refspecs: [String]) async throws -> GitProgram.Result {
+            try await git.ask(
+                common + options + ["--", remote.url] + refspecs, of: remote, in: path, operation: operation)
+        }
+        let byName = "refs/agent/fetched"
+        func adopt(_ name: String) async throws -> GitProgram.Result {
+            try await git.run(["update-ref", Self.target, "\(name)^{commit}"], in: path, operation: operation)
+        }
+        var result = try await fetch(["--depth=1"], ["+\(tip.commit):\(Self.target)"])
         if result.exitCode != 0, let reference = tip.reference {
-            // A server that does not hand out commits by id (an annotated tag over protocol v0) does so by name.
-            let byName = try await git.run(
-                common + ["--depth=1", "--", remote.url, "+\(reference)^{}:\(Self.target)"], in: path,
-                operation: operation, network: true)
-            let byTag =
-                byName.exitCode == 0
-                ? byName
-                : try await git.run(
-                    common + ["--depth=1", "--", remote.url, "+\(reference):refs/agent/fetched"], in: path,
-                    operation: operation, network: true)
-            if byTag.exitCode == 0, byName.exitCode != 0 {
-                result = try await git.run(
-                    ["update-ref", Self.target, "refs/agent/fetched^{commit}"], in: path, operation: operation)
+            // A server that does not hand out commits by id does so by name; one without any program behind it (plain
+            // files over http) cannot cut the history either.
+            for depth in [["--depth=1"], []] {
+                let fetched = try await fetch(depth, ["+\(reference):\(byName)"])
+                if fetched.exitCode == 0 {
+                    result = try await adopt(byName)
+                    break
+                }
             }
         } else if result.exitCode != 0 {
             // A commit id that the server does not hand out by itself is looked for in the history of all branches.
-            let all = try await git.run(
-                common + ["--", remote.url, "+refs/heads/*:refs/agent/heads/*", "+refs/tags/*:refs/agent/tags/*"],
-                in: path, operation: operation, network: true)
+            let all = try await fetch([], ["+refs/heads/*:refs/agent/heads/*", "+refs/tags/*:refs/agent/tags/*"])
             if all.exitCode == 0 {
-                let found = try await git.run(
-                    ["update-ref", Self.target, "\(tip.commit)^{commit}"], in: path, operation: operation)
-                guard found.exitCode == 0 else {
+                result = try await adopt(tip.commit)
+                guard result.exitCode == 0 else {
                     throw GitError(
                         .missingRef, operation: operation,
                         explanation: "no branch or tag of the remote contains this commit; check GITHUB_BRANCH")
                 }
-                result = found
             }
         }
         guard await holds(tip.commit) else {
@@ -80,6 +81,24 @@ public struct CommitStore: Sendable {
                 explanation: result.exitCode == 0
                     ? "the ref moved meanwhile; the next check takes the newer commit" : result.message)
         }
+    }
+
+    /// Whether what the repository holds can be read. It is only a copy: one that cannot is removed and fetched anew.
+    public func isSound(_ git: GitProgram) async -> Bool {
+        do {
+            guard try await repository.reference(Self.target) != nil else { return true }
+        } catch {
+            return false
+        }
+        let check = try? await git.run(
+            ["fsck", "--connectivity-only", "--no-dangling", "--no-progress"], in: path, operation: "check \(path)")
+        return check?.exitCode == 0
+    }
+
+    /// Removes the repository and the staged checkout; the next check fetches what it needs.
+    public func discard() throws {
+        try discardStage()
+        try removeTree(path)
     }
 
     /// Checks a commit out to the staging folder, which is emptied first.

@@ -55,7 +55,7 @@ public struct GitProgram: Sendable {
             "GIT_ALTERNATE_OBJECT_DIRECTORIES=", "GIT_NAMESPACE=", "GIT_PREFIX=", "GIT_SHALLOW_FILE=",
             "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE",
             "GIT_CURL_VERBOSE=",
-            "GIT_CONFIG_COUNT=", "AGENT_", "GITHUB_TOKEN=",
+            "GIT_CONFIG_COUNT=", "GIT_DEFAULT_HASH=", "GIT_DEFAULT_REF_FORMAT=", "AGENT_", "GITHUB_TOKEN=",
         ].map { Array($0.utf8) }
         var result = environment.filter { entry in !elsewhere.contains { entry.starts(with: $0) } }
         var count = 0
@@ -103,6 +103,8 @@ public struct GitProgram: Sendable {
         var message: String
     }
 
+    private static let allowedProtocols = Array("GIT_ALLOW_PROTOCOL=".utf8)
+
     /// Runs git in `folder`.
     ///
     /// - Parameters:
@@ -122,7 +124,8 @@ public struct GitProgram: Sendable {
         do {
             verdict = try await runCommand(
                 Command(
-                    executable: program, arguments: arguments, folder: folder, environment: environment,
+                    executable: program, arguments: arguments, folder: folder,
+                    environment: network ? environment : environment.filter { !$0.starts(with: Self.allowedProtocols) },
                     marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace),
                 output: output, errors: errors, stop: stop)
         } catch let error as ShellError {

@@ -110,70 +110,79 @@ public struct Repository: Sendable {
         }
     }
 
-    /// The content of a file in a commit; nil when the commit has no such file. Symbolic links are not followed.
+    /// The content of a file in a commit, the commit's symbolic links followed; nil when it has no such file.
     ///
     /// - Throws: `corrupt`, also when the file is larger than `limit` bytes.
     public func file(_ name: String, in commit: String, limit: Int) async throws -> [UInt8]? {
         try await read { handle in
-            try Self.withCommit(commit, handle, path) { commit in
-                var tree: OpaquePointer?
-                guard git_commit_tree(&tree, commit) == 0, let tree else { throw Self.failure("read \(path)") }
-                defer { git_tree_free(tree) }
-                var entry: OpaquePointer?
-                let found = git_tree_entry_bypath(&entry, tree, name)
-                if found == GIT_ENOTFOUND.rawValue { return nil }
-                guard found == 0, let entry else { throw Self.failure("read \(name) in \(path)") }
-                defer { git_tree_entry_free(entry) }
-                guard git_tree_entry_type(entry) == GIT_OBJECT_BLOB else { return nil }
+            try Self.resolve(name, in: commit, handle, path) { entry in
+                guard let entry, git_tree_entry_type(entry) == GIT_OBJECT_BLOB else { return nil }
                 return try Self.content(of: entry, handle, name, limit: limit)
+            } otherwise: { _ in
+                nil
             }
         }
     }
 
-    /// What `folder` is in a commit, symbolic links of the commit followed. `.` is the root.
+    /// What `folder` is in a commit, the commit's symbolic links followed. `.` is the root.
     public func folder(_ folder: String, in commit: String) async throws -> FolderLookup {
         try await read { handle in
-            try Self.withCommit(commit, handle, path) { commit in
-                var tree: OpaquePointer?
-                guard git_commit_tree(&tree, commit) == 0, let tree else { throw Self.failure("read \(path)") }
-                defer { git_tree_free(tree) }
-                var resolved: [Substring] = []
-                var rest = Array(folder.split(separator: "/").reversed())
-                var links = 0
-                while let part = rest.popLast() {
-                    if part == "." { continue }
-                    if part == ".." {
-                        guard resolved.popLast() != nil else { return .escapes }
-                        continue
-                    }
-                    var entry: OpaquePointer?
-                    let name = (resolved + [part]).joined(separator: "/")
-                    let found = git_tree_entry_bypath(&entry, tree, name)
-                    if found == GIT_ENOTFOUND.rawValue { return .missing }
-                    guard found == 0, let entry else { throw Self.failure("read \(name) in \(path)") }
-                    defer { git_tree_entry_free(entry) }
-                    switch git_tree_entry_filemode(entry) {
-                    case GIT_FILEMODE_TREE, GIT_FILEMODE_COMMIT:
-                        resolved.append(part)
-                    case GIT_FILEMODE_LINK:
-                        links += 1
-                        guard links <= 40 else { return .escapes }
-                        let target = String(
-                            decoding: try Self.content(of: entry, handle, name, limit: 4096) ?? [], as: UTF8.self)
-                        if target.hasPrefix("/") { return .escapes }
-                        rest += target.split(separator: "/").reversed()
-                    default:
-                        return .notAFolder
-                    }
-                }
-                return .folder
+            try Self.resolve(folder, in: commit, handle, path) { entry in
+                guard let entry else { return .folder }
+                let mode = git_tree_entry_filemode(entry)
+                return mode == GIT_FILEMODE_TREE || mode == GIT_FILEMODE_COMMIT ? .folder : .notAFolder
+            } otherwise: {
+                $0
             }
+        }
+    }
+
+    /// Walks a path through a commit's trees and calls `found` with its entry, nil for the root.
+    ///
+    /// - Parameter otherwise: is called with the reason when the path leads nowhere or out.
+    private static func resolve<T>(
+        _ name: String, in commit: String, _ handle: OpaquePointer, _ path: String, found: (OpaquePointer?) throws -> T,
+        otherwise: (FolderLookup) throws -> T
+    ) throws -> T {
+        try withCommit(commit, handle, path) { commit in
+            var tree: OpaquePointer?
+            guard git_commit_tree(&tree, commit) == 0, let tree else { throw failure("read \(path)") }
+            defer { git_tree_free(tree) }
+            var resolved: [Substring] = []
+            var rest = Array(name.split(separator: "/").reversed())
+            var links = 0
+            while let part = rest.popLast() {
+                if part == "." { continue }
+                if part == ".." {
+                    guard resolved.popLast() != nil else { return try otherwise(.escapes) }
+                    continue
+                }
+                var entry: OpaquePointer?
+                let name = (resolved + [part]).joined(separator: "/")
+                let result = git_tree_entry_bypath(&entry, tree, name)
+                if result == GIT_ENOTFOUND.rawValue { return try otherwise(.missing) }
+                guard result == 0, let entry else { throw failure("read \(name) in \(path)") }
+                defer { git_tree_entry_free(entry) }
+                if git_tree_entry_filemode(entry) == GIT_FILEMODE_LINK {
+                    links += 1
+                    let target = String(decoding: try content(of: entry, handle, name, limit: 4096), as: UTF8.self)
+                    guard links <= 40, !target.hasPrefix("/") else { return try otherwise(.escapes) }
+                    rest += target.split(separator: "/").reversed()
+                } else if rest.isEmpty {
+                    return try found(entry)
+                } else if git_tree_entry_filemode(entry) == GIT_FILEMODE_TREE {
+                    resolved.append(part)
+                } else {
+                    return try otherwise(.notAFolder)
+                }
+            }
+            return try found(nil)
         }
     }
 
     private static func content(
         of entry: OpaquePointer, _ handle: OpaquePointer, _ name: String, limit: Int
-    ) throws -> [UInt8]? {
+    ) throws -> [UInt8] {
         var blob: OpaquePointer?
         guard git_blob_lookup(&blob, handle, git_tree_entry_id(entry)) == 0, let blob else {
             throw failure("read \(name)")

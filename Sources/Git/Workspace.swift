@@ -5,9 +5,14 @@ import Shell
 public struct Workspace: Sendable {
     /// Canonical path.
     public let path: String
+    /// The agent's own folder when it lies in the workspace: it does not make an empty workspace a foreign one.
+    private let ownFolder: String?
 
-    public init(path: String) {
+    /// - Parameter stateDirectory: the agent's folder, wherever it lies.
+    public init(path: String, stateDirectory: String? = nil) {
         self.path = path
+        let inside = stateDirectory.flatMap { $0.hasPrefix(path + "/") ? $0.dropFirst(path.count + 1) : nil }
+        ownFolder = inside?.split(separator: "/").first.map(String.init)
     }
 
     public enum State: Sendable, Equatable {
@@ -36,7 +41,7 @@ public struct Workspace: Sendable {
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             // A `.git` alone is what a `git init` that was killed leaves behind.
-            return entries(of: path).allSatisfy { $0 == ".git" }
+            return entries(of: path).allSatisfy { $0 == ".git" || $0 == ownFolder }
                 ? .empty : .foreign("is not empty and no git checkout")
         }
     }
@@ -72,65 +77,96 @@ public struct Workspace: Sendable {
             head = current
             discarded.locks = try await sweepStaleLocks(in: try await repository.gitFolders())
         }
-        // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there.
+        // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
+        // protocols the operator allows is meant for remotes.
         try await git.expect(
             [
-                "fetch", "--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-recurse-submodules",
-                "--",
-                store.path, commit,
+                "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags", "--update-shallow",
+                "--no-write-fetch-head", "--no-recurse-submodules", "--", store.path, commit,
             ],
             in: path, operation: operation, code: .publish)
-        discarded.paths = try await changes(before: commit, head: head, git, operation)
+        if head != nil { discarded.paths = try await localChanges(git, operation) }
+        discarded.paths += try await untrackedInTheWay(of: commit, head: head, git, operation)
+        var mover: FileMover?
+        if stagedOutput {
+            let unchanged = try await unchangedFiles(of: commit, in: store, git, operation)
+            mover = try FileMover(from: store.stage, to: path, except: unchanged)
+            // Before HEAD moves: what cannot be published must not be published by half.
+            try mover?.verify()
+        }
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )
-        if stagedOutput {
-            let unchanged = try await unchangedFiles(of: commit, in: store.stage, git, operation)
-            var mover = FileMover(from: store.stage, to: path)
-            try mover.moveAll { !unchanged.contains($0) }
-            discarded.paths += mover.displaced
-        }
+        try mover?.moveAll()
+        discarded.paths += mover?.displaced ?? []
         return discarded
     }
 
-    /// Paths whose content in the workspace will be lost.
-    private func changes(
-        before commit: String, head: String?, _ git: GitProgram, _ operation: String
-    ) async throws -> [String] {
-        var lost: [String] = []
-        if head != nil {
-            let status = try await git.expect(
-                ["status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"],
-                in: path, operation: operation, code: .corrupt)
-            lost = Self.paths(status.output).map { String($0.dropFirst(3)) }
+    /// Tracked files that differ from HEAD; their changes will be lost. Files that were only added to the index are taken
+    /// out of it, so that they stay as the untracked files that they are for the commit.
+    private func localChanges(_ git: GitProgram, _ operation: String) async throws -> [String] {
+        let look = [
+            "status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty",
+        ]
+        var status = try await git.run(look, in: path, operation: operation)
+        if status.exitCode != 0 {
+            // An index that a power loss cut short holds nothing that HEAD and the files do not say.
+            let folders = try await repository.gitFolders()
+            for folder in folders { unlink(folder + "/index") }
+            try await git.expect(["read-tree", "HEAD"], in: path, operation: operation, code: .corrupt)
+            status = try await git.expect(look, in: path, operation: operation, code: .corrupt)
         }
-        // Files that the commit brings and the index does not know: whatever stands there is untracked.
-        let arriving =
-            head == nil
-            ? try await git.expect(
-                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: path, operation: operation,
-                code: .publish)
-            : try await git.expect(
-                ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"],
-                in: path,
-                operation: operation, code: .publish)
-        let known = Set(lost)
-        lost += Self.paths(arriving.output).filter { kind(of: path + "/" + $0) != .missing && !known.contains($0) }
-        return lost
+        let lines = Self.paths(status.output)
+        let added = lines.filter { $0.hasPrefix("A") }
+        if !added.isEmpty {
+            try await git.expect(["reset", "--quiet"], in: path, operation: operation, code: .publish)
+        }
+        return lines.filter { !$0.hasPrefix("A") }.map { String($0.dropFirst(3)) }
     }
 
-    /// Tracked files of a staged checkout that are as the commit has them.
+    /// Untracked files where the commit brings tracked ones, or folders that lead to them.
+    private func untrackedInTheWay(
+        of commit: String, head: String?, _ git: GitProgram, _ operation: String
+    ) async throws -> [String] {
+        // Files that the commit brings and the index does not know: whatever stands there is untracked.
+        let arguments =
+            head == nil
+            ? ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]
+            : ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"]
+        let arriving = try await git.expect(arguments, in: path, operation: operation, code: .publish)
+        var found: Set<String> = []
+        for file in Self.paths(arriving.output) {
+            if kind(of: path + "/" + file) != .missing {
+                found.insert(file)
+                continue
+            }
+            // A file where a folder must be made is replaced as well.
+            var parent = file[...]
+            while let slash = parent.lastIndex(of: "/") {
+                parent = parent[..<slash]
+                let kind = kind(of: path + "/" + parent)
+                if kind == .folder { break }
+                if kind != .missing { found.insert(String(parent)) }
+            }
+        }
+        return found.sorted()
+    }
+
+    /// Tracked files of the staged checkout that are as the commit has them.
     private func unchangedFiles(
-        of commit: String, in stage: String, _ git: GitProgram, _ operation: String
+        of commit: String, in store: CommitStore, _ git: GitProgram, _ operation: String
     ) async throws -> Set<String> {
         let tracked = try await git.expect(
-            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: stage, operation: operation,
+            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: store.path, operation: operation,
             code: .publish)
-        // Against the commit, not the index or HEAD: a hook may have added or committed what it wrote.
+        // Against the commit and by the store's own administration of the stage: whatever the hook did with git there
+        // (added, committed, removed `.git`) does not matter.
         let changed = try await git.expect(
-            ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--"],
-            in: stage,
-            operation: operation, code: .publish)
+            [
+                "--git-dir", store.stageAdministration, "--work-tree", store.stage, "diff", "--name-only", "-z",
+                "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--",
+            ],
+            in: store.stage, operation: operation, code: .publish)
         return Set(Self.paths(tracked.output)).subtracting(Self.paths(changed.output))
     }
 

@@ -105,7 +105,7 @@ public struct Deployment: Sendable, Identifiable {
     public var series: Int64
     public var status: DeploymentStatus
     public var settled: Bool
-    /// Whether the workspace was moved to this commit.
+    /// Whether the workspace was, or may have been, moved to this commit.
     public var published: Bool
     public var retryAt: Timestamp?
     public var warnings: Int

@@ -1,12 +1,12 @@
 /// What the record says that bears on the decision about one commit.
 public struct LedgerFacts: Sendable {
-    /// The newest deployment of the scope, of whichever commit.
+    /// The newest deployment on the workspace, of whichever commit and whatever the app was called then.
     public var latest: Deployment?
     /// The newest deployment of the scope that needs no further attempt.
     public var lastSettled: Deployment?
     /// The newest deployment of the commit in question.
     public var latestOfCommit: Deployment?
-    /// The commit deployed successfully last.
+    /// The commit deployed successfully last on the workspace.
     public var lastSucceededCommit: String?
 
     public init(

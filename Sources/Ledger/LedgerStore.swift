@@ -2,7 +2,7 @@
 public enum LedgerEntry: Sendable {
     case beginRun(RunDraft)
     case completeRun(Int64, RunResult)
-    /// The workspace was moved to the deployment's commit.
+    /// From now on the workspace may hold the deployment's commit.
     case publish(deployment: Int64)
     case completeDeployment(Int64, DeploymentResult)
 }

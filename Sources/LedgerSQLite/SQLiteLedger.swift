@@ -81,27 +81,27 @@ public struct SQLiteLedger: LedgerStore {
             try await queue.unsafeRead { db in try Self.newest(db, scope) }
         }
         guard let latest else { return LedgerFacts() }
-        if latest.settled, latest.commit == commit, latest.status == .succeeded {
+        if latest.settled, latest.commit == commit, latest.status == .succeeded, latest.scope.app == scope.app {
             return LedgerFacts(
                 latest: latest, lastSettled: latest, latestOfCommit: latest, lastSucceededCommit: latest.commit)
         }
         return try await read { db in
             LedgerFacts(
                 latest: try Self.newest(db, scope),
-                lastSettled: try Self.newest(db, scope, " AND settled = 1"),
-                latestOfCommit: try Self.newest(db, scope, " AND commit_id = ?", [commit]),
+                lastSettled: try Self.newest(db, scope, " AND app = ? AND settled = 1", [scope.app]),
+                latestOfCommit: try Self.newest(db, scope, " AND app = ? AND commit_id = ?", [scope.app, commit]),
                 lastSucceededCommit: try Self.newest(db, scope, " AND status = 'succeeded'")?.commit)
         }
     }
 
-    /// The newest deployment of a scope that meets a condition; an index answers each of those used here.
+    /// The newest deployment on a workspace that meets a condition; an index answers each of those used here.
     private static func newest(
         _ db: Database, _ scope: Scope, _ condition: String = "", _ extra: [String] = []
     ) throws -> Deployment? {
         let statement = try db.cachedStatement(
-            sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND app = ? AND workspace = ?\(condition) "
+            sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ?\(condition) "
                 + "ORDER BY id DESC LIMIT 1")
-        let arguments = StatementArguments([scope.host, scope.app, scope.workspace] + extra)
+        let arguments = StatementArguments([scope.host, scope.workspace] + extra)
         return try Row.fetchOne(statement, arguments: arguments).map(Deployment.init(row:))
     }
 
@@ -139,7 +139,10 @@ public struct SQLiteLedger: LedgerStore {
                 try db.execute(sql: "UPDATE deployments SET series = id WHERE id = ?", arguments: [id])
             }
             let run = try firstRun.map { try Self.insert($0(id), db) }
-            guard let row = try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id]) else {
+            guard
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])
+            else {
                 throw LedgerError(.corrupt, operation: "write", location: path, explanation: "a new row cannot be read")
             }
             return (Deployment(row: row), run)
@@ -242,7 +245,8 @@ public struct SQLiteLedger: LedgerStore {
         try await read { db in
             let deployments = try Row.fetchAll(
                 db,
-                sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
+                sql:
+                    "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
                 arguments: [host, workspace]
             ).map(Deployment.init(row:))
             let runs = try Row.fetchAll(
@@ -286,14 +290,16 @@ public struct SQLiteLedger: LedgerStore {
     public func runs(deployment: Int64) async throws -> [Run] {
         try await read { db in
             try Row.fetchAll(
-                db, sql: "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id", arguments: [deployment]
+                db, sql: "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id",
+                arguments: [deployment]
             ).map(Run.init(row:))
         }
     }
 
     public func run(_ id: Int64) async throws -> Run? {
         try await read { db in
-            try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id]).map(Run.init(row:))
+            try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id]).map(
+                Run.init(row:))
         }
     }
 

@@ -31,10 +31,11 @@ enum SQLiteSchema {
             completed_at INTEGER,
             error_message TEXT
         );
+        CREATE INDEX deployments_workspace ON deployments (host, workspace, id);
         CREATE INDEX deployments_scope ON deployments (host, app, workspace, id);
         CREATE INDEX deployments_commit ON deployments (host, app, workspace, commit_id, id);
         CREATE INDEX deployments_settled ON deployments (host, app, workspace, id) WHERE settled = 1;
-        CREATE INDEX deployments_succeeded ON deployments (host, app, workspace, id) WHERE status = 'succeeded';
+        CREATE INDEX deployments_succeeded ON deployments (host, workspace, id) WHERE status = 'succeeded';
         CREATE INDEX deployments_running ON deployments (host, workspace) WHERE status = 'running';
         CREATE INDEX deployments_series ON deployments (series);
         CREATE TABLE runs (

@@ -41,7 +41,7 @@ struct RunOnceCommand: AsyncParsableCommand {
                     "\(holder?.holder ?? "another agent") works on \(session.settings.workspace); try again later")
                 if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
                 return .temporary
-            case .checked(let outcome):
+            case .checked(let outcome, let ledger):
                 return try await report(outcome, RecordReader(session: session, ledger: ledger), reporter)
             case nil:
                 return .failure

@@ -41,7 +41,9 @@ struct DeploymentDriver: Sendable {
         case interrupted(String)
     }
 
-    private var workspace: Workspace { Workspace(path: plan.scope.workspace) }
+    private var workspace: Workspace {
+        Workspace(path: plan.scope.workspace, stateDirectory: runner.state.path)
+    }
     private var pre: HookSettings? { plan.settings.hook(.preDeploy) }
     private var post: HookSettings? { plan.settings.hook(.postDeploy) }
     private var isStaged: Bool { plan.source != nil && plan.settings.isGated && pre != nil }
@@ -187,11 +189,11 @@ struct DeploymentDriver: Sendable {
         guard !runner.stop.isRequested else {
             throw GitError(.stopped, operation: "publish", explanation: "the agent was stopped before publishing")
         }
-        // The hook's result first: were the agent killed while publishing, it would be lost.
-        try await progress.write([])
+        // Before the first file moves: from here on the workspace may hold this commit, or parts of it, and the decision
+        // about another one must know, also after a failure or a crash.
+        try await progress.write([.publish(deployment: progress.id)])
         let discarded = try await workspace.publish(
             plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
-        progress.pending.append(.publish(deployment: progress.id))
         for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
         if !discarded.paths.isEmpty {
             let shown = discarded.paths.prefix(20).joined(separator: ", ")

@@ -12,7 +12,7 @@ struct StateDirectory: Sendable {
 
     /// What belongs to one workspace; the folder's name is the workspace's own with a hash of its path.
     func workspace(_ workspace: String) -> WorkspaceFolder {
-        let name = workspace.split(separator: "/").last.map(String.init) ?? "root"
+        let name = workspace.split(separator: "/").last.map { $0.prefix(48) } ?? "root"
         return WorkspaceFolder(path: "\(path)/workspaces/\(name)-\(Self.hash(workspace))")
     }
 

@@ -32,7 +32,10 @@ public final class Watcher {
     private let origin: SettingsOrigin
     private let log: LogOutput
     private let logger: Logger
-    private let ledger: any LedgerStore
+    /// The record that the last check used.
+    package private(set) var ledger: any LedgerStore
+    private var ledgerPath: String
+    private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
     private let folder: WorkspaceFolder
     private let store: CommitStore
@@ -47,19 +50,20 @@ public final class Watcher {
 
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory,
-        stop: StopSignal,
-        wasAbandoned: Bool
+        stop: StopSignal, wasAbandoned: Bool, openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
         self.log = log
         logger = log.logger()
         self.ledger = ledger
+        self.openLedger = openLedger
+        ledgerPath = base.ledgerPath
         self.state = state
         self.stop = stop
         self.wasAbandoned = wasAbandoned
         folder = state.workspace(base.workspace)
         store = CommitStore(folder: folder.path)
-        workspace = Workspace(path: base.workspace)
+        workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
         current = (nil, base)
     }
 
@@ -70,7 +74,12 @@ public final class Watcher {
     public func check(_ trigger: Trigger, isForced: Bool = false) async -> CheckOutcome {
         reapOrphans()
         do {
-            return try await look(trigger, isForced: isForced)
+            do {
+                return try await look(trigger, isForced: isForced)
+            } catch let error as GitError {
+                guard try await removedDamagedStore(after: error) else { throw error }
+                return try await look(trigger, isForced: isForced)
+            }
         } catch let error as SettingsError {
             return .misconfigured(error)
         } catch let error as LedgerError {
@@ -89,7 +98,7 @@ public final class Watcher {
     }
 
     private func look(_ trigger: Trigger, isForced: Bool) async throws -> CheckOutcome {
-        try await recoverOnce()
+        try await recoverOnce(current.settings)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
             throw SettingsError(
@@ -100,11 +109,13 @@ public final class Watcher {
         try await refreshCurrent(place)
         let target = try await findTarget(place)
         let settings = try await settings(of: target)
+        try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced,
-            isWorkspaceMissing: target.source != nil && place.head == nil, now: .now)
+            // Not at every poll: a hook that removes the workspace would be run without end.
+            isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
         case .nothing(.deployed): return .unchanged(commit: target.commit, .deployed)
         case .nothing(.settledAsFailed): return .unchanged(commit: target.commit, .settledAsFailed)
@@ -114,8 +125,8 @@ public final class Watcher {
             for warning in settings.warnings { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
                 scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
-                trigger: trigger,
-                attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit, settings: settings,
+                trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
+                settings: settings,
                 source: target.source)
             let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
             do {
@@ -131,12 +142,37 @@ public final class Watcher {
 
     // MARK: - Steps
 
-    private func recoverOnce() async throws {
+    private func recoverOnce(_ settings: Settings) async throws {
         guard !isRecovered else { return }
-        let settings = current.settings
         try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger).run(
-            host: settings.host, workspace: settings.workspace, grace: settings.killGrace, abandoned: wasAbandoned)
+            host: settings.host, workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned)
         isRecovered = true
+    }
+
+    /// The spec of a commit may name another record than the one that was opened before any commit was there.
+    private func useLedger(of settings: Settings) async throws {
+        guard settings.stateDirectory == state.path else {
+            throw SettingsError(
+                Setting.stateDirectory.name,
+                "\"\(settings.stateDirectory)\" comes too late: the lock and the commits lie in \(state.path) by now; set it in "
+                    + "the environment", source: settings.source(of: .stateDirectory))
+        }
+        guard settings.ledgerPath != ledgerPath else { return }
+        ledger = try openLedger(settings)
+        ledgerPath = settings.ledgerPath
+        isRecovered = false
+        try await recoverOnce(settings)
+    }
+
+    /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew.
+    private func removedDamagedStore(after error: GitError) async throws -> Bool {
+        guard error.code == .corrupt || error.code == .unreachable, !stop.isRequested,
+            let remote = current.settings.remote, let git = try? gitProgram(remote), await !store.isSound(git)
+        else { return false }
+        logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
+        try store.discard()
+        known = nil
+        return true
     }
 
     /// Settings that say what to follow may stand in the spec of the commit that the workspace holds.
@@ -229,7 +265,10 @@ public final class Watcher {
             }
             switch try await target.repository.folder(hook.folder, in: target.commit) {
             case .folder: continue
-            case .missing: problem = "does not exist in commit \(target.commit.prefix(7))"
+            case .missing:
+                // PRE_DEPLOY may make the folder in which POST_DEPLOY runs.
+                if hook.hook == .postDeploy, settings.hook(.preDeploy) != nil { continue }
+                problem = "does not exist in commit \(target.commit.prefix(7))"
             case .notAFolder: problem = "is no folder in commit \(target.commit.prefix(7))"
             case .escapes: problem = "leads out of the checkout by a symbolic link in commit \(target.commit.prefix(7))"
             }

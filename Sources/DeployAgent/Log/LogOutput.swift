@@ -115,10 +115,11 @@ public final class LogOutput: Sendable {
         }
     }
 
-    /// Newlines inside an event would look like further events.
+    /// Newlines inside an event would look like further events, and other control characters would reach the terminal.
     private static func singleLine(_ text: String) -> String {
-        guard text.utf8.contains(where: { $0 < 32 }) else { return text }
-        return text.split(whereSeparator: \.isNewline).joined(separator: "; ")
+        guard text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else { return text }
+        let line = text.split(whereSeparator: \.isNewline).joined(separator: "; ")
+        return String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : $0 }))
     }
 }
 

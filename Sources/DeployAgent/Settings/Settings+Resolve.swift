@@ -159,7 +159,9 @@ extension Settings {
             return system
         }
         if let home = environment["XDG_STATE_HOME"], home.hasPrefix("/") { return home + "/deploy-agent" }
-        return (environment["HOME"] ?? "/tmp") + "/.local/state/deploy-agent"
+        // Without HOME (cron, containers) the system's user database knows it.
+        let home = environment["HOME"] ?? getpwuid(getuid()).flatMap { $0.pointee.pw_dir.map { String(cString: $0) } }
+        return (home ?? "/") + "/.local/state/deploy-agent"
     }
 
     private static func hostName() -> String {

@@ -33,6 +33,11 @@ public struct Settings: Sendable {
     /// Every setting with its value and source, secrets masked, for `agent check`.
     public var listing: [ListedSetting]
 
+    /// Where a setting's value came from.
+    func source(of setting: Setting) -> SettingSource {
+        listing.first { $0.name == setting.name }?.source ?? .fallback
+    }
+
     public func hook(_ hook: Hook) -> HookSettings? {
         hooks.first { $0.hook == hook }
     }

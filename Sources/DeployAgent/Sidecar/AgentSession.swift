@@ -23,7 +23,7 @@ public struct AgentSession: Sendable {
         var settings = base
         var specProblem: SettingsError?
         do {
-            let workspace = Workspace(path: base.workspace)
+            let workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
             if let head = try await workspace.state().head {
                 settings = try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path)
             }
@@ -78,16 +78,16 @@ public struct AgentSession: Sendable {
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger() throws -> any LedgerStore {
         try state.prepare(for: settings.workspace)
-        return try open()
+        return try Self.open(settings)
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`.
     public func existingLedger() throws -> (any LedgerStore)? {
-        access(settings.ledgerPath, F_OK) == 0 ? try open() : nil
+        access(settings.ledgerPath, F_OK) == 0 ? try Self.open(settings) : nil
     }
 
-    private func open() throws -> any LedgerStore {
+    private static func open(_ settings: Settings) throws -> any LedgerStore {
         // Command lines in the record may say more than others should read.
         let mask = umask(0o077)
         defer { umask(mask) }
@@ -111,6 +111,6 @@ public struct AgentSession: Sendable {
     package func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
         Watcher(
             origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop,
-            wasAbandoned: lock.abandoned != nil)
+            wasAbandoned: lock.abandoned != nil, openLedger: { try Self.open($0) })
     }
 }

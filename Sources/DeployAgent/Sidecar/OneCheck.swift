@@ -8,7 +8,8 @@ import UnixSignals
 /// On graceful shutdown the run in progress is ended and recorded.
 public final class OneCheck: Service {
     public enum Result: Sendable {
-        case checked(CheckOutcome)
+        /// With the record in which a deployment stands.
+        case checked(CheckOutcome, any LedgerStore)
         /// Another agent works on the workspace.
         case busy(LockRecord?)
     }
@@ -41,7 +42,7 @@ public final class OneCheck: Service {
             } onGracefulShutdown: {
                 self.stop.request()
             }
-            cell.set(.checked(outcome))
+            cell.set(.checked(outcome, watcher.ledger))
         }
     }
 }

@@ -25,6 +25,8 @@ struct RunLog {
         tail = TailBuffer(capacity: max(1, limit / 2 - Self.markerSpace))
         descriptor = agent_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
         if descriptor < 0 { failure = "cannot create \(path): \(errorText(errno))" }
+        // Whatever the umask takes away.
+        fchmod(descriptor, 0o600)
     }
 
     private var headLength: Int { limit / 2 }
