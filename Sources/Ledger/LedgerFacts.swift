@@ -22,15 +22,23 @@ public struct LedgerFacts: Sendable {
 
 /// Which deployments a listing shows, newest first.
 public struct HistoryFilter: Sendable {
-    /// Deployments of this app or of this workspace, on this host.
-    public var scope: Scope
+    public enum Subject: Sendable {
+        case workspace(String)
+        case app(String)
+    }
+
+    public var host: String
+    public var subject: Subject
     public var limit: Int
     /// Commit id or the beginning of one.
     public var commit: String?
     public var status: DeploymentStatus?
 
-    public init(scope: Scope, limit: Int, commit: String? = nil, status: DeploymentStatus? = nil) {
-        self.scope = scope
+    public init(
+        host: String, subject: Subject, limit: Int, commit: String? = nil, status: DeploymentStatus? = nil
+    ) {
+        self.host = host
+        self.subject = subject
         self.limit = limit
         self.commit = commit
         self.status = status

@@ -25,8 +25,14 @@ public protocol LedgerStore: Sendable {
     @discardableResult
     func write(_ entries: [LedgerEntry]) async throws -> [Run]
 
-    /// Runs still marked `running` of any deployment on this workspace and host, and the deployments still `running`.
-    func unfinished(host: String, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
+    /// Deployments and runs still marked `running` on a workspace.
+    ///
+    /// - Parameter host: nil for every host, which is right where record and lock lie on one disk: a container's name
+    ///   changes with every restart.
+    func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
+
+    /// Which of these markers belong to runs that the record has as ended.
+    func ended(markers: [String]) async throws -> Set<String>
 
     /// How many runs named `name` failed or timed out in a series of attempts.
     func failures(series: Int64, name: String) async throws -> Int

@@ -106,15 +106,18 @@ public struct SQLiteLedger: LedgerStore {
     }
 
     public func failures(series: Int64, name: String) async throws -> Int {
-        try await read { db in
-            try Int.fetchOne(
-                db,
-                sql: """
-                    SELECT count(*) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-                    WHERE deployments.series = ? AND runs.name = ? AND runs.status IN ('failed', 'timed_out')
-                    """,
-                arguments: [series, name]) ?? 0
-        }
+        try await read { db in try Self.failures(db, series: series, name: name) }
+    }
+
+    /// The count travels with the runs, so that it does not shrink when old deployments are deleted.
+    private static func failures(_ db: Database, series: Int64, name: String) throws -> Int {
+        try Int.fetchOne(
+            db,
+            sql: """
+                SELECT max(runs.failures) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                WHERE deployments.series = ? AND runs.name = ?
+                """,
+            arguments: [series, name]) ?? 0
     }
 
     // MARK: - Writing
@@ -167,6 +170,7 @@ public struct SQLiteLedger: LedgerStore {
                             result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
                             result.outputTail, result.errorMessage, id,
                         ])
+                    try Self.countFailures(db, run: id, result.status)
                 case .publish(let deployment):
                     try db.execute(
                         sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
@@ -184,6 +188,21 @@ public struct SQLiteLedger: LedgerStore {
             }
             return begun
         }
+    }
+
+    private static func countFailures(_ db: Database, run: Int64, _ status: RunStatus) throws {
+        guard
+            let row = try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
+                    WHERE runs.id = ?
+                    """,
+                arguments: [run])
+        else { return }
+        let before = try failures(db, series: row[0], name: row[1])
+        let now = before + (status == .failed || status == .timedOut ? 1 : 0)
+        try db.execute(sql: "UPDATE runs SET failures = ? WHERE id = ?", arguments: [now, run])
     }
 
     private static func insert(_ draft: RunDraft, _ db: Database) throws -> Run {
@@ -241,31 +260,52 @@ public struct SQLiteLedger: LedgerStore {
 
     // MARK: - Reading
 
-    public func unfinished(host: String, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
+    public func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
         try await read { db in
+            let condition = "deployments.workspace = ? AND (? IS NULL OR deployments.host = ?)"
             let deployments = try Row.fetchAll(
                 db,
                 sql:
-                    "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ? AND status = 'running' ORDER BY id",
-                arguments: [host, workspace]
+                    "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
+                arguments: [workspace, host, host]
             ).map(Deployment.init(row:))
             let runs = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT \(Run.columns) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-                    WHERE runs.status = 'running' AND deployments.host = ? AND deployments.workspace = ? ORDER BY runs.id
+                    SELECT \(Run.columns) FROM runs
+                    JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
                     """,
-                arguments: [host, workspace]
+                arguments: [workspace, host, host]
             ).map(Run.init(row:))
             return (deployments, runs)
+        }
+    }
+
+    public func ended(markers: [String]) async throws -> Set<String> {
+        try await read { db in
+            try Set(
+                markers.filter { marker in
+                    try Bool.fetchOne(
+                        db, sql: "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = ? AND status <> 'running')",
+                        arguments: [marker]) ?? false
+                })
         }
     }
 
     public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
         try await read { db in
             // The unary plus keeps SQLite on the primary key, in order, instead of sorting an index's matches.
-            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE +host = ? AND (+app = ? OR +workspace = ?)"
-            var arguments: StatementArguments = [filter.scope.host, filter.scope.app, filter.scope.workspace]
+            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE +host = ?"
+            var arguments: StatementArguments = [filter.host]
+            switch filter.subject {
+            case .workspace(let path):
+                sql += " AND +workspace = ?"
+                arguments += [path]
+            case .app(let name):
+                sql += " AND +app = ?"
+                arguments += [name]
+            }
             if let commit = filter.commit {
                 sql += " AND substr(commit_id, 1, ?) = ?"
                 arguments += [commit.count, commit]

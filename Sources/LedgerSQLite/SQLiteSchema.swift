@@ -36,7 +36,7 @@ enum SQLiteSchema {
         CREATE INDEX deployments_commit ON deployments (host, app, workspace, commit_id, id);
         CREATE INDEX deployments_settled ON deployments (host, app, workspace, id) WHERE settled = 1;
         CREATE INDEX deployments_succeeded ON deployments (host, workspace, id) WHERE status = 'succeeded';
-        CREATE INDEX deployments_running ON deployments (host, workspace) WHERE status = 'running';
+        CREATE INDEX deployments_running ON deployments (workspace) WHERE status = 'running';
         CREATE INDEX deployments_series ON deployments (series);
         CREATE TABLE runs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -49,6 +49,7 @@ enum SQLiteSchema {
             mode TEXT NOT NULL,
             timeout_ms INTEGER NOT NULL,
             attempt INTEGER NOT NULL,
+            failures INTEGER NOT NULL DEFAULT 0,
             status TEXT NOT NULL,
             exit_code INTEGER,
             signal INTEGER,
@@ -58,6 +59,7 @@ enum SQLiteSchema {
             error_message TEXT
         );
         CREATE INDEX runs_parent ON runs (kind, parent, id);
+        CREATE INDEX runs_marker ON runs (marker);
         CREATE INDEX runs_running ON runs (parent) WHERE status = 'running';
         """
     ]

@@ -10,6 +10,8 @@ enum Children {
         var spawning = 0
         /// Processes that their own caller reaps.
         var owned: Set<Int32> = []
+        /// Markers of every command run so far: a process that carries one of them belongs to that command.
+        var markers: Set<String> = []
         /// Readers of output that background processes hold open.
         var drains: Set<Int32> = []
     }
@@ -18,9 +20,17 @@ enum Children {
     private static let subreaper: Bool = agent_become_subreaper() == 0
 
     /// Announces a spawn; `spawned` or `spawnFailed` ends it.
-    static func willSpawn() {
+    static func willSpawn(_ marker: String) {
         _ = subreaper
-        state.withLock { $0.spawning += 1 }
+        state.withLock {
+            $0.spawning += 1
+            $0.markers.insert(marker)
+        }
+    }
+
+    /// Whether a marker is that of a command which this process ran.
+    static func isKnown(_ marker: String) -> Bool {
+        state.withLock { $0.markers.contains(marker) }
     }
 
     static func spawned(_ pid: Int32) {

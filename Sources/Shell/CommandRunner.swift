@@ -89,13 +89,14 @@ private struct CommandRun {
             arguments: Arguments(command.arguments),
             // Each entry ends in a NUL of its own: swift-subprocess copies raw entries up to the first one.
             environment: .custom(
-                (command.environment + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]).map { $0 + [0] }),
+                (command.environment.filter(Self.canBePassedOn)
+                    + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]).map { $0 + [0] }),
             workingDirectory: FilePath(command.folder),
             platformOptions: platform
         )
         let standard = FileDescriptorOutput.fileDescriptor(
             FileDescriptor(rawValue: output), closeAfterSpawningProcess: true)
-        Children.willSpawn()
+        Children.willSpawn(command.marker)
         let registration = Registration()
         do {
             if let errors {
@@ -123,6 +124,14 @@ private struct CommandRun {
             registration.finish()
             throw error
         }
+    }
+
+    /// Whether an entry has a name that a program could set: others come from odd parents and make the spawn fail.
+    private static func canBePassedOn(_ entry: [UInt8]) -> Bool {
+        guard let first = entry.first, !(48...57).contains(first), !entry.contains(0),
+            let equals = entry.firstIndex(of: UInt8(ascii: "="))
+        else { return false }
+        return equals > 0
     }
 
     /// Tells `Children` what became of the spawn, whichever way it goes.
@@ -175,9 +184,11 @@ private struct CommandRun {
             pollfd(fd: stop?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
         ]
         while true {
-            // Without pidfds (Linux before 5.3) the end is looked for ten times a second.
+            // Orphans that the run leaves to us are reaped every other second; without pidfds (Linux before 5.3) the end is
+            // looked for ten times a second.
             let remaining = deadline - ContinuousClock.now
-            _ = poll(&entries, 2, min(remaining.pollTimeout, process >= 0 ? Int32.max : 100))
+            _ = poll(&entries, 2, min(remaining.pollTimeout, process >= 0 ? 2000 : 100))
+            Children.reapOrphans()
             // The end first: a command that made it is not called timed out because we woke late.
             var code: Int32 = 0
             var signaled: Int32 = 0

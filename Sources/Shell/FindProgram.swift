@@ -6,7 +6,8 @@ import Glibc
 /// - Parameter searchPath: the value of PATH; nil stands for the system's usual folders.
 public func findProgram(_ name: String, searchPath: String?) -> String? {
     if name.contains("/") { return access(name, X_OK) == 0 && !isDirectory(name) ? name : nil }
-    let folders = (searchPath ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":")
+    let path = searchPath.flatMap { $0.isEmpty ? nil : $0 } ?? "/usr/local/bin:/usr/bin:/bin"
+    let folders = path.split(separator: ":")
     return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 && !isDirectory($0) }
 }
 

@@ -29,7 +29,7 @@ struct ProcessTree {
             // An orphan with a bare environment is told from one of an earlier run by its age.
             for entry in table
             where entry.parent == me && entry.startTime >= mark.startTime && !Children.isOwn(entry.pid)
-                && !entry.isZombie && checkedMarkers[entry.pid] == .some(nil)
+                && !entry.isZombie && !belongsElsewhere(checkedMarkers[entry.pid] ?? nil)
             {
                 found.insert(entry.pid)
             }
@@ -44,6 +44,11 @@ struct ProcessTree {
             }
         }
         return table.filter { found.contains($0.pid) && !$0.isZombie }
+    }
+
+    /// Whether a marker names another run. One that a process made up itself does not.
+    private func belongsElsewhere(_ marker: [UInt8]?) -> Bool {
+        marker.map { Children.isKnown(String(decoding: $0, as: UTF8.self)) } ?? false
     }
 
     /// The session's id while it is certain that it is still the run's.

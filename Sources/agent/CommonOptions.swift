@@ -88,7 +88,7 @@ struct ErrorReporter {
     func say(_ message: String) {
         let format = origin.options["AGENT_LOG_FORMAT"] ?? origin.environment["AGENT_LOG_FORMAT"]
         guard format?.lowercased() == "json" else {
-            FileHandle.standardError.write(Data("agent: \(message)\n".utf8))
+            _ = "agent: \(message)\n".withCString { Foundation.write(2, $0, strlen($0)) }
             return
         }
         LogOutput.sayJSON(message)

@@ -39,7 +39,7 @@ struct LogsCommand: AsyncParsableCommand {
             }
             if !found {
                 // The log file may be gone with its disk; the record keeps the end.
-                FileHandle.standardOutput.write(Data(session.log.mask(entry.outputTail).utf8))
+                write(Array(session.log.mask(entry.outputTail).utf8))
                 if !entry.outputTail.isEmpty {
                     reporter.say("the log file is gone; this is the end of the output as the record has it")
                 }
@@ -67,7 +67,7 @@ private struct LogFollower {
         if size < offset { offset = size }
         try? file.seek(toOffset: offset)
         while let chunk = try? file.read(upToCount: 1 << 20), !chunk.isEmpty {
-            FileHandle.standardOutput.write(chunk)
+            write(Array(chunk))
             offset += UInt64(chunk.count)
         }
         return true

@@ -10,7 +10,25 @@ func printJSON(_ value: some Encodable) throws {
 }
 
 func printLine(_ text: String) {
-    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+    write(Array((text + "\n").utf8))
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) or a closed descriptor is no error; a full disk is.
+func write(_ bytes: [UInt8]) {
+    var offset = 0
+    while offset < bytes.count {
+        let count = bytes[offset...].withUnsafeBytes { Foundation.write(1, $0.baseAddress, $0.count) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            if errno == EPIPE || errno == EBADF { return }
+            let reason = String(cString: strerror(errno))
+            _ = "agent: cannot write to standard output: \(reason)\n".withCString {
+                Foundation.write(2, $0, strlen($0))
+            }
+            exit(74)
+        }
+        offset += count
+    }
 }
 
 /// Lines up columns: each is as wide as its widest cell, the last one runs free.

@@ -76,6 +76,9 @@ struct RunOnceCommand: AsyncParsableCommand {
                 printLine("unchanged: \(commit.prefix(7)) is deployed")
             }
             return .success
+        case .stopped:
+            reporter.say("stopped before there was a deployment")
+            return .success
         case .unreachable(let problem), .ledgerFailed(let problem):
             reporter.say(problem)
             return .unavailable

@@ -48,7 +48,7 @@ struct ShowCommand: AsyncParsableCommand {
                 ["took", took(deployment.startedAt, deployment.completedAt)],
             ]
             if let message = deployment.errorMessage { rows.append(["error", plain(mask(message))]) }
-            printLine(table(rows))
+            printLine(mask(table(rows)))
             for run in try await reader.runs(of: deployment) {
                 printLine("")
                 var rows = [
@@ -60,7 +60,7 @@ struct ShowCommand: AsyncParsableCommand {
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
                 if let message = run.errorMessage { rows.append(["error", plain(mask(message))]) }
                 rows.append(["log", session.logPath(run: run.id)])
-                printLine(table(rows))
+                printLine(mask(table(rows)))
                 for line in mask(run.outputTail).split(separator: "\n").suffix(10) {
                     printLine("  | \(plain(String(line)))")
                 }

@@ -58,7 +58,7 @@ struct StatusCommand: AsyncParsableCommand {
                 rows.append(["agent", "no agent works on this workspace now"])
             }
             rows.append(["ledger", status.ledger])
-            printLine(table(rows))
+            printLine(session.log.mask(table(rows)))
             return .success
         }
     }

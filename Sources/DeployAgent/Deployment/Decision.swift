@@ -31,8 +31,10 @@ enum Decision: Equatable, Sendable {
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
+            // A time further away than any backoff was written before the clock was set back.
             if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt,
-                retryAt > situation.now
+                retryAt > situation.now,
+                retryAt.millisecondsSince(situation.now) <= Backoff.longest.wholeMilliseconds
             {
                 return .nothing(.backoff(until: retryAt))
             }
@@ -58,13 +60,13 @@ enum Decision: Equatable, Sendable {
     }
 }
 
-/// Time between a failure and the next attempt: interval·2^(n−1) after the nth, at most 10 minutes or one interval.
+/// Time between a failure and the next attempt: interval·2^(n−1) after the nth, at most 10 minutes.
 enum Backoff {
     static let longest = Duration.seconds(600)
 
     static func delay(afterFailures failures: Int, interval: Duration) -> Duration {
         var delay = interval
         for _ in 1..<max(1, min(failures, 64)) where delay < longest { delay *= 2 }
-        return max(interval, min(delay, longest))
+        return min(delay, longest)
     }
 }

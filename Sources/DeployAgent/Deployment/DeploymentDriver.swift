@@ -102,7 +102,8 @@ struct DeploymentDriver: Sendable {
     private func begin() async throws -> Progress {
         let draft = DeploymentDraft(
             scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
-            author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref, previousCommit: plan.previousCommit,
+            author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
+            previousCommit: plan.previousCommit,
             trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now)
         // With nothing to publish before it, the first hook begins with the deployment.
         let first = isStaged ? pre : plan.source == nil ? pre ?? post : nil
@@ -219,7 +220,8 @@ struct DeploymentDriver: Sendable {
             // The next regular check comes after at least nine tenths of the interval; one right after this deployment,
             // which looks for a newer commit, must not find this one due.
             return DeploymentResult(
-                status: .deferred, settled: false, retryAt: now.advanced(by: plan.settings.interval * 0.85),
+                status: .deferred, settled: false,
+                retryAt: now.advanced(by: min(plan.settings.interval * 0.85, Backoff.longest)),
                 warnings: warnings,
                 completedAt: now, errorMessage: message)
         case .interrupted(let message):

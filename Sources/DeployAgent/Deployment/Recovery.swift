@@ -16,26 +16,17 @@ struct Recovery: Sendable {
     /// Ends the surviving processes of runs still marked `running`, then records those as interrupted; the commit is due
     /// again.
     /// - Throws: `LedgerError`; then nothing was recorded, though survivors may have been ended.
-    func run(host: String, workspace: String, grace: Duration, abandoned: Bool) async throws {
+    func run(workspace: String, grace: Duration, abandoned: Bool) async throws {
         if abandoned { await endGit(grace) }
-        let (deployments, runs) = try await ledger.unfinished(host: host, workspace: workspace)
+        let (deployments, runs) = try await ledger.unfinished(host: nil, workspace: workspace)
+        try await endUnrecorded(except: Set(runs.map(\.marker)), grace)
         var entries: [LedgerEntry] = []
         for run in runs {
-            let mark =
-                TextFile.read(folder.mark(run.marker), limit: 4096)
-                .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: run.marker)
             // First the processes, then the record: a second copy must not start while the first one lives.
-            let (found, survivors) = await endSurvivors(of: mark, grace: grace)
+            let found = try await endProcesses(run.marker, "\(run.name) (run \(run.id))", grace)
             if found > 0 {
                 logger.warning(
                     "ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed")
-            }
-            guard survivors.isEmpty else {
-                throw LedgerError(
-                    .failed, operation: "bring in order", location: "run \(run.id)",
-                    explanation:
-                        "processes \(survivors.map(String.init).joined(separator: ", ")) of \(run.name) cannot be ended; "
-                        + "nothing is started while they live")
             }
             entries.append(
                 .completeRun(
@@ -65,16 +56,36 @@ struct Recovery: Sendable {
         if found > 0 { logger.notice("ended \(found) git processes of an agent that was killed") }
     }
 
-    /// Everything marked belongs to runs that are recorded as ended by now.
-    private func removeMarks() {
-        guard let directory = opendir(folder.running) else { return }
-        defer { closedir(directory) }
-        while let item = readdir(directory) {
-            let name = withUnsafePointer(to: &item.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { unlink(folder.mark(name)) }
+    /// Ends what carries a marker of this workspace that this record does not know: the killed agent kept another one.
+    private func endUnrecorded(except known: Set<String>, _ grace: Duration) async throws {
+        let markers = folder.markers().filter { !known.contains($0) }
+        guard !markers.isEmpty else { return }
+        // A run that has ended and whose mark was about to be removed may have left processes on purpose.
+        let ended = try await ledger.ended(markers: markers)
+        for marker in markers where !ended.contains(marker) {
+            let found = try await endProcesses(marker, "a run of another record", grace)
+            if found > 0 { logger.warning("ended \(found) processes of a run that is in another record") }
         }
+    }
+
+    /// - Returns: how many there were.
+    private func endProcesses(_ marker: String, _ what: String, _ grace: Duration) async throws -> Int {
+        let mark =
+            TextFile.read(folder.mark(marker), limit: 4096)
+            .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: marker)
+        let (found, survivors) = await endSurvivors(of: mark, grace: grace)
+        guard survivors.isEmpty else {
+            throw LedgerError(
+                .failed, operation: "bring in order", location: what,
+                explanation: "processes \(survivors.map(String.init).joined(separator: ", ")) cannot be ended; "
+                    + "nothing is started while they live")
+        }
+        return found
+    }
+
+    /// Everything marked belongs to runs that have ended by now.
+    private func removeMarks() {
+        for marker in folder.markers() { unlink(folder.mark(marker)) }
     }
 
     /// The end of what a killed run had printed, from its log file, where secrets are masked already.

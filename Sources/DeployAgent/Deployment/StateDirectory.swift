@@ -59,5 +59,19 @@ struct WorkspaceFolder: Sendable {
     /// Marks git's processes in their environment.
     var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }
 
+    /// Markers of runs that may have living processes.
+    func markers() -> [String] {
+        guard let directory = opendir(running) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let item = readdir(directory) {
+            let name = withUnsafePointer(to: &item.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if !name.hasPrefix("."), !name.hasSuffix(".new") { names.append(name) }
+        }
+        return names
+    }
+
     func mark(_ marker: String) -> String { "\(running)/\(marker)" }
 }

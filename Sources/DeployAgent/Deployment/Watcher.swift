@@ -17,6 +17,8 @@ public enum CheckOutcome: Sendable {
     case ledgerFailed(String)
     /// A commit could not be prepared. Nothing was run.
     case failed(String)
+    /// The agent was asked to stop before there was a deployment.
+    case stopped
 
     public enum Detail: Sendable, Equatable {
         case deployed
@@ -90,6 +92,7 @@ public final class Watcher {
             case .notACheckout:
                 return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
             case .publish: return .failed(text)
+            case .stopped: return .stopped
             default: return .unreachable(text)
             }
         } catch {
@@ -145,7 +148,7 @@ public final class Watcher {
     private func recoverOnce(_ settings: Settings) async throws {
         guard !isRecovered else { return }
         try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger).run(
-            host: settings.host, workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned)
+            workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned)
         isRecovered = true
     }
 

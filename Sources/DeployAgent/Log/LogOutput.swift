@@ -9,11 +9,19 @@ public final class LogOutput: Sendable {
     private struct State {
         var secrets: Secrets
         var isColoured: Bool
+        /// Nobody reads the log: nothing is waited for until somebody does.
+        var isStalled = false
+        var droppedBytes = 0
     }
+
+    /// How long a reader that does not read may hold the agent up.
+    private static let patience: Int32 = 2000
 
     let format: LogFormat
     let level: Logger.Level
     private let descriptor: Int32
+    /// Whether a write may block for as long as the other end likes: a pipe, a socket, a terminal.
+    private let isPipe: Bool
     private let state: Mutex<State>
 
     /// - Parameter descriptor: standard error unless a test says otherwise. Colours only where it is a terminal and
@@ -24,6 +32,8 @@ public final class LogOutput: Sendable {
         self.format = format
         self.level = Logger.Level(rawValue: level.rawValue) ?? .info
         self.descriptor = descriptor
+        var info = stat()
+        isPipe = fstat(descriptor, &info) == 0 && info.st_mode & S_IFMT != S_IFREG
         state = Mutex(
             State(
                 secrets: secrets,
@@ -74,19 +84,38 @@ public final class LogOutput: Sendable {
                 line += "}"
             }
             line += "\n"
-            line.withUTF8 { Self.writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
+            line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), &state) }
         }
     }
 
     /// Writes whole lines that are already formatted and masked.
     func writeFormatted(_ bytes: UnsafeRawBufferPointer) {
-        state.withLock { _ in Self.writeAll(bytes, to: descriptor) }
+        state.withLock { writeAll(bytes, &$0) }
     }
 
-    private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) {
+    /// Writes in pieces that a pipe with room takes without blocking (PIPE_BUF): a reader that has stopped reading must
+    /// keep neither a deadline nor the agent's end from coming. What it does not take in time is dropped and counted.
+    private func writeAll(_ bytes: UnsafeRawBufferPointer, _ state: inout State) {
         var rest = bytes
         while !rest.isEmpty {
-            let count = Glibc.write(descriptor, rest.baseAddress, rest.count)
+            var piece = rest
+            if isPipe {
+                var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                guard poll(&entry, 1, state.isStalled ? 0 : Self.patience) > 0 else {
+                    state.isStalled = true
+                    state.droppedBytes += rest.count
+                    return
+                }
+                if state.isStalled {
+                    state.isStalled = false
+                    let note = "\n[agent: \(state.droppedBytes) bytes of log were dropped, nobody read them]\n"
+                    state.droppedBytes = 0
+                    _ = note.withCString { Glibc.write(descriptor, $0, strlen($0)) }
+                    continue
+                }
+                piece = UnsafeRawBufferPointer(rebasing: rest.prefix(4096))
+            }
+            let count = Glibc.write(descriptor, piece.baseAddress, piece.count)
             if count < 0 {
                 if errno == EINTR { continue }
                 // Nobody reads the log any more, or its disk is full. There is no better place to say so.

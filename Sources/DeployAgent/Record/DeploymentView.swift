@@ -26,7 +26,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(deployment.commit, forKey: .commit)
         try container.encode(mask(deployment.subject), forKey: .subject)
         try container.encode(mask(deployment.author), forKey: .author)
-        try container.encode(deployment.ref, forKey: .ref)
+        try container.encode(deployment.ref.map(mask), forKey: .ref)
         try container.encode(deployment.previousCommit, forKey: .previousCommit)
         try container.encode(deployment.trigger, forKey: .trigger)
         try container.encode(deployment.attempt, forKey: .attempt)

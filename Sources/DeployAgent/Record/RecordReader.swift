@@ -25,10 +25,17 @@ public struct RecordReader: Sendable {
         return { secrets.mask($0) }
     }
 
-    /// Deployments of this app or workspace on this host, newest first.
+    /// Deployments on this workspace and host, newest first; where there are none, those of the app, so that the record
+    /// can also be read from elsewhere.
     public func history(limit: Int, commit: String?, status: DeploymentStatus?) async throws -> [Deployment] {
-        try await ledger?.history(
-            HistoryFilter(scope: session.scope, limit: limit, commit: commit?.lowercased(), status: status)) ?? []
+        guard let ledger else { return [] }
+        let scope = session.scope
+        var filter = HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
+        if try await ledger.history(filter).isEmpty { filter.subject = .app(scope.app) }
+        filter.limit = limit
+        filter.commit = commit?.lowercased()
+        filter.status = status
+        return try await ledger.history(filter)
     }
 
     /// One deployment by its id, else the newest one of a commit given by the beginning of its id.

@@ -25,6 +25,8 @@ public struct AppSpec: Sendable, Equatable {
     /// Entries that hold at run time.
     let entries: [Entry]
     let services: [Service]
+    /// Keys and values of every SECRET entry of whichever section, also of those that do not hold here: none may be shown.
+    let secrets: [Entry]
 
     /// The largest spec that is read.
     static let sizeLimit = 1024 * 1024
@@ -43,7 +45,7 @@ public struct AppSpec: Sendable, Equatable {
         }
         self.file = file
         guard let root, !(root.scalar.map { $0.string.isEmpty } ?? false) else {
-            (name, nameLine, entries, services) = (nil, 1, [], [])
+            (name, nameLine, entries, services, secrets) = (nil, 1, [], [], [])
             return
         }
         guard let top = root.mapping else {
@@ -78,6 +80,20 @@ public struct AppSpec: Sendable, Equatable {
             }
         }
         self.services = services
+        secrets = Self.secretEntries(root, depth: 0)
+    }
+
+    private static func secretEntries(_ node: Node, depth: Int) -> [Entry] {
+        guard depth < 16 else { return [] }
+        if let mapping = node.mapping {
+            if let key = mapping["key"]?.scalar?.string, mapping["type"]?.scalar?.string == "SECRET" {
+                return [
+                    Entry(key: key, value: mapping["value"]?.scalar?.string, isSecret: true, line: node.mark?.line ?? 1)
+                ]
+            }
+            return mapping.values.flatMap { secretEntries($0, depth: depth + 1) }
+        }
+        return node.sequence.map { $0.flatMap { secretEntries($0, depth: depth + 1) } } ?? []
     }
 
     private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
@@ -149,6 +165,8 @@ public struct AppSpec: Sendable, Equatable {
         var values: [String: Entry] = [:]
         /// Keys whose value is secret, wherever it comes from.
         var secretKeys: Set<String> = []
+        /// Values of SECRET entries as they stand in the spec.
+        var secretValues: [String] = []
         var warnings: [String] = []
     }
 
@@ -174,8 +192,9 @@ public struct AppSpec: Sendable, Equatable {
             resolved.warnings.append(
                 "\(file) has \(services.count) services; their envs are left out until AGENT_SERVICE names one")
         }
+        resolved.secretKeys = Set(secrets.map(\.key))
+        resolved.secretValues = secrets.compactMap(\.value)
         for entry in entries + (chosen?.entries ?? []) {
-            if entry.isSecret { resolved.secretKeys.insert(entry.key) }
             switch Self.expand(entry.value, environment) {
             case .value(let text):
                 var entry = entry

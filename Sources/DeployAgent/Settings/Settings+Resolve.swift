@@ -49,7 +49,7 @@ extension Settings {
                 LogLevel(rawValue: text.lowercased() == "warn" ? "warning" : text.lowercased())
             } ?? .info
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
-        let shell = readShell(&reader)
+        let shell = absolute(readShell(&reader))
         let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
         let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
         let folderName = workspace.split(separator: "/").last.map(String.init) ?? "app"
@@ -61,11 +61,17 @@ extension Settings {
         let host = reader.text(.host)?.value.trimmingSpace ?? hostName()
         _ = reader.text(.appspec)
         _ = reader.text(.service)
-        guard reader.problems.isEmpty else { throw SettingsError(reader.problems) }
-
         let secrets = collectSecrets(
             resolved, environment, remote, token: token,
             urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
+        guard reader.problems.isEmpty else {
+            throw SettingsError(
+                reader.problems.map { problem in
+                    var problem = problem
+                    problem.text = secrets.mask(problem.text)
+                    return problem
+                })
+        }
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
             gitTimeout: gitTimeout,
@@ -206,13 +212,14 @@ extension Settings {
         urls: [String?]
     ) -> Secrets {
         var texts: [String] = []
+        texts += resolved.secretValues
         for key in resolved.secretKeys {
             if let value = resolved.values[key]?.value { texts.append(value) }
             if let value = environment[key] { texts.append(value) }
         }
         texts += [token, remote?.password, remote?.tokenFile.flatMap(readTokenFile)].compactMap { $0 }
         // A token is also given as the user of an https URL.
-        if let user = remote?.user, user.utf8.count >= 20 { texts.append(user) }
+        if let remote, remote.password == nil, let user = remote.user, user.utf8.count >= 8 { texts.append(user) }
         for url in urls.compactMap({ $0 }) {
             if let credentials = URLCredentials(url: url), let password = credentials.rawPassword {
                 texts += [password, URLCredentials.decoded(password)]

@@ -12,7 +12,13 @@ struct URLCredentials {
     init?(url: String) {
         guard let scheme = url.firstRange(of: "://") else { return nil }
         let rest = url[scheme.upperBound...]
-        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        var authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        // "user:pass/word@host": a password that should have been percent-encoded. What stands behind the colon is no port.
+        if !authority.contains("@"), let colon = authority.firstIndex(of: ":"),
+            authority[colon...].dropFirst().contains(where: { !$0.isNumber }), let at = rest.lastIndex(of: "@")
+        {
+            authority = rest[...at]
+        }
         guard let at = authority.lastIndex(of: "@") else { return nil }
         let parts = authority[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         user = Self.decoded(String(parts[0]))

@@ -133,6 +133,7 @@ public final class Sidecar: Service {
             text = "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
         case .misconfigured(let error):
             text = "\(error); nothing is run until this is set right"
+        case .stopped: return
         case .ledgerFailed(let problem), .failed(let problem):
             text = "\(problem); tried again at the next check"
         }
@@ -163,6 +164,7 @@ extension CheckOutcome {
         case .unreachable, .ledgerFailed: "unreachable"
         case .misconfigured: "misconfigured"
         case .failed: "failed"
+        case .stopped: "interrupted"
         }
     }
 
@@ -172,7 +174,7 @@ extension CheckOutcome {
         case .deployment(let deployment): deployment.errorMessage
         case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
-        case .unchanged: nil
+        case .unchanged, .stopped: nil
         case .unreachable(let text), .ledgerFailed(let text), .failed(let text): text
         case .misconfigured(let error): error.description
         }
