@@ -32,9 +32,9 @@ int agent_pipe(int fds[2], int capacity) {
 
 int agent_pipe_capacity(int fd) { return fcntl(fd, F_GETPIPE_SZ); }
 
-int agent_set_nonblocking(int fd) {
+int agent_set_blocking(int fd, int blocking) {
     int flags = fcntl(fd, F_GETFL);
-    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
 int agent_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -102,7 +102,11 @@ ssize_t agent_find(const void *haystack, size_t length, const void *needle, size
     return found == NULL ? -1 : found - (const char *)haystack;
 }
 
-void agent_ignore_write_signals(void) {
+void agent_prepare_process(void) {
+    /* A missing standard stream would give its number to the next file that is opened, the ledger perhaps. */
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) == -1) (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+    }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }

@@ -39,7 +39,7 @@ final class OutputPump: Sendable {
                 guard poll(&entries, 2, -1) >= 0 || errno == EINTR else { break }
                 if entries[1].revents != 0 {
                     budget = max(0, Int(agent_pipe_capacity(readEnd)))
-                    _ = agent_set_nonblocking(readEnd)
+                    _ = agent_set_blocking(readEnd, 0)
                 } else if entries[0].revents == 0 {
                     continue
                 }
@@ -62,8 +62,12 @@ final class OutputPump: Sendable {
             }
         }
         sink.finish()
-        // The drain gets its descriptor before ours is closed: at no moment has the pipe no reader.
-        if heldOpen { Children.drain(readEnd) }
+        // The drain gets its descriptor before ours is closed: at no moment has the pipe no reader. Whether a read blocks is
+        // a matter of the open file, which both share.
+        if heldOpen {
+            _ = agent_set_blocking(readEnd, 1)
+            Children.drain(readEnd)
+        }
         close(readEnd)
         return heldOpen
     }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import CAgentShims
 
-// Before any thread starts: a log that nobody reads, or a full quota, must not end the agent.
-agent_ignore_write_signals()
+// Before any thread starts and any file is opened.
+agent_prepare_process()
 
 /// An async function, so that the parser's asynchronous entry point is chosen.
 func start() async {

@@ -10,8 +10,8 @@
 int agent_pipe(int fds[2], int capacity);
 /* F_GETPIPE_SZ. */
 int agent_pipe_capacity(int fd);
-/* Sets O_NONBLOCK. */
-int agent_set_nonblocking(int fd);
+/* Clears or sets O_NONBLOCK. */
+int agent_set_blocking(int fd, int blocking);
 /* eventfd(2), close-on-exec and non-blocking: readable once written, until read. */
 int agent_eventfd(void);
 /* pidfd_open(2): readable when the process has ended. */
@@ -33,8 +33,9 @@ void agent_name_thread(const char *name);
 int agent_open(const char *path, int flags, mode_t mode);
 /* memmem(3): the offset of the first match, -1 when there is none. */
 ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length);
-/* Ignores SIGPIPE and SIGXFSZ: a closed pipe or a full quota is an error of the write, not the end of the agent. */
-void agent_ignore_write_signals(void);
+/* Call first: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
+   full quota is an error of the write, not the end of the agent. */
+void agent_prepare_process(void);
 /* Takes the exclusive lock of the open file (fcntl(2), F_OFD_SETLK) without waiting: 1 taken, 0 held by another. The
    lock ends when the descriptor is closed, so with the process. */
 int agent_try_lock(int fd);

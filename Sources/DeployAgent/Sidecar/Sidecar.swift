@@ -150,21 +150,20 @@ public final class Sidecar: Service {
 }
 
 extension CheckOutcome {
-    /// One word for status and JSON.
+    /// One word for status and JSON. A deployment that was interrupted did not go through, so it counts as failed; its own
+    /// status tells the two apart.
     public var name: String {
         switch self {
         case .deployment(let deployment):
             switch deployment.status {
             case .succeeded: "deployed"
             case .deferred: "deferred"
-            case .interrupted: "interrupted"
-            case .failed, .running: "failed"
+            case .failed, .interrupted, .running: "failed"
             }
-        case .unchanged: "unchanged"
+        case .unchanged, .stopped: "unchanged"
         case .unreachable, .ledgerFailed: "unreachable"
         case .misconfigured: "misconfigured"
         case .failed: "failed"
-        case .stopped: "interrupted"
         }
     }
 

@@ -1,0 +1,200 @@
+import Ledger
+import TestSupport
+import Testing
+
+/// What every store of the record must do.
+@Suite(.timeLimit(.minutes(1)))
+struct LedgerStoreConformanceTests {
+    let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+    }
+
+    /// Records a deployment that has ended.
+    private func settle(
+        _ store: any LedgerStore, _ draft: DeploymentDraft, _ result: DeploymentResult, published: Bool = false,
+        runs: [(String, RunStatus)] = []
+    ) async throws -> Int64 {
+        let (deployment, _) = try await store.begin(draft, firstRun: nil)
+        for (name, status) in runs {
+            let begun = try await store.write([.beginRun(.sample(name, parent: deployment.id))])
+            try await store.write([.completeRun(begun[0].id, .sample(status))])
+        }
+        try await store.write(
+            (published ? [.publish(deployment: deployment.id)] : []) + [.completeDeployment(deployment.id, result)])
+        return deployment.id
+    }
+
+    @Test("a deployment and its first run begin in one write, both running", arguments: StoreFactory.allCases)
+    func begin(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let (deployment, run) = try await store.begin(.sample(previous: "z")) { .sample(parent: $0, marker: "mark") }
+        #expect(deployment.status == .running && deployment.series == deployment.id && !deployment.settled)
+        #expect(deployment.previousCommit == "z" && deployment.ref == "main" && deployment.completedAt == nil)
+        let begun = try #require(run)
+        #expect(begun.parent == deployment.id && begun.status == .running && begun.marker == "mark")
+        let read = try #require(try await store.run(begun.id))
+        #expect(read.timeout == .seconds(300) && read.command == "true" && read.completedAt == nil)
+        #expect(try await store.deployment(deployment.id)?.subject == "subject of a")
+    }
+
+    @Test("one write ends a run and its deployment", arguments: StoreFactory.allCases)
+    func completeTogether(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let (deployment, run) = try await store.begin(.sample()) { .sample(parent: $0) }
+        let id = try #require(run?.id)
+        try await store.write([
+            .completeRun(id, .sample(.succeeded)), .completeDeployment(deployment.id, .sample(.succeeded, warnings: 2)),
+        ])
+        #expect(try await store.run(id)?.status == .succeeded)
+        let read = try #require(try await store.deployment(deployment.id))
+        #expect(
+            read.status == .succeeded && read.settled && read.warnings == 2 && read.completedAt?.milliseconds == 3000)
+    }
+
+    @Test("a completed run keeps its exit code, signal, tail and error", arguments: StoreFactory.allCases)
+    func completeRun(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let (deployment, _) = try await store.begin(.sample(), firstRun: nil)
+        let run = try await store.write([.beginRun(.sample(parent: deployment.id))])[0]
+        try await store.write([
+            .completeRun(
+                run.id,
+                RunResult(
+                    status: .timedOut, signal: 9, completedAt: Timestamp(milliseconds: 9), outputTail: "tail ✓",
+                    errorMessage: "late"))
+        ])
+        let read = try #require(try await store.runs(deployment: deployment.id).first)
+        #expect(read.status == .timedOut && read.exitCode == nil && read.signal == 9)
+        #expect(read.outputTail == "tail ✓" && read.errorMessage == "late" && read.completedAt?.milliseconds == 9)
+    }
+
+    @Test(
+        "facts name the newest deployment, the last settled one, the commit's own and the last success",
+        arguments: StoreFactory.allCases)
+    func facts(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let scope = DeploymentDraft.sample().scope
+        let empty = try await store.facts(scope, commit: "a")
+        #expect(empty.latest == nil && empty.lastSettled == nil && empty.latestOfCommit == nil)
+        let first = try await settle(store, .sample(commit: "a"), .sample(.succeeded), published: true)
+        let second = try await settle(store, .sample(commit: "b"), .sample(.failed))
+        let third = try await settle(store, .sample(commit: "c"), .sample(.failed, settled: false, retryAt: 77))
+        let facts = try await store.facts(scope, commit: "c")
+        #expect(facts.latest?.id == third && facts.latestOfCommit?.id == third && facts.lastSettled?.id == second)
+        #expect(facts.latestOfCommit?.retryAt?.milliseconds == 77 && facts.lastSucceededCommit == "a")
+        #expect(try await store.facts(scope, commit: "a").latestOfCommit?.id == first)
+        #expect(try await store.facts(scope, commit: "a").latestOfCommit?.published == true)
+        #expect(try await store.facts(scope, commit: "x").latestOfCommit == nil)
+    }
+
+    @Test(
+        "facts tell apps, hosts and workspaces apart, but see what another app did to the workspace",
+        arguments: StoreFactory.allCases)
+    func factsScope(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let own = try await settle(store, .sample(commit: "a"), .sample(.succeeded))
+        _ = try await settle(store, .sample(commit: "b", host: "other"), .sample(.succeeded))
+        _ = try await settle(store, .sample(commit: "c", workspace: "/other"), .sample(.succeeded))
+        let scope = DeploymentDraft.sample().scope
+        #expect(try await store.facts(scope, commit: "a").latest?.id == own)
+        #expect(try await store.facts(scope, commit: "b").latestOfCommit == nil)
+        let renamed = try await settle(store, .sample(commit: "d", app: "renamed"), .sample(.succeeded))
+        let facts = try await store.facts(scope, commit: "a")
+        #expect(facts.latest?.id == renamed && facts.lastSettled?.id == own && facts.lastSucceededCommit == "d")
+        #expect(try await store.facts(scope, commit: "d").latestOfCommit == nil)
+    }
+
+    @Test(
+        "failures are counted per hook and series, and pruning does not refill the budget",
+        arguments: StoreFactory.allCases)
+    func failures(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let first = try await settle(
+            store, .sample(), .sample(.failed, settled: false), runs: [("PRE_DEPLOY", .failed)])
+        for attempt in 2...4 {
+            _ = try await settle(
+                store, .sample(attempt: attempt, series: first), .sample(.failed, settled: false),
+                runs: [("PRE_DEPLOY", attempt == 2 ? .timedOut : attempt == 3 ? .deferred : .succeeded)])
+        }
+        #expect(try await store.failures(series: first, name: "PRE_DEPLOY") == 2)
+        #expect(try await store.failures(series: first, name: "POST_DEPLOY") == 0)
+        _ = try await store.prune(DeploymentDraft.sample().scope, keep: 1, limit: 100)
+        #expect(try await store.failures(series: first, name: "PRE_DEPLOY") == 2)
+        let other = try await settle(store, .sample(commit: "b"), .sample(.failed), runs: [("PRE_DEPLOY", .failed)])
+        #expect(try await store.failures(series: other, name: "PRE_DEPLOY") == 1)
+    }
+
+    @Test(
+        "unfinished lists what is still running on a workspace, on one host or on all",
+        arguments: StoreFactory.allCases)
+    func unfinished(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let (running, run) = try await store.begin(.sample()) { .sample(parent: $0, marker: "alive") }
+        _ = try await store.begin(.sample(workspace: "/other"), firstRun: nil)
+        let (elsewhere, _) = try await store.begin(.sample(host: "old-name"), firstRun: nil)
+        _ = try await settle(store, .sample(), .sample(.succeeded))
+        let here = try await store.unfinished(host: "h", workspace: "/w")
+        let begun = try #require(run)
+        #expect(here.deployments.map(\.id) == [running.id] && here.runs.map(\.id) == [begun.id])
+        let everywhere = try await store.unfinished(host: nil, workspace: "/w")
+        #expect(everywhere.deployments.map(\.id) == [running.id, elsewhere.id])
+        #expect(try await store.ended(markers: ["alive", "unknown"]).isEmpty)
+        try await store.write([.completeRun(begun.id, .sample(.succeeded))])
+        #expect(try await store.ended(markers: ["alive", "unknown"]) == ["alive"])
+    }
+
+    @Test(
+        "history is newest first and filtered by workspace or app, commit, status and limit",
+        arguments: StoreFactory.allCases)
+    func history(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let a = try await settle(store, .sample(commit: "aabb"), .sample(.succeeded))
+        let b = try await settle(store, .sample(commit: "aacc"), .sample(.failed))
+        let c = try await settle(store, .sample(commit: "dd", workspace: "/other"), .sample(.succeeded))
+        _ = try await settle(store, .sample(commit: "ee", host: "other"), .sample(.succeeded))
+        func ids(_ filter: HistoryFilter) async throws -> [Int64] { try await store.history(filter).map(\.id) }
+        let workspace = HistoryFilter(host: "h", subject: .workspace("/w"), limit: 10)
+        #expect(try await ids(workspace) == [b, a])
+        #expect(try await ids(HistoryFilter(host: "h", subject: .app("shop"), limit: 10)) == [c, b, a])
+        #expect(try await ids(HistoryFilter(host: "h", subject: .workspace("/w"), limit: 1)) == [b])
+        #expect(try await ids(HistoryFilter(host: "h", subject: .workspace("/w"), limit: 9, commit: "aab")) == [a])
+        #expect(try await ids(HistoryFilter(host: "h", subject: .workspace("/w"), limit: 9, status: .failed)) == [b])
+        #expect(try await ids(HistoryFilter(host: "h", subject: .workspace("/w"), limit: 9, commit: "x%")).isEmpty)
+    }
+
+    @Test("a failed deployment can be made due again, a succeeded one cannot", arguments: StoreFactory.allCases)
+    func makeDue(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let failed = try await settle(store, .sample(), .sample(.failed, settled: true, retryAt: 5))
+        let succeeded = try await settle(store, .sample(commit: "b"), .sample(.succeeded))
+        try await store.makeDue(failed)
+        try await store.makeDue(succeeded)
+        let due = try #require(try await store.deployment(failed))
+        #expect(!due.settled && due.retryAt == nil)
+        #expect(try await store.deployment(succeeded)?.settled == true)
+    }
+
+    @Test(
+        "pruning keeps the newest, the last success and what runs, and names the runs that it deleted",
+        arguments: StoreFactory.allCases)
+    func prune(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let oldSuccess = try await settle(store, .sample(), .sample(.succeeded), runs: [("PRE_DEPLOY", .succeeded)])
+        let lastSuccess = try await settle(store, .sample(), .sample(.succeeded))
+        let (running, _) = try await store.begin(.sample(), firstRun: nil)
+        let other = try await settle(store, .sample(workspace: "/other"), .sample(.failed))
+        let oldRuns = try await store.runs(deployment: oldSuccess).map(\.id)
+        var newest: [Int64] = []
+        for _ in 0..<3 { newest.append(try await settle(store, .sample(), .sample(.failed))) }
+        let deleted = try await store.prune(DeploymentDraft.sample().scope, keep: 2, limit: 100)
+        #expect(deleted == oldRuns)
+        #expect(try await store.deployment(oldSuccess) == nil)
+        #expect(try await store.deployment(newest[0]) == nil)
+        for id in [lastSuccess, running.id, other, newest[1], newest[2]] {
+            #expect(try await store.deployment(id) != nil)
+        }
+        #expect(try await store.prune(DeploymentDraft.sample().scope, keep: 2, limit: 100).isEmpty)
+    }
+}

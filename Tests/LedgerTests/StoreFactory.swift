@@ -1,0 +1,55 @@
+import Ledger
+import LedgerSQLite
+import TestSupport
+import Testing
+
+/// A store that the conformance suite is run over. A further store adds a case, and passes the same tests.
+enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
+    case sqlite
+
+    /// A new, empty store that lives as long as the folder.
+    func make(in folder: TemporaryFolder) throws -> any LedgerStore {
+        switch self {
+        case .sqlite: try SQLiteLedger(path: folder.path + "/ledger.sqlite")
+        }
+    }
+
+    var testDescription: String { rawValue }
+}
+
+extension DeploymentDraft {
+    /// A draft in which only what a test names differs.
+    static func sample(
+        commit: String = "a", app: String = "shop", host: String = "h", workspace: String = "/w", attempt: Int = 1,
+        series: Int64? = nil, previous: String? = nil, startedAt: Int64 = 1000
+    ) -> DeploymentDraft {
+        DeploymentDraft(
+            scope: Scope(app: app, host: host, workspace: workspace), commit: commit, subject: "subject of \(commit)",
+            author: "author", ref: "main", previousCommit: previous, trigger: .poll, attempt: attempt, series: series,
+            startedAt: Timestamp(milliseconds: startedAt))
+    }
+}
+
+extension RunDraft {
+    static func sample(_ name: String = "PRE_DEPLOY", parent: Int64, marker: String = "m") -> RunDraft {
+        RunDraft(
+            kind: .hook, name: name, parent: parent, marker: marker, command: "true", folder: ".", mode: "strict",
+            timeout: .seconds(300), attempt: 1, startedAt: Timestamp(milliseconds: 1500))
+    }
+}
+
+extension RunResult {
+    static func sample(_ status: RunStatus, exitCode: Int? = 0) -> RunResult {
+        RunResult(status: status, exitCode: exitCode, completedAt: Timestamp(milliseconds: 2000), outputTail: "out")
+    }
+}
+
+extension DeploymentResult {
+    static func sample(
+        _ status: DeploymentStatus, settled: Bool = true, retryAt: Int64? = nil, warnings: Int = 0
+    ) -> DeploymentResult {
+        DeploymentResult(
+            status: status, settled: settled, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: warnings,
+            completedAt: Timestamp(milliseconds: 3000), errorMessage: status == .failed ? "it failed" : nil)
+    }
+}

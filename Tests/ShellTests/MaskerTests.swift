@@ -1,0 +1,96 @@
+import Testing
+
+@testable import Shell
+
+/// Runs pieces through a masker.
+private func masked(_ pieces: [[UInt8]], _ secrets: [String]) -> String {
+    var masker = Masker(Secrets(secrets))
+    var result: [UInt8] = []
+    for piece in pieces { piece.withUnsafeBytes { masker.push($0) { result.append(contentsOf: $0) } } }
+    masker.finish { result.append(contentsOf: $0) }
+    return String(decoding: result, as: UTF8.self)
+}
+
+@Suite struct MaskerTests {
+    @Test(
+        "a secret is replaced wherever two cuts fall",
+        arguments: [
+            (["hunter2"], "pw=hunter2; again hunter2!", "pw=***; again ***!"),
+            (["abc", "abcdef"], "xabcdefx abcx", "x***x ***x"),
+            (["abcd", "cdef"], "xabcdefx", "x***x"),
+            (["aa"], "xaaax", "x***x"),
+            (["line one\nline two"], "k: line one\nline two.", "k: ***."),
+            (["-----BEGIN KEY-----\nabcdefgh1\n"], "  abcdefgh1\n  other", "  ***\n  other"),
+            ([String](), "postgres://u:p@h/d", "postgres://u:***@h/d"),
+            (
+                [String](), "at https://me:p@ss@host:1/x?y and http://h/a:b@c",
+                "at https://me:***@host:1/x?y and http://h/a:b@c"
+            ),
+            ([String](), "no secret: http://host/ and a://b", "no secret: http://host/ and a://b"),
+            (["p"], "postgres://u:p@h", "***ostgres://u:***@h"),
+        ])
+    func everyCut(secrets: [String], text: String, expected: String) {
+        let bytes = Array(text.utf8)
+        for first in 0...bytes.count {
+            for second in first...bytes.count {
+                let pieces = [bytes[..<first], bytes[first..<second], bytes[second...]].map(Array.init)
+                #expect(masked(pieces, secrets) == expected, "cut at \(first) and \(second)")
+            }
+        }
+    }
+
+    @Test("what comes out never holds a secret, for random secrets, texts and cuts", arguments: 0..<40)
+    func random(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed) + 1)
+        let secrets = (0..<3).map { _ in
+            String(
+                (0..<Int.random(in: 2...5, using: &generator)).map { _ in "abc".randomElement(using: &generator) ?? "a"
+                })
+        }
+        let text = (0..<400).map { _ in UInt8(ascii: "abcd".unicodeScalars.randomElement(using: &generator) ?? "a") }
+        var pieces: [[UInt8]] = []
+        var rest = text[...]
+        while !rest.isEmpty {
+            let count = min(rest.count, Int.random(in: 1...7, using: &generator))
+            pieces.append(Array(rest.prefix(count)))
+            rest = rest.dropFirst(count)
+        }
+        let result = masked(pieces, secrets)
+        for secret in secrets { #expect(!result.contains(secret)) }
+        // Everything outside a match comes through: the letter d is in no secret.
+        #expect(result.filter { $0 == "d" }.count == text.filter { $0 == UInt8(ascii: "d") }.count)
+        #expect(result == masked([text], secrets))
+    }
+
+    @Test("nothing is held back but what may become a secret")
+    func immediate() {
+        var masker = Masker(Secrets(["secret"]))
+        var out = ""
+        func push(_ text: String) {
+            Array(text.utf8).withUnsafeBytes { masker.push($0) { out += String(decoding: $0, as: UTF8.self) } }
+        }
+        push("done\nsecr")
+        #expect(out == "done\n")
+        push("ecy\n")
+        #expect(out == "done\nsecrecy\n")
+        for _ in 0..<2000 { push("x://" + String(repeating: "y", count: 50)) }
+        #expect(out.utf8.count > 2000 * 54 - 2048)
+    }
+}
+
+/// SplitMix64: the same numbers for the same seed.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}
