@@ -3,7 +3,7 @@
 # before this one still works, or a hook asks to be tried again) is no reason for an alarm.
 set -euo pipefail
 set -a
-# shellcheck source=deploy.env
+# shellcheck source=/dev/null
 . "$(dirname "$0")/deploy.env"
 set +a
 
