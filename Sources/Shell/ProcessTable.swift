@@ -55,6 +55,18 @@ enum ProcessTable {
         return nil
     }
 
+    /// Whether a process runs the same program as this one: so does a child between fork and exec.
+    static func runsOurProgram(_ pid: Int32) -> Bool {
+        let own = program("self")
+        return own != nil && program("\(pid)") == own
+    }
+
+    private static func program(_ pid: String) -> [CChar]? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/\(pid)/exe", &buffer, buffer.count)
+        return count > 0 ? Array(buffer[..<count]) : nil
+    }
+
     private static func number(_ bytes: ArraySlice<UInt8>) -> Int? {
         Int(String(decoding: bytes, as: UTF8.self))
     }

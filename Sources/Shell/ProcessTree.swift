@@ -26,10 +26,12 @@ struct ProcessTree {
             if value == marker { found.insert(entry.pid) }
         }
         if includesAdopted {
-            // An orphan with a bare environment is told from one of an earlier run by its age.
+            // What is not the agent's own child became one as an orphan. It is this run's unless it is older, carries
+            // another run's marker, or is a child being spawned just now, which still runs our program.
             for entry in table
-            where entry.parent == me && entry.startTime >= mark.startTime && !Children.isOwn(entry.pid)
-                && !entry.isZombie && !belongsElsewhere(checkedMarkers[entry.pid] ?? nil)
+            where entry.parent == me && entry.startTime >= mark.startTime && !entry.isZombie
+                && !Children.isOwn(entry.pid) && !belongsElsewhere(checkedMarkers[entry.pid] ?? nil)
+                && !ProcessTable.runsOurProgram(entry.pid)
             {
                 found.insert(entry.pid)
             }

@@ -68,7 +68,7 @@ struct CommandRunnerTests {
     func surroundings() async throws {
         let result = try await run(
             command(
-                "wc -c; readlink /proc/self/fd/0; [ $(ps -o sid= -p $$) -eq $$ ] && echo leader; ls /proc/$$/fd | wc -l"
+                "wc -c; readlink /proc/self/fd/0; [ $(ps -o sid= -p $$) -eq $$ ] && echo leader; ls /proc/$$/fd > fds; wc -l < fds"
             ))
         let lines = result.output.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
         #expect(lines[0] == "0" && lines[1] == "/dev/null" && lines[2] == "leader" && (Int(lines[3]) ?? 9) <= 4)
@@ -95,7 +95,7 @@ struct CommandRunnerTests {
                 "trap 'echo last words; exit 3' TERM; echo first; while :; do sleep 0.05; done",
                 timeout: .milliseconds(300)))
         #expect(result.verdict.cause == .timedOut && result.verdict.termination == .exited(3))
-        #expect(result.output == "first\nlast words\n")
+        #expect(result.output.hasPrefix("first\n") && result.output.hasSuffix("last words\n"))
     }
 
     @Test("what a failed command leaves behind is ended")

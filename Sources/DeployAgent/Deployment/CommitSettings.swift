@@ -22,7 +22,14 @@ public struct SettingsOrigin: Sendable {
     /// - Throws: `SettingsError`; `GitError` when the commit cannot be read.
     func settings(for commit: String, in repository: Repository, workspace: String) async throws -> Settings {
         let spec = try await appspec(commit, repository, workspace)
-        return try Settings.resolve(options: options, environment: environment, appspec: spec)
+        let settings = try Settings.resolve(options: options, environment: environment, appspec: spec)
+        guard settings.workspace == workspace else {
+            throw SettingsError(
+                Setting.workspacePath.name,
+                "\"\(settings.workspace)\" comes too late: the spec that says so was read from \(workspace); set it in the environment",
+                source: settings.source(of: .workspacePath))
+        }
+        return settings
     }
 
     /// Whether the spec is a file outside the checkout, which may change without a commit.

@@ -50,7 +50,7 @@ struct HookRunner: Sendable {
                 _ = TextFile.write(started.text, to: mark)
             }
             if let failure = output.logFailure { log.logger().warning("\(hook.hook.rawValue): \(failure)") }
-            if verdict.leftBackground {
+            if verdict.leftBackground && verdict.isSuccess {
                 log.logger().info(
                     "\(hook.hook.rawValue) left processes that hold its output open; they live on, what they print from now on is not kept"
                 )

@@ -83,6 +83,11 @@ public struct AppSpec: Sendable, Equatable {
         secrets = Self.secretEntries(root, depth: 0)
     }
 
+    /// The service that the spec itself names, in its top-level envs.
+    var namedService: String? {
+        entries.last { $0.key == Setting.service.name }?.value.flatMap { $0.isEmpty ? nil : $0 }
+    }
+
     private static func secretEntries(_ node: Node, depth: Int) -> [Entry] {
         guard depth < 16 else { return [] }
         if let mapping = node.mapping {

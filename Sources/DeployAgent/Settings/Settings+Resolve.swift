@@ -14,7 +14,7 @@ extension Settings {
         options: [String: String], environment: ProcessEnvironment, appspec: AppSpec?,
         currentFolder: String = Settings.currentFolder
     ) throws -> Settings {
-        let service = environment[Setting.service.name]
+        let service = environment[Setting.service.name] ?? appspec?.namedService
         let resolved = try appspec?.resolve(service: service, environment: environment) ?? AppSpec.Resolved()
         var reader = SettingsReader(
             options: options, environment: environment, appspec: resolved, appspecFile: appspec?.file ?? "appspec.yaml")

@@ -1,0 +1,111 @@
+import Testing
+
+@testable import DeployAgent
+
+@Suite struct AppSpecTests {
+    private func spec(_ text: String) throws -> AppSpec {
+        try AppSpec(text: text, file: "appspec.yaml")
+    }
+
+    private func values(_ text: String, service: String? = nil, environment: [String: String] = [:]) throws -> [String:
+        String]
+    {
+        try spec(text).resolve(service: service, environment: ProcessEnvironment(environment)).values
+            .compactMapValues(\.value)
+    }
+
+    @Test("a service's entry wins over a top-level one, also below a spec: key", arguments: ["", "spec:\n"])
+    func precedence(wrapper: String) throws {
+        let indent = wrapper.isEmpty ? "" : "  "
+        let lines = [
+            "name: shop", "region: ams", "envs:", "- {key: A, value: top}", "- {key: B, value: 3}", "services:",
+            "- name: web", "  http_port: 80", "  envs:", "  - {key: A, value: service}", "workers:", "- name: w",
+        ]
+        let text = wrapper + lines.map { indent + $0 }.joined(separator: "\n")
+        #expect(try values(text) == ["A": "service", "B": "3"])
+        #expect(try spec(text).name == "shop")
+    }
+
+    @Test("which service counts is said by AGENT_SERVICE, else it is the only one")
+    func services() throws {
+        let text = """
+            services:
+            - {name: web, envs: [{key: A, value: web}]}
+            - {name: api, envs: [{key: A, value: api}]}
+            """
+        #expect(try values(text, service: "api") == ["A": "api"])
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment([:]))
+        #expect(resolved.values.isEmpty && resolved.warnings.contains { $0.contains("AGENT_SERVICE") })
+        let error = #expect(throws: SettingsError.self) { try values(text, service: "none") }
+        #expect(
+            error?.description.contains("\"none\"") == true && error?.description.contains("\"web\", \"api\"") == true)
+    }
+
+    @Test("BUILD_TIME entries do not count at run time")
+    func scopes() throws {
+        let text = """
+            envs:
+            - {key: A, value: x, scope: BUILD_TIME}
+            - {key: B, value: x, scope: RUN_TIME}
+            - {key: C, value: x, scope: RUN_AND_BUILD_TIME}
+            - {key: D, value: x}
+            """
+        #expect(try values(text).keys.sorted() == ["B", "C", "D"])
+    }
+
+    @Test(
+        "${NAME} comes from the process environment; what cannot be resolved is left out with a warning",
+        arguments: [
+            ("a-${X}-${Y}", "a-1-2"), ("${X}", "1"), ("$X ${", "$X ${"), ("${NO}", nil), ("EV[1:abc:def]", nil),
+            ("", ""),
+        ])
+    func expansion(value: String, expected: String?) throws {
+        let text = "envs:\n- {key: A, value: \"\(value)\"}"
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment(["X": "1", "Y": "2"]))
+        #expect(resolved.values["A"]?.value == expected)
+        #expect(resolved.warnings.isEmpty == (expected != nil))
+    }
+
+    @Test("an unresolved entry neither warns about nor hides a real environment value")
+    func realValue() throws {
+        let text = "envs:\n- {key: A, value: \"EV[1:x:y]\", type: SECRET}"
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment(["A": "real"]))
+        #expect(resolved.values["A"] == nil && resolved.warnings.isEmpty && resolved.secretKeys == ["A"])
+    }
+
+    @Test(
+        "secrets of every section and scope are known",
+        arguments: [
+            "envs: [{key: A, value: hidden, type: SECRET, scope: BUILD_TIME}]",
+            "workers: [{name: w, envs: [{key: A, value: hidden, type: SECRET}]}]",
+            "spec: {jobs: [{name: j, envs: [{key: A, value: hidden, type: SECRET}]}]}",
+        ])
+    func secrets(text: String) throws {
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment([:]))
+        #expect(resolved.secretValues == ["hidden"] && resolved.secretKeys == ["A"])
+    }
+
+    @Test(
+        "what is wrong is named with its line",
+        arguments: [
+            ("version: 0.0\nos: linux\nhooks:\n  x: []", 1, "CodeDeploy"),
+            ("name: a\nenvs:\n- {key: 1A, value: x}", 3, "key"),
+            ("name: a\nenvs:\n- key: A\n  scope: SOMETIMES", 4, "SOMETIMES"),
+            ("name: a\nenvs:\n- key: A\n  value: x\n  type: HIDDEN", 5, "HIDDEN"),
+            ("name: a\nenvs:\n- key: A\n  value: [1]", 4, "value"),
+            ("name: a\nenvs: text", 2, "envs"),
+            ("name: a\nservices: {a: b}", 2, "services"),
+            ("- a\n- b", 1, "mapping"),
+            ("name: a\nenvs:\n  - {key: A", 3, "YAML"),
+        ])
+    func problems(text: String, line: Int, word: String) {
+        let error = #expect(throws: SettingsError.self) { try spec(text) }
+        #expect(error?.description.contains(word) == true && error?.description.contains("appspec.yaml line") == true)
+        if case .appspec(_, let found)? = error?.problems.first?.source { #expect(abs(found - line) <= 1) }
+    }
+
+    @Test("an empty spec sets nothing", arguments: ["", "# nothing\n", "{}", "envs:", "services: []"])
+    func empty(text: String) throws {
+        #expect(try values(text).isEmpty)
+    }
+}

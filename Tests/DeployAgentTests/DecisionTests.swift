@@ -1,0 +1,104 @@
+import Ledger
+import Testing
+
+@testable import DeployAgent
+
+/// A deployment in which only what bears on the decision is set.
+private func deployment(
+    _ commit: String, _ status: DeploymentStatus, settled: Bool = true, published: Bool = true, attempt: Int = 1,
+    retryAt: Int64? = nil, id: Int64 = 1
+) -> Deployment {
+    Deployment(
+        id: id, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: commit, subject: "", author: "", ref: nil,
+        previousCommit: nil, trigger: "poll", attempt: attempt, series: 1, status: status, settled: settled,
+        published: published, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: 0,
+        startedAt: Timestamp(milliseconds: 0), completedAt: nil, errorMessage: nil)
+}
+
+@Suite struct DecisionTests {
+    private let now = Timestamp(milliseconds: 1_000_000)
+
+    private func decide(
+        _ commit: String, latest: Deployment? = nil, settled: Deployment? = nil, own: Deployment? = nil,
+        trigger: Trigger = .poll, forced: Bool = false, missing: Bool = false
+    ) -> Decision {
+        Decision.decide(
+            LedgerFacts(latest: latest, lastSettled: settled, latestOfCommit: own),
+            Decision.Situation(
+                commit: commit, trigger: trigger, isForced: forced, isWorkspaceMissing: missing, now: now))
+    }
+
+    @Test("a commit that was never deployed is due")
+    func new() {
+        #expect(decide("b") == .deploy(attempt: 1, series: nil))
+        let a = deployment("a", .succeeded)
+        #expect(decide("b", latest: a, settled: a) == .deploy(attempt: 1, series: nil))
+    }
+
+    @Test("a deployed commit is not due again, unless forced or its workspace is gone")
+    func deployed() {
+        let a = deployment("a", .succeeded)
+        #expect(decide("a", latest: a, settled: a, own: a) == .nothing(.deployed))
+        #expect(decide("a", latest: a, settled: a, own: a, forced: true) == .deploy(attempt: 1, series: nil))
+        #expect(decide("a", latest: a, settled: a, own: a, missing: true) == .deploy(attempt: 1, series: nil))
+    }
+
+    @Test("going back to an older commit deploys it again")
+    func older() {
+        let (a, b) = (deployment("a", .succeeded), deployment("b", .succeeded, id: 2))
+        #expect(decide("a", latest: b, settled: b, own: a) == .deploy(attempt: 1, series: nil))
+    }
+
+    @Test(
+        "going back from a commit that is being retried deploys only if that one may have moved the workspace",
+        arguments: [(false, DeploymentStatus.failed, false), (true, .failed, true), (false, .interrupted, true)])
+    func backFromFailed(published: Bool, status: DeploymentStatus, isDue: Bool) {
+        let a = deployment("a", .succeeded)
+        let b = deployment("b", status, settled: false, published: published, id: 2)
+        #expect(
+            decide("a", latest: b, settled: a, own: a)
+                == (isDue ? .deploy(attempt: 1, series: nil) : .nothing(.deployed)))
+    }
+
+    @Test(
+        "a failed commit waits for its backoff at a poll, not at a person's or a signal's check",
+        arguments: [(Trigger.poll, false), (.startup, false), (.manual, true), (.signal, true), (.webhook, true),])
+    func backoff(trigger: Trigger, isDue: Bool) {
+        let own = deployment("a", .failed, settled: false, attempt: 2, retryAt: 1_000_500)
+        let expected: Decision =
+            isDue
+            ? .deploy(attempt: 3, series: 1) : .nothing(.backoff(until: Timestamp(milliseconds: 1_000_500)))
+        #expect(decide("a", latest: own, own: own, trigger: trigger) == expected)
+    }
+
+    @Test(
+        "a backoff that has passed, or was written before the clock was set back, holds nobody up",
+        arguments: [999_999, 1_000_000, 1_601_000] as [Int64])
+    func backoffOver(retryAt: Int64) {
+        let own = deployment("a", .failed, settled: false, retryAt: retryAt)
+        #expect(decide("a", latest: own, own: own) == .deploy(attempt: 2, series: 1))
+    }
+
+    @Test("an interrupted or deferred commit is due and its series goes on")
+    func unsettled() {
+        let own = deployment("a", .interrupted, settled: false, attempt: 4)
+        #expect(decide("a", latest: own, own: own, trigger: .startup) == .deploy(attempt: 5, series: 1))
+    }
+
+    @Test("a commit whose retries are used up waits, unless forced")
+    func usedUp() {
+        let own = deployment("a", .failed, attempt: 3)
+        #expect(decide("a", latest: own, settled: own, own: own, trigger: .manual) == .nothing(.settledAsFailed))
+        #expect(decide("a", latest: own, settled: own, own: own, forced: true) == .deploy(attempt: 4, series: 1))
+    }
+
+    @Test(
+        "the backoff doubles from the interval on, up to ten minutes",
+        arguments: [
+            (1, 30, 30), (2, 30, 60), (3, 30, 120), (5, 30, 480), (6, 30, 600), (1000, 30, 600), (1, 3600, 600),
+            (0, 30, 30),
+        ])
+    func backoffDelay(failures: Int, interval: Int, seconds: Int) {
+        #expect(Backoff.delay(afterFailures: failures, interval: .seconds(interval)) == .seconds(seconds))
+    }
+}
