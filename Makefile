@@ -24,7 +24,8 @@ test: packages-test
 
 ## Figures in release, each beside the floor measured in the same run.
 bench: release
-	python3 Benchmarks/bench.py $(RELEASE_BIN)
+	swift build -c release --static-swift-stdlib --product agent-bench
+	python3 Benchmarks/bench.py $(RELEASE_BIN) .build/release/agent-bench
 
 lint: packages-test
 	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift

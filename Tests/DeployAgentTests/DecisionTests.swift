@@ -62,7 +62,7 @@ private func deployment(
 
     @Test(
         "a failed commit waits for its backoff at a poll, not at a person's or a signal's check",
-        arguments: [(Trigger.poll, false), (.startup, false), (.manual, true), (.signal, true), (.webhook, true),])
+        arguments: [(Trigger.poll, false), (.startup, false), (.manual, true), (.signal, true), (.webhook, true)])
     func backoff(trigger: Trigger, isDue: Bool) {
         let own = deployment("a", .failed, settled: false, attempt: 2, retryAt: 1_000_500)
         let expected: Decision =

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Measures the release build and prints a table: what, figure, the floor measured in the same run, the ratio.
+
+usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH. Everything happens in a temporary folder, on this machine only.
+"""
+import json
+import os
+import pathlib
+import resource
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+AGENT, BENCH = (os.path.abspath(path) for path in sys.argv[1:3])
+CLEAN = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "USER")}
+GIT = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+
+
+def run(command, **keywords):
+    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
+
+
+def wall(command, count, **keywords):
+    """Median wall time in milliseconds of a whole process."""
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        run(command, **keywords)
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)
+
+
+def inside(environment, measurement, count):
+    """What agent-bench measures inside its own process."""
+    result = subprocess.run([BENCH, measurement, str(count)], env=environment, capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"agent-bench {measurement}: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def children_cpu():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def switches(pid):
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                total += int(line.split()[-1])
+    return total
+
+
+def memory(pid):
+    """Resident and private memory in MB."""
+    sizes = {}
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, value = line.split(":")
+        sizes[name] = int(value.split()[0]) / 1000 * 1.024
+    return sizes["Rss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+rows = []
+
+
+def row(what, target, figure, floor, ratio, met):
+    rows.append((what, target, figure, floor, ratio, "yes" if met else "**no**"))
+    print("measured:", what, figure, file=sys.stderr)
+
+
+def main(root):
+    upstream, local = root / "up.git", root / "local"
+    run([*GIT, "init", "-q", "-b", "main", str(root / "dev")])
+    run([*GIT, "commit", "-q", "--allow-empty", "-m", "first"], cwd=root / "dev")
+    run([*GIT, "clone", "-q", "--bare", str(root / "dev"), str(upstream)])
+    run([*GIT, "clone", "-q", str(upstream), str(local)])
+
+    def environment(name, **more):
+        return dict(CLEAN, WORKSPACE_PATH=str(local), AGENT_STATE_DIR=str(root / name), AGENT_LOG_LEVEL="error", **more)
+
+    # No-change check of a local workspace.
+    plain = environment("state-local")
+    run([AGENT, "run-once"], env=plain)
+    figures = [inside(plain, "checks", 2000) for _ in range(5)]
+    check = statistics.median(f["check_us"] for f in figures)
+    floor = statistics.median(f["libgit2_us"] for f in figures)
+    row("no-change check of a local workspace, CPU", "≤ 3 × libgit2 open + HEAD", f"{check:.0f} µs", f"{floor:.0f} µs",
+        f"{check / floor:.1f} ×", check <= 3 * floor)
+
+    # No-change check of a remote: agent and children, beside git alone, in turn.
+    url = f"file://{upstream}"
+    remote = dict(environment("state-remote", GITHUB_REPO_URL=url, GITHUB_BRANCH="main"), WORKSPACE_PATH=str(root / "ws"))
+    run([AGENT, "run-once"], env=remote)
+    checks, floors = [], []
+    for _ in range(5):
+        figure = inside(remote, "checks", 60)
+        checks.append(figure["check_us"] + figure["children_us"])
+        before = children_cpu()
+        for _ in range(60):
+            run(["git", "ls-remote", url, "refs/heads/main"], env=CLEAN)
+        floors.append((children_cpu() - before) / 60 * 1e6)
+    check, floor = statistics.median(checks), statistics.median(floors)
+    row("no-change check of a remote, CPU with children", "≤ 1.3 × git ls-remote", f"{check:.0f} µs", f"{floor:.0f} µs",
+        f"{check / floor:.2f} ×", check <= 1.3 * floor)
+
+    # Whole process.
+    figure, floor = wall([AGENT, "run-once"], 30, env=plain), wall(["bash", "-c", "true"], 30, env=CLEAN)
+    row("run-once, nothing to do, local, whole process, wall", "≤ 30 ms", f"{figure:.1f} ms", f"{floor:.1f} ms (bash -c true)",
+        f"{figure / floor:.0f} ×", figure <= 30)
+
+    # One deployment.
+    figures = inside(dict(plain, PRE_DEPLOY_COMMAND="true"), "deployments", 50)
+    figure, floor = figures["deployment_ms"], figures["bash_ms"]
+    row("deployment with one hook `true`, check to settled record, wall", "≤ bash -c true + 25 ms", f"{figure:.1f} ms",
+        f"{floor:.1f} ms", f"+ {figure - floor:.1f} ms", figure <= floor + 25)
+
+    # 1 GB of output, also into the agent's own log.
+    size = 1_000_000_000
+    source = f"yes '{'x' * 79}' | head -c {size}"
+    start = time.perf_counter()
+    run(["bash", "-c", source + " | cat >/dev/null"], env=CLEAN)
+    floor = size / 1e6 / (time.perf_counter() - start)
+    start = time.perf_counter()
+    agent = subprocess.Popen(
+        [AGENT, "run-once", "--force"], env=dict(plain, PRE_DEPLOY_COMMAND=source, AGENT_LOG_LEVEL="info"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(agent.pid, 0)
+    speed, peak = size / 1e6 / (time.perf_counter() - start), usage.ru_maxrss / 1000 * 1.024
+    if status != 0:
+        sys.exit("the deployment with 1 GB of output failed")
+    row("1 GB of hook output, masked, logged and kept", "≥ 100 MB/s", f"{speed:.0f} MB/s", f"{floor:.0f} MB/s (cat)",
+        f"{floor / speed:.1f} ×", speed >= 100)
+    row("1 GB of hook output, peak resident memory", "≤ 60 MB", f"{peak:.0f} MB", "–", "–", peak <= 60)
+
+    # The sidecar between checks.
+    sidecar = subprocess.Popen([AGENT, "run"], env=dict(plain, GITHUB_SYNC_INTERVAL="1h"), stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(3)
+        before = switches(sidecar.pid)
+        time.sleep(20)
+        woken = switches(sidecar.pid) - before
+        resident, private = memory(sidecar.pid)
+    finally:
+        sidecar.terminate()
+        sidecar.wait()
+    row("sidecar between checks, context switches in 20 s", "0", f"{woken}", "–", "–", woken == 0)
+    row("sidecar between checks, resident memory", "≤ 40 MB", f"{resident:.0f} MB", "–", "–", resident <= 40)
+    row("sidecar between checks, private memory", "≤ 8 MB", f"{private:.1f} MB", "–", "–", private <= 8)
+
+    # A long record.
+    ledger = root / "state-local" / "ledger.sqlite"
+    with sqlite3.connect(ledger) as database:
+        columns = [c[1] for c in database.execute("PRAGMA table_info(deployments)") if c[1] != "id"]
+        template = dict(zip(columns, database.execute(f"SELECT {','.join(columns)} FROM deployments LIMIT 1").fetchone()))
+        database.executemany(
+            f"INSERT INTO deployments ({','.join(columns)}) VALUES ({','.join('?' * len(columns))})",
+            ([dict(template, commit_id=f"{number:040x}")[c] for c in columns] for number in range(100_000)))
+    figures = inside(plain, "record", 200)
+    row("100,000 deployments in the ledger, decision", "≤ 1 ms", f"{figures['decision_ms']:.2f} ms", "–", "–",
+        figures["decision_ms"] <= 1)
+    slowest = max(figures["history_ms"], figures["history_of_commit_ms"])
+    row("100,000 deployments in the ledger, `history` page", "≤ 50 ms", f"{slowest:.1f} ms", "–", "–", slowest <= 50)
+
+
+folder = pathlib.Path(tempfile.mkdtemp(prefix="agent-bench-"))
+try:
+    main(folder)
+finally:
+    shutil.rmtree(folder, ignore_errors=True)
+print("| what | target | figure | floor in the same run | ratio | met |")
+print("|---|---|---|---|---|---|")
+for cells in rows:
+    print("| " + " | ".join(cells) + " |")
