@@ -9,7 +9,10 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,13 +105,15 @@ ssize_t agent_find(const void *haystack, size_t length, const void *needle, size
     return found == NULL ? -1 : found - (const char *)haystack;
 }
 
-void agent_prepare_process(void) {
+void agent_prepare_process(int is_sidecar) {
     /* A missing standard stream would give its number to the next file that is opened, the ledger perhaps. */
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) == -1) (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    /* The sidecar takes SIGHUP as a request; one that comes before it listens must not end it. */
+    if (is_sidecar) signal(SIGHUP, SIG_IGN);
 }
 
 static int agent_lock_call(int fd, int command, short type, struct flock *lock) {
@@ -133,6 +138,35 @@ int agent_is_locked(int fd) {
 int agent_unlock(int fd) {
     struct flock lock;
     return agent_lock_call(fd, F_OFD_SETLK, F_UNLCK, &lock);
+}
+
+int agent_claim_name(const char *name, pid_t *pid, uid_t *uid) {
+    struct sockaddr_un address;
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    size_t length = strlen(name);
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    if (length > sizeof address.sun_path - 1) length = sizeof address.sun_path - 1;
+    memcpy(address.sun_path + 1, name, length);
+    socklen_t address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    if (bind(fd, (struct sockaddr *)&address, address_size) == 0 && listen(fd, 8) == 0) return fd;
+    int error = errno;
+    *pid = 0;
+    *uid = 0;
+    /* The peer of a connection is whoever called listen. */
+    if (error == EADDRINUSE && connect(fd, (struct sockaddr *)&address, address_size) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+        *pid = peer.pid;
+        *uid = peer.uid;
+    } else if (error == EADDRINUSE) {
+        error = EAGAIN; /* It went away between the two calls. */
+    }
+    close(fd);
+    errno = error;
+    return -1;
 }
 
 char **agent_environment(void) { return environ; }

@@ -126,7 +126,8 @@ public struct GitProgram: Sendable {
                 Command(
                     executable: program, arguments: arguments, folder: folder,
                     environment: network ? environment : environment.filter { !$0.starts(with: Self.allowedProtocols) },
-                    marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace),
+                    marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace,
+                    claimsOrphans: false),
                 output: output, errors: errors, stop: stop)
         } catch let error as ShellError {
             throw GitError(.publish, operation: operation, explanation: error.description)

@@ -16,10 +16,13 @@ public struct Command: Sendable {
     public var timeout: Duration
     /// Time between SIGTERM and SIGKILL.
     public var killGrace: Duration
+    /// Whether orphans without any marker that appear while it runs are taken for its own when it is ended. Not for the
+    /// agent's own tools: those orphans are what an earlier hook left on purpose.
+    public var claimsOrphans: Bool
 
     public init(
         executable: String, arguments: [String], folder: String, environment: [[UInt8]], marker: String,
-        timeout: Duration, killGrace: Duration
+        timeout: Duration, killGrace: Duration, claimsOrphans: Bool = true
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -28,6 +31,7 @@ public struct Command: Sendable {
         self.marker = marker
         self.timeout = timeout
         self.killGrace = killGrace
+        self.claimsOrphans = claimsOrphans
     }
 }
 

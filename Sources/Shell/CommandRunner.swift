@@ -163,12 +163,12 @@ private struct CommandRun {
         registration.spawned(pid)
         let mark = ProcessMark(marker: command.marker, pid: pid)
         started(mark)
-        let (timeout, grace, stop) = (command.timeout, command.killGrace, stop)
+        let (timeout, grace, stop, claimsOrphans) = (command.timeout, command.killGrace, stop, command.claimsOrphans)
         return await onDedicatedThread("supervisor") {
             let cause = Self.wait(for: pid, timeout: timeout, stop: stop)
             var survivors: [Int32] = []
             if cause != .ended || !Self.succeeded(pid) {
-                survivors = ProcessTree(mark: mark, includesAdopted: true).end(grace: grace)
+                survivors = ProcessTree(mark: mark, includesAdopted: claimsOrphans).end(grace: grace)
             }
             ended()
             return Supervision(cause: cause, survivors: survivors)

@@ -47,7 +47,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, reporter in
             if let problem = session.specProblem { throw problem }
             let settings = session.settings
             let warnings = settings.warnings + (await session.adviceOnSpec())
@@ -69,8 +69,7 @@ struct CheckCommand: AsyncParsableCommand {
                     printLine("\nThe hooks also get: \(settings.exports.keys.sorted().joined(separator: ", "))")
                 }
             }
-            let reporter = ErrorReporter(origin: common.origin)
-            for warning in warnings { reporter.say("warning: \(warning)") }
+            for warning in warnings { reporter.say(warning, isWarning: true) }
             return .success
         }
     }

@@ -44,14 +44,21 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// Runs a command's body, says on standard error what went wrong, and ends with the exit code that goes with it.
-    func session(_ body: (AgentSession) async throws -> ExitCode) async throws {
-        let reporter = ErrorReporter(origin: origin)
+    ///
+    /// - Parameter onError: runs before that; for a document that is due on standard output all the same.
+    func session(
+        onError: () throws -> Void = {}, _ body: (AgentSession, ErrorReporter) async throws -> ExitCode
+    ) async throws {
+        var reporter = ErrorReporter(origin: origin)
         do {
-            let code = try await body(try await AgentSession(origin: origin))
+            let session = try await AgentSession(origin: origin)
+            reporter.isJSON = session.settings.logFormat == .json
+            let code = try await body(session, reporter)
             if code != .success { throw code }
         } catch let code as ExitCode {
             throw code
         } catch {
+            try onError()
             throw reporter.report(error)
         }
     }
@@ -68,7 +75,13 @@ extension ExitCode {
 
 /// Says on standard error what went wrong, in the log's format.
 struct ErrorReporter {
-    let origin: SettingsOrigin
+    /// Until the settings are read: as far as option and environment tell.
+    var isJSON: Bool
+
+    init(origin: SettingsOrigin) {
+        let format = origin.options["AGENT_LOG_FORMAT"] ?? origin.environment["AGENT_LOG_FORMAT"] ?? ""
+        isJSON = format.lowercased().trimmingCharacters(in: .whitespaces) == "json"
+    }
 
     /// - Returns: the exit code that goes with the error.
     func report(_ error: any Error) -> ExitCode {
@@ -85,12 +98,11 @@ struct ErrorReporter {
         }
     }
 
-    func say(_ message: String) {
-        let format = origin.options["AGENT_LOG_FORMAT"] ?? origin.environment["AGENT_LOG_FORMAT"]
-        guard format?.lowercased() == "json" else {
-            _ = "agent: \(message)\n".withCString { Foundation.write(2, $0, strlen($0)) }
-            return
+    func say(_ message: String, isWarning: Bool = false) {
+        if isJSON {
+            LogOutput.sayJSON(message, isWarning: isWarning)
+        } else {
+            _ = "agent: \(isWarning ? "warning: " : "")\(message)\n".withCString { Foundation.write(2, $0, strlen($0)) }
         }
-        LogOutput.sayJSON(message)
     }
 }

@@ -40,7 +40,7 @@ struct HistoryCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, _ in
             let reader = try RecordReader(session: session)
             let deployments = try await reader.history(
                 limit: limit, commit: commit, status: status.flatMap(DeploymentStatus.init(rawValue:)))

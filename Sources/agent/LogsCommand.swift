@@ -22,9 +22,8 @@ struct LogsCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, reporter in
             let reader = try RecordReader(session: session)
-            let reporter = ErrorReporter(origin: common.origin)
             guard var entry = try await reader.run(run) else {
                 reporter.say("no run \(run) in the record; `agent show` lists a deployment's runs")
                 return .notFound

@@ -24,12 +24,12 @@ struct RetryCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, reporter in
             let reader = try RecordReader(session: session)
             guard let deployment = try await reader.retry(commit) else {
                 let what =
                     commit.map { "commit \"\($0)\" has no failed deployment" } ?? "the last deployment did not fail"
-                ErrorReporter(origin: common.origin).say(
+                reporter.say(
                     "nothing to retry: \(what); `agent run-once --force` deploys a settled commit again")
                 return .notFound
             }

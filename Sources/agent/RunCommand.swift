@@ -16,7 +16,7 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, _ in
             let sidecar = Sidecar(session: session, ledger: try session.openLedger())
             try await session.serve(sidecar)
             if let failure = sidecar.failure { throw failure }

@@ -24,14 +24,14 @@ struct RunOnceCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
-            let reporter = ErrorReporter(origin: common.origin)
+        let onError = { if json { try printJSON(OutcomeView(outcome: "failed", deployment: nil)) } }
+        try await common.session(onError: onError) { session, reporter in
             let ledger: any LedgerStore
             do {
                 ledger = try session.openLedger()
             } catch let error as LedgerError {
                 if json { try printJSON(OutcomeView(outcome: "unreachable", deployment: nil)) }
-                throw error
+                return reporter.report(error)
             }
             let check = OneCheck(session: session, ledger: ledger, isForced: force)
             try await session.serve(check, hangupStops: true)

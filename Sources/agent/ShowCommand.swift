@@ -22,10 +22,10 @@ struct ShowCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, reporter in
             let reader = try RecordReader(session: session)
             guard let deployment = try await reader.find(which) else {
-                ErrorReporter(origin: common.origin).say(
+                reporter.say(
                     "no deployment \"\(which)\" in the record; `agent history` lists them")
                 return .notFound
             }
@@ -54,7 +54,10 @@ struct ShowCommand: AsyncParsableCommand {
                 var rows = [
                     ["run \(run.id)", "\(run.name): \(run.status.rawValue) (\(run.mode))"],
                     ["command", plain(mask(run.command))], ["folder", run.folder],
-                    ["took", "\(took(run.startedAt, run.completedAt)) of at most \(run.timeout.components.seconds)s"],
+                    [
+                        "took",
+                        "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
+                    ],
                 ]
                 if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }

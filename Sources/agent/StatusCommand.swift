@@ -18,7 +18,7 @@ struct StatusCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session in
+        try await common.session { session, _ in
             let reader = try RecordReader(session: session)
             let status = try await reader.status()
             if json {

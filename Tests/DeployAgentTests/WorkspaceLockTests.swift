@@ -13,8 +13,8 @@ struct WorkspaceLockTests {
     init() throws {
         temporary = try TemporaryFolder()
         let state = StateDirectory(path: temporary.path + "/state")
-        try state.prepare(for: "/srv/shop")
-        folder = state.workspace("/srv/shop")
+        try state.prepare(for: temporary.path)
+        folder = state.workspace(temporary.path)
     }
 
     private func acquire() throws -> WorkspaceLock? {
@@ -33,6 +33,20 @@ struct WorkspaceLockTests {
         lock.release()
         #expect(WorkspaceLock.holder(folder) == nil)
         #expect(try acquire()?.abandoned == nil)
+    }
+
+    @Test("an agent with another state directory is kept out as well")
+    func otherStateDirectory() throws {
+        let lock = try #require(try acquire())
+        let other = StateDirectory(path: temporary.path + "/other")
+        try other.prepare(for: temporary.path)
+        let attempt = { try WorkspaceLock.attempt(other.workspace(self.temporary.path), command: "run", host: "h") }
+        guard case .held(let holder) = try attempt() else {
+            Issue.record("two agents work on one workspace")
+            return
+        }
+        #expect(holder?.pid == getpid())
+        withExtendedLifetime(lock) {}
     }
 
     @Test("the lock ends with its holder, and the next one learns that it was not released")

@@ -35,13 +35,16 @@ int agent_open(const char *path, int flags, mode_t mode);
 ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length);
 /* Call first: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
    full quota is an error of the write, not the end of the agent. */
-void agent_prepare_process(void);
+void agent_prepare_process(int is_sidecar);
 /* Takes the exclusive lock of the open file (fcntl(2), F_OFD_SETLK) without waiting: 1 taken, 0 held by another. The
    lock ends when the descriptor is closed, so with the process. */
 int agent_try_lock(int fd);
 /* Whether another open file holds that lock (F_OFD_GETLK), without touching it: 1, 0, or -1. */
 int agent_is_locked(int fd);
 int agent_unlock(int fd);
+/* Claims a name on this machine (an abstract unix socket, unix(7)) for as long as the descriptor is open, so with the
+   process: the descriptor; -1 with errno EADDRINUSE when a process has it, then `pid` and `uid` are that one's. */
+int agent_claim_name(const char *name, pid_t *pid, uid_t *uid);
 /* The process environment as the kernel gave it. */
 char **agent_environment(void);
 

@@ -13,7 +13,9 @@ struct StateDirectory: Sendable {
     /// What belongs to one workspace; the folder's name is the workspace's own with a hash of its path.
     func workspace(_ workspace: String) -> WorkspaceFolder {
         let name = workspace.split(separator: "/").last.map { $0.prefix(48) } ?? "root"
-        return WorkspaceFolder(path: "\(path)/workspaces/\(name)-\(Self.hash(workspace))")
+        return WorkspaceFolder(
+            path: "\(path)/workspaces/\(name)-\(Self.hash(workspace))", workspace: workspace,
+            name: "\(name)-\(Self.hash(workspace))")
     }
 
     /// Creates the folders.
@@ -27,6 +29,13 @@ struct StateDirectory: Sendable {
                     "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write",
                     source: .fallback)
             }
+        }
+        // Somebody else's folder in a place that everybody may write to could be swapped under us.
+        var info = stat()
+        guard stat(path, &info) == 0, info.st_uid == getuid() || info.st_uid == 0 || getuid() == 0 else {
+            throw SettingsError(
+                Setting.stateDirectory.name, "\(path) belongs to another user; name a folder of your own",
+                source: .fallback)
         }
         guard access(own.path, W_OK | X_OK) == 0 else {
             throw SettingsError(
@@ -52,6 +61,10 @@ struct StateDirectory: Sendable {
 /// One workspace's part of the state directory.
 struct WorkspaceFolder: Sendable {
     let path: String
+    /// The workspace that it is for.
+    let workspace: String
+    /// Its own name, the same in every state directory.
+    let name: String
 
     var lock: String { path + "/lock" }
     /// One file a run that may have living processes.

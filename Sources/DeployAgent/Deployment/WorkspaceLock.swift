@@ -72,18 +72,24 @@ package final class WorkspaceLock: Sendable {
     private static let size = 4096
 
     private let descriptor: Int32
+    /// The workspace's name on this machine, which agents with other state directories claim too; -1 without one.
+    private let claim: Int32
     private let state: Mutex<LockRecord>
     /// What the holder before left: it did not release the lock by itself, so it was killed.
     let abandoned: LockRecord?
 
-    private init(descriptor: Int32, record: LockRecord, abandoned: LockRecord?) {
+    private init(descriptor: Int32, claim: Int32, record: LockRecord, abandoned: LockRecord?) {
         self.descriptor = descriptor
+        self.claim = claim
         self.abandoned = abandoned
         state = Mutex(record)
         write(record.text)
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        close(descriptor)
+        if claim >= 0 { close(claim) }
+    }
 
     /// Tries to get the lock without waiting.
     ///
@@ -107,8 +113,23 @@ package final class WorkspaceLock: Sendable {
                 "cannot lock \(folder.lock): \(errorText(errno)); name a folder on a file system with locks",
                 source: .fallback)
         }
+        var pid: Int32 = 0
+        var owner: uid_t = 0
+        let claim = agent_claim_name("deploy-agent:\(folder.name)", &pid, &owner)
+        if claim < 0, errno == EADDRINUSE, isTrusted(owner, workspace: folder.workspace) {
+            // An agent with another state directory, another user's perhaps, works on the same workspace.
+            defer { close(descriptor) }
+            return .held(LockRecord(pid: pid, command: "with another AGENT_STATE_DIR", host: host, since: .now))
+        }
         let record = LockRecord(pid: getpid(), command: command, host: host, since: .now)
-        return .acquired(WorkspaceLock(descriptor: descriptor, record: record, abandoned: read(descriptor)))
+        return .acquired(
+            WorkspaceLock(descriptor: descriptor, claim: claim, record: record, abandoned: read(descriptor)))
+    }
+
+    /// Whether a user's claim on a workspace counts: not that of somebody who has nothing to do with it.
+    private static func isTrusted(_ user: uid_t, workspace: String) -> Bool {
+        var info = stat()
+        return user == 0 || user == getuid() || (stat(workspace, &info) == 0 && info.st_uid == user)
     }
 
     /// Who holds the lock at this moment; nil when nobody does.
@@ -131,6 +152,7 @@ package final class WorkspaceLock: Sendable {
     /// Gives the lock back in order. The file is emptied first: what is in it then says that the holder was killed.
     package func release() {
         write("")
+        if claim >= 0 { shutdown(claim, Int32(SHUT_RDWR)) }
         _ = agent_unlock(descriptor)
     }
 

@@ -51,9 +51,9 @@ public final class LogOutput: Sendable {
     public func mask(_ text: String) -> String { secrets.mask(text) }
 
     /// Says one thing on standard error in JSON, where no session could be opened.
-    public static func sayJSON(_ message: String) {
+    public static func sayJSON(_ message: String, isWarning: Bool) {
         LogOutput(format: .json, level: .info, secrets: Secrets(), environment: ProcessEnvironment([:])).write(
-            .error, message, [])
+            isWarning ? .warning : .error, message, [])
     }
 
     public func logger() -> Logger {

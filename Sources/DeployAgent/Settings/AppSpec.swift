@@ -44,7 +44,7 @@ public struct AppSpec: Sendable, Equatable {
             throw Self.report(error, file)
         }
         self.file = file
-        guard let root, !(root.scalar.map { $0.string.isEmpty } ?? false) else {
+        guard let root, root.null == nil, !(root.scalar.map { $0.string.isEmpty } ?? false) else {
             (name, nameLine, entries, services, secrets) = (nil, 1, [], [], [])
             return
         }
@@ -80,7 +80,12 @@ public struct AppSpec: Sendable, Equatable {
             }
         }
         self.services = services
-        secrets = Self.secretEntries(root, depth: 0)
+        var budget = 100_000
+        do {
+            secrets = try Self.secretEntries(root, depth: 0, budget: &budget)
+        } catch {
+            throw problem("it has too many entries, or aliases of aliases", 1)
+        }
     }
 
     /// The service that the spec itself names, in its top-level envs.
@@ -88,18 +93,22 @@ public struct AppSpec: Sendable, Equatable {
         entries.last { $0.key == Setting.service.name }?.value.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    private static func secretEntries(_ node: Node, depth: Int) -> [Entry] {
+    /// - Parameter budget: nodes that may still be looked at; aliases of aliases would make a small file endless.
+    private static func secretEntries(_ node: Node, depth: Int, budget: inout Int) throws -> [Entry] {
+        budget -= 1
+        guard budget > 0 else { throw TooLarge() }
         guard depth < 16 else { return [] }
         if let mapping = node.mapping {
             if let key = mapping["key"]?.scalar?.string, mapping["type"]?.scalar?.string == "SECRET" {
-                return [
-                    Entry(key: key, value: mapping["value"]?.scalar?.string, isSecret: true, line: node.mark?.line ?? 1)
-                ]
+                let value = mapping["value"]?.scalar?.string
+                return [Entry(key: key, value: value, isSecret: true, line: node.mark?.line ?? 1)]
             }
-            return mapping.values.flatMap { secretEntries($0, depth: depth + 1) }
+            return try mapping.values.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) }
         }
-        return node.sequence.map { $0.flatMap { secretEntries($0, depth: depth + 1) } } ?? []
+        return try node.sequence?.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) } ?? []
     }
+
+    private struct TooLarge: Error {}
 
     private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
         guard let node, node.null == nil else { return [] }
@@ -200,7 +209,18 @@ public struct AppSpec: Sendable, Equatable {
         resolved.secretKeys = Set(secrets.map(\.key))
         resolved.secretValues = secrets.compactMap(\.value)
         for entry in entries + (chosen?.entries ?? []) {
-            switch Self.expand(entry.value, environment) {
+            let expansion = Self.expand(entry.value, environment)
+            if !expansion.isValue, environment[entry.key] == nil,
+                Hook.allCases.contains(where: { Setting.command($0).name == entry.key })
+            {
+                // Left out, the hook would be missing without a failure: the gate would stand open.
+                throw SettingsError(
+                    entry.key,
+                    "its value cannot be resolved, and without it the hook would not run; set what it refers to in the "
+                        + "environment, or write $NAME without braces to leave it to the shell",
+                    source: .appspec(file: file, line: entry.line))
+            }
+            switch expansion {
             case .value(let text):
                 var entry = entry
                 entry.value = text
@@ -226,6 +246,10 @@ public struct AppSpec: Sendable, Equatable {
         case value(String)
         case platform
         case unresolved(String)
+
+        var isValue: Bool {
+            if case .value = self { true } else { false }
+        }
     }
 
     /// Replaces `${NAME}`; a dollar sign without a brace stays as it is.

@@ -4,7 +4,9 @@ enum NearMiss {
     static func setting(for name: String) -> String? {
         guard !Setting.knownNames.contains(name), name.utf8.count >= 8 else { return nil }
         let upper = name.uppercased()
-        let candidates = Setting.knownNames.map { ($0, distance(upper, $0)) }.filter { $0.1 <= 2 }
+        let candidates = Setting.knownNames.map { ($0, distance(upper, $0)) }.filter {
+            $0.1 <= (upper.utf8.count >= 14 ? 2 : 1)
+        }
         return candidates.min { $0.1 != $1.1 ? $0.1 < $1.1 : $0.0 < $1.0 }?.0
     }
 
