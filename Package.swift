@@ -80,6 +80,8 @@ let package = Package(
             name: "DeployAgentTests",
             dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"],
             swiftSettings: settings),
-        .testTarget(name: "AgentTests", dependencies: ["agent", "Shell", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "AgentTests", dependencies: ["agent", "Shell", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: settings),
     ]
 )

@@ -1,0 +1,81 @@
+import Foundation
+import Testing
+
+@Suite(.timeLimit(.minutes(2)))
+struct HelpTests {
+    static let commands = ["", "run", "run-once", "status", "history", "show", "logs", "retry", "check"]
+
+    private static let golden = packageRoot + "/Tests/AgentTests/Golden"
+
+    let box: Box
+
+    init() async throws { box = try await Box() }
+
+    private func run(_ arguments: [String]) async throws -> Ended {
+        try await box.start(program: [agentBinary] + arguments, ["COLUMNS": "80"]).ended()
+    }
+
+    /// `AGENT_RECORD_GOLDEN=1` writes the files anew.
+    @Test("--help says what is on file", arguments: commands)
+    func help(_ command: String) async throws {
+        let ended = try await run(command.isEmpty ? ["--help"] : [command, "--help"])
+        #expect(ended.code == 0 && ended.errors.isEmpty)
+        let path = "\(Self.golden)/\(command.isEmpty ? "agent" : command).txt"
+        if ProcessInfo.processInfo.environment["AGENT_RECORD_GOLDEN"] == "1" {
+            try ended.output.write(toFile: path, atomically: true, encoding: .utf8)
+        }
+        let expected = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+        #expect(ended.output == expected, "run the tests with AGENT_RECORD_GOLDEN=1 when the change is meant")
+    }
+
+    @Test("every command that the specification names is in --help, and each has an example")
+    func complete() async throws {
+        let overview = try await run(["--help"]).output
+        // `agent exec` comes with the entrypoint.
+        for command in Self.commands.dropFirst() {
+            #expect(overview.contains("\n  \(command) "), "\(command)")
+            let help = try await run([command, "--help"]).output
+            #expect(help.contains("Example:"), "\(command)")
+            for option in ["--workspace", "--appspec", "--state-dir", "--ledger", "--log-format", "--log-level"] {
+                #expect(help.contains(option), "\(command) \(option)")
+            }
+        }
+        let words = Set(overview.split { !$0.isNumber && !$0.isLetter })
+        #expect(words.isSuperset(of: ["0", "1", "64", "69", "75", "78"]), "not every exit code is explained")
+    }
+
+    @Test("--version prints a version")
+    func version() async throws {
+        let ended = try await run(["--version"])
+        #expect(ended.code == 0 && ended.output.wholeMatch(of: /\d+\.\d+\.\d+\S*\n/) != nil, "\(ended)")
+    }
+
+    @Test("completion scripts are made and the shell accepts them", arguments: ["bash", "zsh", "fish"])
+    func completion(_ shell: String) async throws {
+        let ended = try await run(["--generate-completion-script", shell])
+        #expect(
+            ended.code == 0 && Self.commands.dropFirst().allSatisfy { ended.output.contains($0) }
+                && ended.output.contains("state-dir"))
+        if shell == "bash" {
+            try box.write(ended.output, to: box.root + "/completion")
+            try await box.sh("bash -n completion")
+        }
+    }
+
+    @Test(
+        "docs/agent.1 has every option",
+        .enabled(
+            if: FileManager.default.fileExists(atPath: packageRoot + "/docs/agent.1"), "there is no manual page yet"),
+        arguments: commands)
+    func manual(_ command: String) async throws {
+        let page = String(
+            decoding: FileManager.default.contents(atPath: packageRoot + "/docs/agent.1") ?? Data(), as: UTF8.self
+        )
+        .replacingOccurrences(of: "\\-", with: "-")
+        let help = try await run(command.isEmpty ? ["--help"] : [command, "--help"]).output
+        for option in help.matches(of: /--[a-z][a-z-]+/) {
+            #expect(page.contains(option.output), "\(command) \(option.output)")
+        }
+        #expect(page.contains(command))
+    }
+}
