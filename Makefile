@@ -20,7 +20,7 @@ run: release
 ## Everything that can be tested on one machine.
 test: packages-test
 	swift build --build-tests
-	swift test --skip-build --parallel
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build
 
 ## Figures in release, each beside the floor measured in the same run.
 bench: release

@@ -32,9 +32,14 @@ public struct CommitStore: Sendable {
             code: .publish)
     }
 
-    /// Whether a commit was fetched completely.
+    /// The commit fetched last, completely; nil when there is none.
+    public func fetchedCommit() async -> String? {
+        try? await repository.reference(Self.target)
+    }
+
+    /// Whether a commit is the one fetched last.
     public func holds(_ commit: String) async -> Bool {
-        (try? await repository.reference(Self.target)) == commit
+        await fetchedCommit() == commit
     }
 
     /// Fetches one commit, shallow, without any other ref.

@@ -27,6 +27,9 @@ public struct Remote: Sendable, Equatable {
         return scheme + displayURL.dropFirst(scheme.count).prefix { $0 != "/" }
     }
 
+    /// Whether what is sent to it is encrypted by https.
+    public var isEncrypted: Bool { url.lowercased().hasPrefix("https://") }
+
     /// Whether it is a path or a `file://` URL.
     var isOnThisMachine: Bool { url.hasPrefix("/") || url.lowercased().hasPrefix("file://") }
 

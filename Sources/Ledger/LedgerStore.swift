@@ -54,4 +54,7 @@ public protocol LedgerStore: Sendable {
     ///
     /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
     func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
+
+    /// Ends the use of the store: what was written is in order for whoever opens it next. Nothing may be called after it.
+    func close()
 }

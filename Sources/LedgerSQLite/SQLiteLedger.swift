@@ -22,19 +22,16 @@ public struct SQLiteLedger: LedgerStore {
             configuration.prepareDatabase { db in
                 try db.execute(sql: "PRAGMA synchronous = FULL")
             }
-            // The header is looked at before the journal mode is changed: switching to WAL writes to the file.
-            var inspection = configuration
-            inspection.prepareDatabase { _ in }
-            try Self.inspect(DatabaseQueue(path: path, configuration: inspection), path)
-            configuration.journalMode = .wal
             let queue = try DatabaseQueue(path: path, configuration: configuration)
+            // Looked at before the journal mode is changed: switching to WAL writes to the file.
+            try Self.inspect(queue, path)
+            try queue.inDatabase { db in try db.execute(sql: "PRAGMA journal_mode = WAL") }
             try Self.migrate(queue)
             return queue
         }
     }
 
     private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {
-        defer { try? queue.close() }
         try queue.unsafeRead { db in
             let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
             let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
@@ -71,6 +68,10 @@ public struct SQLiteLedger: LedgerStore {
             try db.execute(sql: "PRAGMA user_version = \(SQLiteSchema.steps.count)")
             return .commit
         }
+    }
+
+    public func close() {
+        try? queue.close()
     }
 
     // MARK: - Deciding

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeployAgent
+import Ledger
 
 /// `agent run`: the sidecar.
 struct RunCommand: AsyncParsableCommand {
@@ -17,7 +18,9 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, _ in
-            let sidecar = Sidecar(session: session, ledger: try session.openLedger())
+            let ledger = try session.openLedger()
+            defer { ledger.close() }
+            let sidecar = Sidecar(session: session, ledger: ledger)
             try await session.serve(sidecar)
             if let failure = sidecar.failure { throw failure }
             return .success

@@ -33,6 +33,7 @@ struct RunOnceCommand: AsyncParsableCommand {
                 if json { try printJSON(OutcomeView(outcome: "unreachable", deployment: nil)) }
                 return reporter.report(error)
             }
+            defer { ledger.close() }
             let check = OneCheck(session: session, ledger: ledger, isForced: force)
             try await session.serve(check, hangupStops: true)
             switch check.result {

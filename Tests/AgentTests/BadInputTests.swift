@@ -230,7 +230,7 @@ struct BadInputTests {
         #expect(try await box.once(Self.hooks).outcome == "deployed", "it did not recover")
     }
 
-    @Test("a log that cannot grow does not stop the hook", arguments: ["ulimit -f 400"])
+    @Test("a log that cannot grow does not stop the hook", arguments: ["ulimit -f 1200"])
     func fullLog(_ limit: String) async throws {
         let ended = try await box.agent(
             "run-once", "--json", "--log-level", "error",

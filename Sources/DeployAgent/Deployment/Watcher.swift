@@ -169,7 +169,7 @@ public final class Watcher {
 
     /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew.
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
-        guard error.code == .corrupt || error.code == .unreachable, !stop.isRequested,
+        guard error.code == .corrupt || error.code == .unreachable || error.code == .publish, !stop.isRequested,
             let remote = current.settings.remote, let git = try? gitProgram(remote), await !store.isSound(git)
         else { return false }
         logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
@@ -228,7 +228,8 @@ public final class Watcher {
 
     private func gitProgram(_ remote: RemoteSettings) throws -> GitProgram {
         var password = remote.password
-        if let file = remote.tokenFile {
+        // A token is never sent in the clear.
+        if let file = remote.tokenFile, remote.remote.isEncrypted {
             guard let token = Settings.readTokenFile(file) else {
                 throw GitError(
                     .unreachable, operation: "read the token",

@@ -62,7 +62,7 @@ extension Settings {
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
-            resolved, environment, remote, token: token,
+            resolved, environment, remote, token: token, tokenFile: tokenFile?.value,
             urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
         guard reader.problems.isEmpty else {
             throw SettingsError(
@@ -208,7 +208,7 @@ extension Settings {
     }
 
     private static func collectSecrets(
-        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?,
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?, tokenFile: String?,
         urls: [String?]
     ) -> Secrets {
         var texts: [String] = []
@@ -217,7 +217,7 @@ extension Settings {
             if let value = resolved.values[key]?.value { texts.append(value) }
             if let value = environment[key] { texts.append(value) }
         }
-        texts += [token, remote?.password, remote?.tokenFile.flatMap(readTokenFile)].compactMap { $0 }
+        texts += [token, remote?.password, tokenFile.flatMap(readTokenFile)].compactMap { $0 }
         // A token is also given as the user of an https URL.
         if let remote, remote.password == nil, let user = remote.user, user.utf8.count >= 8 { texts.append(user) }
         for url in urls.compactMap({ $0 }) {

@@ -55,8 +55,7 @@ extension RemoteSettings {
             password = credentials.rawPassword.map(URLCredentials.decoded)
         }
         if url.lowercased().hasPrefix("https://"), let token { password = token }
-        // A token is never sent in the clear.
-        self.tokenFile = url.lowercased().hasPrefix("https://") ? tokenFile : nil
+        self.tokenFile = tokenFile
         // A relative path means the agent's folder, not the one in which git runs.
         let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
         remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)

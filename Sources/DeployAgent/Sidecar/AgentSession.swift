@@ -26,6 +26,13 @@ public struct AgentSession: Sendable {
             let workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
             if let head = try await workspace.state().head {
                 settings = try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path)
+            } else if base.remote != nil {
+                // Before the first publish the spec of the commit fetched last says what is secret, and more.
+                let store = CommitStore(
+                    folder: StateDirectory(path: base.stateDirectory).workspace(base.workspace).path)
+                if let commit = await store.fetchedCommit() {
+                    settings = try await origin.settings(for: commit, in: store.repository, workspace: workspace.path)
+                }
             }
         } catch let error as SettingsError {
             // Not the end: with a remote the next commit may have a right one. The check says what is wrong.
