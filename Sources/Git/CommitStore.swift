@@ -89,14 +89,17 @@ public struct CommitStore: Sendable {
     }
 
     /// Whether what the repository holds can be read. It is only a copy: one that cannot is removed and fetched anew.
-    public func isSound(_ git: GitProgram) async -> Bool {
+    ///
+    /// - Parameter content: whether every file's content is read, too; otherwise only what hangs together.
+    public func isSound(content: Bool, _ git: GitProgram) async -> Bool {
         do {
             guard try await repository.reference(Self.target) != nil else { return true }
         } catch {
             return false
         }
         let check = try? await git.run(
-            ["fsck", "--connectivity-only", "--no-dangling", "--no-progress"], in: path, operation: "check \(path)")
+            ["fsck", "--no-dangling", "--no-progress"] + (content ? [] : ["--connectivity-only"]), in: path,
+            operation: "check \(path)")
         return check?.exitCode == 0
     }
 

@@ -58,7 +58,9 @@ struct EndingTests {
         ])
         let run = try #require(once.runs.first)
         #expect(run["status"].string == "timed_out" && run["exit_code"].int == 3 && run["signal"].isNull, "\(run)")
-        #expect(run["output_tail"].string?.hasSuffix("last words\n") == true && once.ended.errors.contains("[PRE_DEPLOY] last words"))
+        #expect(
+            run["output_tail"].string?.hasSuffix("last words\n") == true
+                && once.ended.errors.contains("[PRE_DEPLOY] last words"))
         #expect((run["duration_ms"].int ?? 0) < 10_000, "the grace was waited for although nothing was left")
     }
 

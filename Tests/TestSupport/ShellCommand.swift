@@ -19,7 +19,8 @@ public func shell(
         Command(
             executable: "/bin/sh", arguments: ["-c", script], folder: folder,
             environment: variables.map { Array("\($0.key)=\($0.value)".utf8) }, marker: "test", timeout: timeout,
-            killGrace: .seconds(1)),
+            killGrace: .seconds(1),
+            claimsOrphans: false),
         output: output)
     return ShellResult(verdict: verdict, output: output.text)
 }

@@ -170,7 +170,8 @@ public final class Watcher {
     /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew.
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
         guard error.code == .corrupt || error.code == .unreachable || error.code == .publish, !stop.isRequested,
-            let remote = current.settings.remote, let git = try? gitProgram(remote), await !store.isSound(git)
+            let remote = current.settings.remote, let git = try? gitProgram(remote),
+            await !store.isSound(content: error.code != .unreachable, git)
         else { return false }
         logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
         try store.discard()

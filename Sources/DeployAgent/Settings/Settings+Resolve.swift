@@ -208,7 +208,8 @@ extension Settings {
     }
 
     private static func collectSecrets(
-        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?, tokenFile: String?,
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?,
+        tokenFile: String?,
         urls: [String?]
     ) -> Secrets {
         var texts: [String] = []
