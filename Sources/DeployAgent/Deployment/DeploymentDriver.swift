@@ -22,6 +22,8 @@ struct DeploymentPlan: Sendable {
         var store: CommitStore
         var remoteURL: String
         var git: GitProgram
+        /// Fetches the commit anew when the store turns out to be damaged; returns whether it was.
+        var repair: @Sendable () async throws -> Bool
     }
 }
 
@@ -193,8 +195,18 @@ struct DeploymentDriver: Sendable {
         // Before the first file moves: from here on the workspace may hold this commit, or parts of it, and the decision
         // about another one must know, also after a failure or a crash.
         try await progress.write([.publish(deployment: progress.id)])
-        let discarded = try await workspace.publish(
-            plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
+        let publish = {
+            try await workspace.publish(
+                plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
+        }
+        let discarded: Workspace.Discarded
+        do {
+            discarded = try await publish()
+        } catch let error as GitError where error.code == .publish {
+            // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning.
+            guard !stagedOutput, try await source.repair() else { throw error }
+            discarded = try await publish()
+        }
         for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
         if !discarded.paths.isEmpty {
             let shown = discarded.paths.prefix(20).joined(separator: ", ")

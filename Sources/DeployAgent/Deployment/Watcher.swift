@@ -222,9 +222,19 @@ public final class Watcher {
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
             try await store.fetch(tip, from: remote.remote, git)
         }
+        let (store, logger) = (store, logger)
+        let repair: @Sendable () async throws -> Bool = {
+            guard await !store.isSound(content: true, git) else { return false }
+            logger.notice("\(store.path) is damaged and is fetched anew")
+            try store.discard()
+            try await store.prepare(git)
+            try await store.fetch(tip, from: remote.remote, git)
+            return true
+        }
         return Target(
             commit: tip.commit, ref: tip.name, repository: store.repository,
-            source: DeploymentPlan.Source(store: store, remoteURL: remote.remote.displayURL, git: git))
+            source: DeploymentPlan.Source(
+                store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
     }
 
     private func gitProgram(_ remote: RemoteSettings) throws -> GitProgram {
