@@ -1,4 +1,5 @@
 import GRDB
+import Glibc
 public import Ledger
 
 /// The embedded ledger: one SQLite file in WAL mode, one connection, every commit synced to disk.
@@ -23,16 +24,39 @@ public struct SQLiteLedger: LedgerStore {
                 try db.execute(sql: "PRAGMA synchronous = FULL")
             }
             let queue = try DatabaseQueue(path: path, configuration: configuration)
-            // Looked at before the journal mode is changed: switching to WAL writes to the file.
-            try Self.inspect(queue, path)
-            try queue.inDatabase { db in try db.execute(sql: "PRAGMA journal_mode = WAL") }
-            try Self.migrate(queue)
+            try Self.patiently {
+                // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and
+                // the tables are there, opening writes nothing.
+                try Self.inspect(queue, path)
+                try queue.inDatabase { db in
+                    if try String.fetchOne(db, sql: "PRAGMA journal_mode") != "wal" {
+                        try db.execute(sql: "PRAGMA journal_mode = WAL")
+                    }
+                }
+                try Self.migrate(queue)
+            }
             return queue
         }
     }
 
+    /// Tries again while another agent creates the same file: switching to WAL does not wait for a lock by itself.
+    private static func patiently(_ body: () throws -> Void) throws {
+        let deadline = ContinuousClock.now + .seconds(5)
+        while true {
+            do {
+                return try body()
+            } catch let error as DatabaseError
+                where error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED
+            {
+                guard ContinuousClock.now < deadline else { throw error }
+                usleep(UInt32.random(in: 2000...20_000))
+            }
+        }
+    }
+
     private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {
-        try queue.unsafeRead { db in
+        // In one transaction: another agent may be creating the tables.
+        try queue.read { db in
             let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
             let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
             if application == SQLiteSchema.applicationID {

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// How runs are ended: by their deadline and by the agent's own end.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct EndingTests {
     let box: Box
 

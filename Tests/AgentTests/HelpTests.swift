@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct HelpTests {
     static let commands = ["", "run", "run-once", "status", "history", "show", "logs", "retry", "check"]
 

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Testing
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct LockTests {
     let box: Box
 
@@ -120,5 +120,17 @@ struct LockTests {
         #expect(other.code == 75 && other.outcome == "busy", "\(other)")
         try box.touch("go")
         #expect(try await first.ended().code == 0)
+    }
+
+    @Test("agents that create the one ledger at the same moment all get to work", arguments: 0..<5)
+    func ledgerCreatedByMany(_ round: Int) async throws {
+        let agents = try (0..<10).map { number in
+            try box.start(
+                "run-once", settings: ["WORKSPACE_PATH": "\(box.root)/ws\(number)", "POST_DEPLOY_COMMAND": "true"])
+        }
+        for agent in agents {
+            let ended = try await agent.ended()
+            #expect(ended.code == 0, "\(ended)")
+        }
     }
 }

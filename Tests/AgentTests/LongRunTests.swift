@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// What holds over many deployments.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct LongRunTests {
     let box: Box
 

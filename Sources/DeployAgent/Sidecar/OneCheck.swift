@@ -32,7 +32,12 @@ public final class OneCheck: Service {
 
     public func run() async throws {
         switch try session.attemptLock(command: "run-once") {
-        case .held(let holder):
+        case .held(var holder):
+            // One that has just got the lock has not written yet who it is.
+            for _ in 0..<20 where holder == nil {
+                try await Task.sleep(for: .milliseconds(10))
+                holder = session.lockHolder()
+            }
             cell.set(.busy(holder))
         case .acquired(let lock):
             defer { lock.release() }

@@ -85,7 +85,8 @@ public final class Sidecar: Service {
                 )
                 return lock
             case .held(let holder):
-                if !said {
+                // A holder that has just got the lock has not written yet who it is.
+                if !said, holder != nil {
                     session.logger.notice(
                         "waiting: \(holder?.holder ?? "another agent") works on \(session.settings.workspace)")
                     said = true

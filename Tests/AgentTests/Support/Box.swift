@@ -21,6 +21,7 @@ final class Box: Sendable {
     var root: String { folder.path }
 
     init() async throws {
+        await FewAtOnce.boxes.take()
         folder = try TemporaryFolder()
         upstream = folder.path + "/up.git"
         work = folder.path + "/dev"
@@ -35,7 +36,10 @@ final class Box: Sendable {
         try await commit(["app.txt": "v1\n"], "first")
     }
 
-    deinit { cleanUp() }
+    deinit {
+        cleanUp()
+        FewAtOnce.boxes.giveBack()
+    }
 
     private func cleanUp() {
         programs.withLock { $0 }.forEach { $0.stop() }
