@@ -93,7 +93,9 @@ struct BadInputTests {
         #expect(try await box.once(Self.hooks).outcome == "deployed")
         try await box.sh("cd state/workspaces/*; chmod -R u+w .; \(damage)")
         let next = try await box.commit(["app.txt": "2"])
-        let once = try await box.once(Self.hooks)
+        var once = try await box.once(Self.hooks)
+        // Damage that shows only when what PRE_DEPLOY wrote is to be published costs that attempt, and no further one.
+        if once.outcome == "failed" { once = try await box.once(Self.hooks) }
         #expect(once.outcome == "deployed", "\(once)")
         #expect(try await box.head() == next)
     }

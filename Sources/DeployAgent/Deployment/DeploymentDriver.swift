@@ -203,8 +203,8 @@ struct DeploymentDriver: Sendable {
         do {
             discarded = try await publish()
         } catch let error as GitError where error.code == .publish {
-            // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning.
-            guard !stagedOutput, try await source.repair() else { throw error }
+            // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning, on a sound one.
+            guard try await source.repair(), !stagedOutput else { throw error }
             discarded = try await publish()
         }
         for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
