@@ -15,7 +15,8 @@ private let escapes = [
     ("stopped", "setsid sh -c 'touch up; kill -STOP $$; sleep 1000' & sleep 1000"),
 ]
 
-@Suite(.timeLimit(.minutes(1)))
+/// One after the other: a command that is ended claims orphans without a marker, and those of another test are such.
+@Suite(.serialized, .timeLimit(.minutes(1)))
 struct CommandRunnerTests {
     let folder: TemporaryFolder
     let text = uniqueText()
