@@ -7,6 +7,7 @@ public struct ShellResult: Sendable {
 }
 
 /// Runs `sh -c SCRIPT`, standard error with standard output, and expects nothing of how it ends.
+@discardableResult
 public func shell(
     _ script: String, in folder: String = "/", environment: [String: String] = [:], timeout: Duration = .seconds(60)
 ) async throws -> ShellResult {
