@@ -55,11 +55,18 @@ public final class OneCheck: Service {
 extension AgentSession {
     /// Runs a service until it ends by itself or SIGTERM or SIGINT asks it to; `signals` lists others that do.
     public func serve(_ service: any Service, hangupStops: Bool = false) async throws {
-        var configuration = ServiceGroupConfiguration(
-            services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
-            gracefulShutdownSignals: [.sigterm, .sigint] + (hangupStops ? [.sighup] : []),
-            logger: logger)
-        configuration.cancellationSignals = []
-        try await ServiceGroup(configuration: configuration).run()
+        let configuration = ServiceGroupConfiguration(
+            services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)], logger: logger)
+        let group = ServiceGroup(configuration: configuration)
+        // Listened to before anything starts: the group itself begins to listen only beside its services, and a signal in
+        // between would end the process with a hook running.
+        let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint] + (hangupStops ? [.sighup] : []))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                for await _ in signals { await group.triggerGracefulShutdown() }
+            }
+            defer { tasks.cancelAll() }
+            try await group.run()
+        }
     }
 }
