@@ -149,7 +149,7 @@ struct EndingTests {
     func stopWhileAsking() async throws {
         let server = try SilentServer()
         let agent = try box.start("run", settings: ["GITHUB_REPO_URL": server.url])
-        try await until("git asks") { !box.survivors().isEmpty }
+        try await until("git asks") { box.survivors().contains { Processes.commandLine($0).contains("ls-remote") } }
         try await agent.send(SIGTERM)
         let ended = try await agent.ended()
         #expect(ended.code == 0 && box.survivors().isEmpty, "\(ended)")
@@ -160,7 +160,7 @@ struct EndingTests {
     func stopOnceWhileAsking() async throws {
         let server = try SilentServer()
         let agent = try box.start("run-once", "--json", settings: ["GITHUB_REPO_URL": server.url])
-        try await until("git asks") { !box.survivors().isEmpty }
+        try await until("git asks") { box.survivors().contains { Processes.commandLine($0).contains("ls-remote") } }
         try await agent.send(SIGTERM)
         let ended = try await agent.ended()
         #expect(ended.code == 0, "\(ended)")

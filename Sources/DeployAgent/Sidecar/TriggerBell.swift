@@ -8,6 +8,8 @@ final class TriggerBell: Sendable {
     private struct State {
         var pending: Trigger?
         var isClosed = false
+        /// The time of the wait that is under way has passed; kept, for the case that it passes before the wait begins.
+        var isTimeUp = false
         var waiter: CheckedContinuation<Void, Never>?
     }
 
@@ -36,14 +38,15 @@ final class TriggerBell: Sendable {
     ///
     /// - Returns: what rang, nil when the time passed or the bell was closed.
     func wait(atMost limit: Duration, clock: any Clock<Duration>) async -> Trigger? {
+        state.withLock { $0.isTimeUp = false }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 try? await clock.sleep(for: limit)
-                self.wake { _ in }
+                self.wake { $0.isTimeUp = true }
             }
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
-                    if state.pending != nil || state.isClosed { return true }
+                    if state.pending != nil || state.isClosed || state.isTimeUp { return true }
                     state.waiter = continuation
                     return false
                 }
