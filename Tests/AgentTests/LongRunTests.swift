@@ -68,6 +68,20 @@ struct LongRunTests {
         #expect(Set(box.lines("post")).count == 109 && box.lines("post").count == 109)
     }
 
+    @Test("between checks nothing wakes the sidecar")
+    func sleepsSoundly() async throws {
+        let agent = try box.start(
+            "run", settings: ["POST_DEPLOY_COMMAND": "touch $OUT/done", "GITHUB_SYNC_INTERVAL": "1h"])
+        let pid = try await agent.started()
+        try await until("the commit is deployed", details: { agent.errors }) { box.has("done") }
+        // Threads of the pool end a few seconds after their last work; from then on nothing moves.
+        try await until("it sleeps for two seconds", details: { "\(Processes.switches(pid))" }) {
+            let before = Processes.switches(pid)
+            try await Task.sleep(for: .seconds(2))
+            return before == Processes.switches(pid)
+        }
+    }
+
     @Test("the state directory does not keep what was staged or fetched for commits long gone")
     func diskUse() async throws {
         let rubbish = "head -c 3000000 /dev/urandom > big.bin"

@@ -53,6 +53,13 @@ enum Processes {
         status(pid, "Threads") ?? 0
     }
 
+    /// How often each of its threads was given a core.
+    static func switches(_ pid: Int32) -> [String: Int] {
+        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+        return Dictionary(
+            uniqueKeysWithValues: tasks.map { ($0, status(pid, "voluntary_ctxt_switches", thread: $0) ?? 0) })
+    }
+
     /// Children that have ended and were not reaped.
     static func zombies(of pid: Int32) -> Int {
         all().filter { $0.parent == pid && $0.state == "Z" }.count
@@ -61,8 +68,9 @@ enum Processes {
     /// The most memory that it ever had at once, in KiB; nil when it is gone.
     static func peakMemory(_ pid: Int32) -> Int? { status(pid, "VmHWM") }
 
-    private static func status(_ pid: Int32, _ field: String) -> Int? {
-        guard let text = contents("/proc/\(pid)/status") else { return nil }
+    private static func status(_ pid: Int32, _ field: String, thread: String? = nil) -> Int? {
+        let folder = thread.map { "/proc/\(pid)/task/\($0)" } ?? "/proc/\(pid)"
+        guard let text = contents(folder + "/status") else { return nil }
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(field + ":") }) else { return nil }
         return line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
     }

@@ -1,0 +1,38 @@
+import CAgentShims
+@_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) import _Concurrency
+
+/// Where the agent's tasks run: Dispatch's overcommitting pool.
+///
+/// The runtime's own choice, the usual pool, has a timer that wakes the process once a second from its first use on, and
+/// lets no more tasks block than there are cores. docs/decisions/0010 has the measurements.
+final class QuietExecutor: TaskExecutor, SchedulingExecutor {
+    /// Call before the first task.
+    static func install() {
+        _createExecutors(factory: Factory.self)
+    }
+
+    private struct Factory: ExecutorFactory {
+        static var mainExecutor: any MainExecutor { PlatformExecutorFactory.mainExecutor }
+        static let defaultExecutor: any TaskExecutor = QuietExecutor()
+    }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        agent_run_job(Self.pointer(job))
+    }
+
+    func enqueue<C: Clock>(_ job: consuming ExecutorJob, after delay: C.Duration, tolerance: C.Duration?, clock: C) {
+        // A clock that counts in something else waits by itself and never comes here.
+        guard let delay = delay as? Duration else { fatalError("a clock of \(C.Duration.self)") }
+        // What 64 bits of nanoseconds cannot hold is 292 years away.
+        let nanoseconds = max(0, min(delay / .nanoseconds(1), 9e18))
+        agent_run_job_after(Self.pointer(job), Int64(nanoseconds))
+    }
+
+    func enqueue<C: Clock>(_ job: consuming ExecutorJob, at instant: C.Instant, tolerance: C.Duration?, clock: C) {
+        enqueue(job, after: clock.now.duration(to: instant), tolerance: tolerance, clock: clock)
+    }
+
+    private static func pointer(_ job: consuming ExecutorJob) -> UnsafeMutableRawPointer {
+        unsafeBitCast(UnownedJob(job), to: UnsafeMutableRawPointer.self)
+    }
+}
