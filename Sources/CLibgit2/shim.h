@@ -16,4 +16,12 @@ static inline int clibgit2_accept_extensions(void) {
     return git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, names, (size_t)3);
 }
 
+/* The user's and the system's configuration say nothing of refs, commits and trees, and need not be readable. */
+static inline int clibgit2_ignore_outer_config(void) {
+    int failed = 0;
+    for (int level = GIT_CONFIG_LEVEL_PROGRAMDATA; level <= GIT_CONFIG_LEVEL_GLOBAL; level++)
+        failed |= git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+    return failed;
+}
+
 #endif

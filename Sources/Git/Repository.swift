@@ -38,6 +38,7 @@ public struct Repository: Sendable {
         git_libgit2_init()
         _ = clibgit2_trust_any_owner()
         _ = clibgit2_accept_extensions()
+        _ = clibgit2_ignore_outer_config()
     }()
 
     private func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {

@@ -23,6 +23,7 @@ public struct SQLiteLedger: LedgerStore {
             configuration.prepareDatabase { db in
                 try db.execute(sql: "PRAGMA synchronous = FULL")
             }
+            try Self.look(at: path, configuration)
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             try Self.patiently {
                 // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and
@@ -51,6 +52,27 @@ public struct SQLiteLedger: LedgerStore {
                 guard ContinuousClock.now < deadline else { throw error }
                 usleep(UInt32.random(in: 2000...20_000))
             }
+        }
+    }
+
+    /// Refuses what SQLite would change by opening it: a scrap that is shorter than a header, and a file beside which a
+    /// journal of changes lies, which a connection that may write moves into the file when it closes.
+    private static func look(at path: String, _ configuration: Configuration) throws {
+        var info = stat()
+        guard stat(path, &info) == 0 else { return }
+        if (1..<100).contains(info.st_size), info.st_mode & S_IFMT == S_IFREG {
+            throw LedgerError(
+                .corrupt, operation: "open", location: path,
+                explanation: "it is no SQLite database; name another file in AGENT_LEDGER_URL")
+        }
+        guard stat(path + "-wal", &info) == 0, info.st_size > 0 else { return }
+        var configuration = configuration
+        configuration.readonly = true
+        configuration.prepareDatabase { _ in }
+        try patiently {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            try inspect(queue, path)
         }
     }
 

@@ -12,7 +12,7 @@ struct AgentCommand: AsyncParsableCommand {
             Example:
               PRE_DEPLOY_COMMAND='bash migrate.sh' agent run-once --workspace /srv/app
 
-            Exit codes: 0 done or nothing to do, 1 the deployment failed, 64 usage, 69 remote or ledger unreachable,
+            Exit codes: 0 done or nothing to do, 1 the deployment failed, 64 usage, 69 remote or ledger unreachable, \
             75 busy or deferred, 78 configuration.
             """,
         version: "0.1.0",

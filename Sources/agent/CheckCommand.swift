@@ -63,7 +63,9 @@ struct CheckCommand: AsyncParsableCommand {
                 printLine(
                     table(
                         [["SETTING", "SOURCE", "VALUE"]]
-                            + settings.listing.map { [$0.name, "\($0.source)", plain($0.value ?? "(\($0.fallback))")] })
+                            + settings.listing.map {
+                                [$0.name, "\($0.source)", ($0.value ?? "(\($0.fallback))").withoutControls]
+                            })
                 )
                 if !settings.exports.isEmpty {
                     printLine("\nThe hooks also get: \(settings.exports.keys.sorted().joined(separator: ", "))")

@@ -88,6 +88,7 @@ struct ErrorReporter {
         switch error {
         case let error as SettingsError:
             for line in error.description.split(separator: "\n") { say(String(line)) }
+            for nearMiss in error.nearMisses { say(nearMiss, isWarning: true) }
             return .configuration
         case let error as LedgerError:
             say(error.description)

@@ -59,7 +59,7 @@ struct HistoryCommand: AsyncParsableCommand {
                                     String(deployment.commit.prefix(7)), deployment.startedAt.rfc3339,
                                     took(deployment.startedAt, deployment.completedAt), deployment.trigger,
                                     "\(deployment.attempt)",
-                                    plain(session.log.mask(deployment.subject)),
+                                    session.log.mask(deployment.subject).withoutControls,
                                 ]
                             }))
             }

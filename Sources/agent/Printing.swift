@@ -42,11 +42,6 @@ func table(_ rows: [[String]]) -> String {
     }.joined(separator: "\n")
 }
 
-/// Shows what people read: control characters in commit subjects and errors would reach the terminal.
-func plain(_ text: String) -> String {
-    String(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : Character($0) })
-}
-
 func took(_ from: Timestamp, _ to: Timestamp?) -> String {
     guard let to else { return "-" }
     let milliseconds = to.millisecondsSince(from)

@@ -11,7 +11,7 @@ struct RunCommand: AsyncParsableCommand {
             Waits while another agent works on the workspace. SIGTERM and SIGINT end the hook that runs, record it, and stop.
 
             Example:
-              GITHUB_REPO_URL=https://github.com/acme/shop.git PRE_DEPLOY_COMMAND='npm ci' agent run --workspace /srv/shop
+              GITHUB_REPO_URL=https://host/shop.git agent run --workspace /srv/shop
             """)
 
     @OptionGroup var common: CommonOptions

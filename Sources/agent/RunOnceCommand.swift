@@ -8,7 +8,7 @@ struct RunOnceCommand: AsyncParsableCommand {
         commandName: "run-once",
         abstract: "Make one check, deploy if the commit is due, and exit.",
         discussion: """
-            Ignores the backoff of a failed commit. Ends with 0 deployed or nothing to do, 1 the deployment failed, 69 remote or
+            Ignores the backoff of a failed commit. Ends with 0 deployed or nothing to do, 1 the deployment failed, 69 remote or \
             ledger unreachable, 75 busy or deferred, 78 configuration.
 
             Example:

@@ -41,19 +41,19 @@ struct ShowCommand: AsyncParsableCommand {
                 ],
                 ["app", "\(deployment.scope.app) on \(deployment.scope.host), \(deployment.scope.workspace)"],
                 ["commit", "\(deployment.commit)\(deployment.ref.map { " (\($0))" } ?? "")"],
-                ["", plain(mask(deployment.subject)) + " — " + plain(mask(deployment.author))],
+                ["", mask(deployment.subject).withoutControls + " — " + mask(deployment.author).withoutControls],
                 ["previous", deployment.previousCommit ?? "none"],
                 ["trigger", "\(deployment.trigger), attempt \(deployment.attempt)"],
                 ["started", deployment.startedAt.rfc3339],
                 ["took", took(deployment.startedAt, deployment.completedAt)],
             ]
-            if let message = deployment.errorMessage { rows.append(["error", plain(mask(message))]) }
+            if let message = deployment.errorMessage { rows.append(["error", mask(message).withoutControls]) }
             printLine(mask(table(rows)))
             for run in try await reader.runs(of: deployment) {
                 printLine("")
                 var rows = [
                     ["run \(run.id)", "\(run.name): \(run.status.rawValue) (\(run.mode))"],
-                    ["command", plain(mask(run.command))], ["folder", run.folder],
+                    ["command", mask(run.command).withoutControls], ["folder", run.folder],
                     [
                         "took",
                         "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
@@ -61,11 +61,11 @@ struct ShowCommand: AsyncParsableCommand {
                 ]
                 if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
-                if let message = run.errorMessage { rows.append(["error", plain(mask(message))]) }
+                if let message = run.errorMessage { rows.append(["error", mask(message).withoutControls]) }
                 rows.append(["log", session.logPath(run: run.id)])
                 printLine(mask(table(rows)))
                 for line in mask(run.outputTail).split(separator: "\n").suffix(10) {
-                    printLine("  | \(plain(String(line)))")
+                    printLine("  | \(String(line).withoutControls)")
                 }
             }
             return .success

@@ -34,9 +34,9 @@ struct StatusCommand: AsyncParsableCommand {
             if let last {
                 rows.append([
                     "deployment",
-                    "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(plain(last.subject))\", \(relative(last.completedAt ?? last.startedAt))",
+                    "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(last.subject.withoutControls)\", \(relative(last.completedAt ?? last.startedAt))",
                 ])
-                if let message = last.errorMessage { rows.append(["", plain(message)]) }
+                if let message = last.errorMessage { rows.append(["", message.withoutControls]) }
                 if let retry = last.retryAt, !last.settled { rows.append(["", "next attempt \(relative(retry))"]) }
                 for run in try await reader.runs(of: last) {
                     rows.append([
@@ -52,7 +52,7 @@ struct StatusCommand: AsyncParsableCommand {
                 if let check = holder.lastCheck {
                     rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"])
                 }
-                if let problem = holder.lastError { rows.append(["", plain(problem)]) }
+                if let problem = holder.lastError { rows.append(["", problem.withoutControls]) }
                 if let next = holder.nextCheck { rows.append(["next check", relative(next)]) }
             } else {
                 rows.append(["agent", "no agent works on this workspace now"])

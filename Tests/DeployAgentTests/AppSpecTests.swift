@@ -10,8 +10,9 @@ import Testing
     private func values(_ text: String, service: String? = nil, environment: [String: String] = [:]) throws -> [String:
         String]
     {
-        try spec(text).resolve(service: service, environment: ProcessEnvironment(environment)).values
-            .compactMapValues(\.value)
+        let resolved = try spec(text).resolve(service: service, environment: ProcessEnvironment(environment))
+        guard resolved.problems.isEmpty else { throw SettingsError(resolved.problems) }
+        return resolved.values.compactMapValues(\.value)
     }
 
     @Test("a service's entry wins over a top-level one, also below a spec: key", arguments: ["", "spec:\n"])
@@ -38,7 +39,10 @@ import Testing
         #expect(resolved.values.isEmpty && resolved.warnings.contains { $0.contains("AGENT_SERVICE") })
         let error = #expect(throws: SettingsError.self) { try values(text, service: "none") }
         #expect(
-            error?.description.contains("\"none\"") == true && error?.description.contains("\"web\", \"api\"") == true)
+            error?.description
+                == "AGENT_SERVICE: \"none\" is no service of appspec.yaml; it has \"web\", \"api\" (environment)")
+        let own = #expect(throws: SettingsError.self) { try values(text + "\nenvs: [{key: AGENT_SERVICE, value: no}]") }
+        #expect(own?.problems.first?.source == .appspec(file: "appspec.yaml", line: 4))
     }
 
     @Test("BUILD_TIME entries do not count at run time")
@@ -102,6 +106,11 @@ import Testing
         let error = #expect(throws: SettingsError.self) { try spec(text) }
         #expect(error?.description.contains(word) == true && error?.description.contains("appspec.yaml line") == true)
         if case .appspec(_, let found)? = error?.problems.first?.source { #expect(abs(found - line) <= 1) }
+    }
+
+    @Test("a byte order mark at the beginning is no content")
+    func byteOrderMark() throws {
+        #expect(try values("\u{FEFF}envs: [{key: A, value: x}]") == ["A": "x"])
     }
 
     @Test("an empty spec sets nothing", arguments: ["", "# nothing\n", "{}", "envs:", "services: []"])

@@ -38,6 +38,7 @@ import Testing
         arguments: [
             (["a\nb\n"], ["a", "b"]), (["a", "b\nc"], ["ab", "c"]), (["\n"], [""]), (["a\r\nb\r\n"], ["a", "b"]),
             (["x\u{1B}[31m\ty\u{7}"], ["x\\x1b[31m\ty\\x07"]), (["ä"], ["ä"]),
+            (["\u{9B}31m"], ["\\x9b31m"]),
         ])
     func hookLines(pieces: [String], expected: [String]) throws {
         let found = try lines(.text, pieces.map { Array($0.utf8) })
@@ -46,9 +47,14 @@ import Testing
 
     @Test("long lines are split at whole characters, bytes that are no text are repaired")
     func longLines() throws {
-        let long = try lines(.text, [Array(String(repeating: "ä", count: 10_000).utf8)])
-        #expect(long.count == 3 && !long.joined().contains("\u{FFFD}"))
-        #expect(long.joined().filter { $0 == "ä" }.count == 10_000)
+        // Pieces of every length, so that each place of a character comes to lie on each place of the cut.
+        for (character, size) in [("ä", 8191), ("€", 8190), ("🚀", 1), ("🚀", 8189), ("🚀", 4096), ("🚀", 100_000)] {
+            let text = Array(("x" + String(repeating: character, count: 5000)).utf8)
+            let pieces = stride(from: 0, to: text.count, by: size).map { Array(text[$0..<min($0 + size, text.count)]) }
+            let long = try lines(.text, pieces).map { $0.components(separatedBy: "] ")[1] }
+            #expect(long.joined() == "x" + String(repeating: character, count: 5000), "\(character) by \(size)")
+            #expect(long.allSatisfy { $0.utf8.count <= 8192 } && long.count == (text.count + 8191) / 8192)
+        }
         #expect(try lines(.text, [[0x41, 0xFF, 0x42]])[0].hasSuffix("[PRE_DEPLOY] A\u{FFFD}B"))
     }
 
@@ -75,5 +81,6 @@ import Testing
     func oneLine() throws {
         let text = try log(.text) { $0.write(.info, "one\ntwo\u{1B}]0;x\u{7}", []) }
         #expect(text.filter { $0 == "\n" }.count == 1 && !text.contains("\u{1B}") && text.contains("one; two"))
+        #expect(try log(.json) { $0.write(.info, "\u{9B}31m", []) }.contains("\\u009b31m"))
     }
 }

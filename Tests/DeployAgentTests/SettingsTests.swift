@@ -76,6 +76,24 @@ import Testing
             try resolve(["PRE_DEPLOY_TIMEOUT": "x", "POST_DEPLOY_MODE": "y", "AGENT_KEEP": "z"])
         }
         #expect(error?.problems.map(\.name) == ["PRE_DEPLOY_TIMEOUT", "POST_DEPLOY_MODE", "AGENT_KEEP"])
+        let both = #expect(throws: SettingsError.self) {
+            try resolve(
+                ["AGENT_SERVICE": "no", "AGENT_KEEP": "z", "PRE_DEPLOY_TIMOUT": "1"], spec: "services: [{name: web}]")
+        }
+        #expect(both?.problems.map(\.name) == ["AGENT_SERVICE", "AGENT_KEEP"])
+        #expect(both?.nearMisses == ["PRE_DEPLOY_TIMOUT is no setting: did you mean PRE_DEPLOY_TIMEOUT?"])
+    }
+
+    @Test("white space alone is as good as nothing, and none is kept around a name")
+    func blank() throws {
+        let blank = try resolve(
+            [
+                "GITHUB_BRANCH": " ", "AGENT_APP": "\t", "AGENT_HOST": " ", "GITHUB_TOKEN": " ", "AGENT_SERVICE": " ",
+                "GITHUB_REPO_URL": "https://h/r", "PRE_DEPLOY_COMMAND": " ",
+            ], spec: "services: [{name: web}]", folder: "/srv/shop")
+        #expect(blank.app == "shop" && !blank.host.isBlank && blank.hooks.isEmpty)
+        #expect(blank.remote?.remote.ref == nil && blank.remote?.password == nil)
+        #expect(try resolve(["AGENT_APP": " a b "]).app == "a b")
     }
 
     @Test("no error and no listing shows a secret")

@@ -42,6 +42,29 @@ struct SQLiteLedgerTests {
         try expectRefused(.foreign)
     }
 
+    @Test("a database that is refused keeps its journal of changes")
+    func journal() throws {
+        let queue = try DatabaseQueue(path: path)
+        try queue.inDatabase { db in
+            try db.execute(sql: "PRAGMA journal_mode = WAL; CREATE TABLE theirs (y); INSERT INTO theirs VALUES (1)")
+        }
+        // Copied while it is open: as a program that was killed leaves it.
+        let copy = folder.path + "/copy.sqlite"
+        try FileManager.default.copyItem(atPath: path, toPath: copy)
+        try FileManager.default.copyItem(atPath: path + "-wal", toPath: copy + "-wal")
+        try queue.close()
+        let before = FileManager.default.contents(atPath: copy + "-wal")
+        #expect(before?.isEmpty == false)
+        #expect(throws: LedgerError.self) { try SQLiteLedger(path: copy) }
+        #expect(FileManager.default.contents(atPath: copy + "-wal") == before)
+    }
+
+    @Test("a scrap that is shorter than a database's header is refused and left as it is")
+    func scrap() throws {
+        try Data("x".utf8).write(to: URL(fileURLWithPath: path))
+        try expectRefused(.corrupt)
+    }
+
     @Test("a file that is no database, or a damaged one, is refused and left as it is", arguments: [0, 20])
     func corrupt(keep: Int) async throws {
         _ = try await SQLiteLedger(path: path).begin(.sample(), firstRun: nil)

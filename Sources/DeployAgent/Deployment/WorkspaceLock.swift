@@ -11,14 +11,16 @@ public struct LockRecord: Sendable, Equatable {
     public var pid: Int32
     public var command: String
     public var host: String
-    public var since: Timestamp
+    /// Nil when the holder keeps its record in another state directory.
+    public var since: Timestamp?
     public var lastCheck: Timestamp?
     public var lastOutcome: String?
     public var lastError: String?
     public var nextCheck: Timestamp?
 
     var text: String {
-        var lines = ["pid=\(pid)", "command=\(command)", "host=\(host)", "since=\(since.milliseconds)"]
+        var lines = ["pid=\(pid)", "command=\(command)", "host=\(host)"]
+        if let since { lines.append("since=\(since.milliseconds)") }
         if let lastCheck { lines.append("last_check=\(lastCheck.milliseconds)") }
         if let lastOutcome { lines.append("last_outcome=\(lastOutcome)") }
         if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
@@ -29,7 +31,7 @@ public struct LockRecord: Sendable, Equatable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    init(pid: Int32, command: String, host: String, since: Timestamp) {
+    init(pid: Int32, command: String, host: String, since: Timestamp?) {
         self.pid = pid
         self.command = command
         self.host = host
@@ -45,11 +47,11 @@ public struct LockRecord: Sendable, Equatable {
         func time(_ key: Substring) -> Timestamp? {
             values[key].flatMap { Int64($0) }.map(Timestamp.init(milliseconds:))
         }
-        guard let pid = values["pid"].flatMap({ Int32($0) }), let since = time("since") else { return nil }
+        guard let pid = values["pid"].flatMap({ Int32($0) }) else { return nil }
         self.pid = pid
         command = values["command"] ?? ""
         host = values["host"] ?? ""
-        self.since = since
+        since = time("since")
         lastCheck = time("last_check")
         lastOutcome = values["last_outcome"]
         lastError = values["last_error"]
@@ -57,7 +59,9 @@ public struct LockRecord: Sendable, Equatable {
     }
 
     /// The holder in words.
-    public var holder: String { "process \(pid) (agent \(command)) on \(host) since \(since.rfc3339)" }
+    public var holder: String {
+        "process \(pid) (agent \(command)) on \(host)" + (since.map { " since \($0.rfc3339)" } ?? "")
+    }
 }
 
 /// The right to work on a workspace. The kernel holds it (fcntl(2), open file description lock), so it ends with the process, however that ends.
@@ -119,7 +123,7 @@ package final class WorkspaceLock: Sendable {
         if claim < 0, errno == EADDRINUSE, isTrusted(owner, workspace: folder.workspace) {
             // An agent with another state directory, another user's perhaps, works on the same workspace.
             defer { close(descriptor) }
-            return .held(LockRecord(pid: pid, command: "with another AGENT_STATE_DIR", host: host, since: .now))
+            return .held(LockRecord(pid: pid, command: "with another AGENT_STATE_DIR", host: host, since: nil))
         }
         let record = LockRecord(pid: getpid(), command: command, host: host, since: .now)
         return .acquired(

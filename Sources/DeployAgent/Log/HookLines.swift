@@ -41,7 +41,7 @@ final class HookLines: OutputSink {
                 }
                 let length = UnsafeRawPointer(end) - base
                 let line = UnsafeRawBufferPointer(rebasing: rest[..<length])
-                if state.carry.isEmpty {
+                if state.carry.isEmpty, length <= Self.longestLine {
                     appendLine(line, prefix, &state.batch)
                 } else {
                     keep(line, prefix, &state)
@@ -64,19 +64,24 @@ final class HookLines: OutputSink {
     private func keep(_ bytes: UnsafeRawBufferPointer, _ prefix: [UInt8], _ state: inout State) {
         var rest = bytes
         while state.carry.count + rest.count > Self.longestLine {
-            let taken = Self.characterBoundary(rest, atMost: Self.longestLine - state.carry.count)
+            let taken = Self.longestLine - state.carry.count
             state.carry.append(contentsOf: rest.prefix(taken))
             rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(taken))
+            // A UTF-8 character that the next byte goes on with begins the next piece.
+            let begun = rest[0] & 0xC0 == 0x80 ? Self.unfinishedCharacter(state.carry) : 0
+            let next = Array(state.carry.suffix(begun))
+            state.carry.removeLast(begun)
             flushCarry(prefix, &state)
+            state.carry = next
         }
         state.carry.append(contentsOf: rest)
     }
 
-    /// The largest cut up to a limit that does not split a UTF-8 character.
-    private static func characterBoundary(_ bytes: UnsafeRawBufferPointer, atMost limit: Int) -> Int {
-        var cut = limit
-        while cut > 0, limit - cut < 4, cut < bytes.count, bytes[cut] & 0xC0 == 0x80 { cut -= 1 }
-        return cut > 0 && limit - cut < 4 ? cut : limit
+    /// How many bytes at the end are the beginning of a UTF-8 character.
+    private static func unfinishedCharacter(_ bytes: [UInt8]) -> Int {
+        let tail = bytes.suffix(3)
+        guard let lead = tail.lastIndex(where: { $0 & 0xC0 != 0x80 }), tail[lead] >= 0xC0 else { return 0 }
+        return bytes.count - lead
     }
 
     private func flushCarry(_ prefix: [UInt8], _ state: inout State) {
@@ -104,11 +109,6 @@ final class HookLines: OutputSink {
     private func appendLine(_ line: UnsafeRawBufferPointer, _ prefix: [UInt8], _ batch: inout [UInt8]) {
         var line = line
         if line.last == 13 { line = UnsafeRawBufferPointer(rebasing: line.dropLast()) }
-        if line.count > Self.longestLine {
-            let taken = Self.characterBoundary(line, atMost: Self.longestLine)
-            appendLine(UnsafeRawBufferPointer(rebasing: line.prefix(taken)), prefix, &batch)
-            return appendLine(UnsafeRawBufferPointer(rebasing: line.dropFirst(taken)), prefix, &batch)
-        }
         batch.append(contentsOf: prefix)
         if Self.isPlain(line, json: output.format == .json) {
             batch.append(contentsOf: line)
@@ -138,12 +138,12 @@ final class HookLines: OutputSink {
             batch.append(contentsOf: quoted.utf8.dropFirst().dropLast())
             return
         }
-        for byte in text.utf8 {
-            if (byte < 32 && byte != 9) || byte == 127 {
-                let hex = String(byte, radix: 16)
+        for scalar in text.unicodeScalars {
+            if scalar.isControl, scalar != "\t" {
+                let hex = String(scalar.value, radix: 16)
                 batch.append(contentsOf: ("\\x" + (hex.count < 2 ? "0" : "") + hex).utf8)
             } else {
-                batch.append(byte)
+                batch.append(contentsOf: scalar.utf8)
             }
         }
     }

@@ -63,29 +63,36 @@ public final class LogOutput: Sendable {
     /// Writes one event.
     func write(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) {
         state.withLock { state in
-            let time = Timestamp.now.rfc3339
             // Before anything is escaped: an escaped secret would not be recognised.
             let message = state.secrets.mask(message)
             let fields = fields.map { ($0, state.secrets.mask($1)) }
-            var line: String
-            switch format {
-            case .text:
-                line = time + " " + Self.label(level, coloured: state.isColoured) + " " + Self.singleLine(message)
-                for (key, value) in fields { line += " \(key)=\(Self.singleLine(value))" }
-            case .json:
-                line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":"
-                JSONText.append(message, to: &line)
-                for (key, value) in fields {
-                    line += ","
-                    JSONText.append(key, to: &line)
-                    line += ":"
-                    JSONText.append(value, to: &line)
-                }
-                line += "}"
-            }
-            line += "\n"
+            var line = line(level, message, fields, coloured: state.isColoured)
             line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), &state) }
         }
+    }
+
+    /// One event as it stands in the log, with its newline.
+    private func line(
+        _ level: Logger.Level, _ message: String, _ fields: [(String, String)] = [], coloured: Bool = false
+    ) -> String {
+        let time = Timestamp.now.rfc3339
+        var line: String
+        switch format {
+        case .text:
+            line = time + " " + Self.label(level, coloured: coloured) + " " + Self.singleLine(message)
+            for (key, value) in fields { line += " \(key)=\(Self.singleLine(value))" }
+        case .json:
+            line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":"
+            JSONText.append(message, to: &line)
+            for (key, value) in fields {
+                line += ","
+                JSONText.append(key, to: &line)
+                line += ":"
+                JSONText.append(value, to: &line)
+            }
+            line += "}"
+        }
+        return line + "\n"
     }
 
     /// Writes whole lines that are already formatted and masked.
@@ -108,7 +115,8 @@ public final class LogOutput: Sendable {
                 }
                 if state.isStalled {
                     state.isStalled = false
-                    let note = "\n[agent: \(state.droppedBytes) bytes of log were dropped, nobody read them]\n"
+                    let note =
+                        "\n" + line(.warning, "\(state.droppedBytes) bytes of log were dropped: nobody read them")
                     state.droppedBytes = 0
                     _ = note.withCString { Glibc.write(descriptor, $0, strlen($0)) }
                     continue
@@ -146,9 +154,9 @@ public final class LogOutput: Sendable {
 
     /// Newlines inside an event would look like further events, and other control characters would reach the terminal.
     private static func singleLine(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else { return text }
+        guard text.unicodeScalars.contains(where: \.isControl) else { return text }
         let line = text.split(whereSeparator: \.isNewline).joined(separator: "; ")
-        return String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : $0 }))
+        return line.withoutControls
     }
 }
 

@@ -39,7 +39,7 @@ public struct StatusView: Encodable, Sendable {
             try lock.encode(holder.pid, forKey: .pid)
             try lock.encode(holder.command, forKey: .command)
             try lock.encode(holder.host, forKey: .host)
-            try lock.encode(holder.since.rfc3339, forKey: .since)
+            try lock.encode(holder.since?.rfc3339, forKey: .since)
         } else {
             try container.encodeNil(forKey: .lock)
         }

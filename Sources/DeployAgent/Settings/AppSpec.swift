@@ -39,7 +39,8 @@ public struct AppSpec: Sendable, Equatable {
         }
         let root: Node?
         do {
-            root = try Yams.compose(yaml: text)
+            // Some editors begin a file with a byte order mark.
+            root = try Yams.compose(yaml: text.hasPrefix("\u{FEFF}") ? String(text.dropFirst()) : text)
         } catch let error as YamlError {
             throw Self.report(error, file)
         }
@@ -89,8 +90,11 @@ public struct AppSpec: Sendable, Equatable {
     }
 
     /// The service that the spec itself names, in its top-level envs.
-    var namedService: String? {
-        entries.last { $0.key == Setting.service.name }?.value.flatMap { $0.isEmpty ? nil : $0 }
+    private var namedService: Sourced<String>? {
+        guard let entry = entries.last(where: { $0.key == Setting.service.name }), let name = entry.value,
+            !name.isBlank
+        else { return nil }
+        return Sourced(value: name.trimmingSpace, source: .appspec(file: file, line: entry.line))
     }
 
     /// - Parameter budget: nodes that may still be looked at; aliases of aliases would make a small file endless.
@@ -182,24 +186,25 @@ public struct AppSpec: Sendable, Equatable {
         /// Values of SECRET entries as they stand in the spec.
         var secretValues: [String] = []
         var warnings: [String] = []
+        var problems: [SettingsError.Problem] = []
     }
 
     /// Picks the service's entries over the top-level ones and replaces `${NAME}` from the process environment.
     ///
-    /// - Parameter service: `AGENT_SERVICE`; nil takes the only service, if there is just one.
-    /// - Throws: `SettingsError` when there is no service of that name.
-    func resolve(service: String?, environment: ProcessEnvironment) throws -> Resolved {
+    /// - Parameter service: `AGENT_SERVICE` of the environment; nil takes what the spec names, or the only service.
+    func resolve(service: String?, environment: ProcessEnvironment) -> Resolved {
         var chosen: Service?
         var resolved = Resolved()
-        if let service {
-            guard let found = services.first(where: { $0.name == service }) else {
+        if let service = service.map({ Sourced(value: $0, source: .environment) }) ?? namedService {
+            chosen = services.first { $0.name == service.value }
+            if chosen == nil {
                 let names = services.map { "\"\($0.name)\"" }.joined(separator: ", ")
-                throw SettingsError(
-                    Setting.service.name,
-                    "\"\(service)\" is no service of \(file); it has \(names.isEmpty ? "none" : names)",
-                    source: .fallback)
+                resolved.problems.append(
+                    SettingsError.Problem(
+                        name: Setting.service.name,
+                        text: "\"\(service.value)\" is no service of \(file); it has \(names.isEmpty ? "none" : names)",
+                        source: service.source))
             }
-            chosen = found
         } else if services.count == 1 {
             chosen = services[0]
         } else if services.contains(where: { !$0.entries.isEmpty }) {
@@ -214,11 +219,14 @@ public struct AppSpec: Sendable, Equatable {
                 Hook.allCases.contains(where: { Setting.command($0).name == entry.key })
             {
                 // Left out, the hook would be missing without a failure: the gate would stand open.
-                throw SettingsError(
-                    entry.key,
-                    "its value cannot be resolved, and without it the hook would not run; set what it refers to in the "
-                        + "environment, or write $NAME without braces to leave it to the shell",
-                    source: .appspec(file: file, line: entry.line))
+                resolved.problems.append(
+                    SettingsError.Problem(
+                        name: entry.key,
+                        text:
+                            "its value cannot be resolved, and without it the hook would not run; set what it refers to "
+                            + "in the environment, or write $NAME without braces to leave it to the shell",
+                        source: .appspec(file: file, line: entry.line)))
+                continue
             }
             switch expansion {
             case .value(let text):

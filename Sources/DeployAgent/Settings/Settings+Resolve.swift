@@ -14,10 +14,11 @@ extension Settings {
         options: [String: String], environment: ProcessEnvironment, appspec: AppSpec?,
         currentFolder: String = Settings.currentFolder
     ) throws -> Settings {
-        let service = environment[Setting.service.name] ?? appspec?.namedService
-        let resolved = try appspec?.resolve(service: service, environment: environment) ?? AppSpec.Resolved()
+        let service = environment[Setting.service.name].flatMap { $0.isBlank ? nil : $0.trimmingSpace }
+        let resolved = appspec?.resolve(service: service, environment: environment) ?? AppSpec.Resolved()
         var reader = SettingsReader(
             options: options, environment: environment, appspec: resolved, appspecFile: appspec?.file ?? "appspec.yaml")
+        reader.problems = resolved.problems
         let absolute = { (path: String) in path.hasPrefix("/") ? path : currentFolder + "/" + path }
 
         let workspace = canonicalPath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
@@ -70,7 +71,7 @@ extension Settings {
                     var problem = problem
                     problem.text = secrets.mask(problem.text)
                     return problem
-                })
+                }, nearMisses: nearMisses(environment, resolved))
         }
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
@@ -229,16 +230,17 @@ extension Settings {
         return Secrets(texts)
     }
 
+    private static func nearMisses(_ environment: ProcessEnvironment, _ resolved: AppSpec.Resolved) -> [String] {
+        Set(environment.names).union(resolved.values.keys).sorted().compactMap { name in
+            NearMiss.setting(for: name).map { "\(name) is no setting: did you mean \($0)?" }
+        }
+    }
+
     private static func advice(
         _ reader: SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
         _ resolved: AppSpec.Resolved
     ) -> [String] {
-        var advice: [String] = []
-        for name in Set(environment.names).union(resolved.values.keys).sorted() {
-            if let meant = NearMiss.setting(for: name) {
-                advice.append("\(name) is no setting: did you mean \(meant)?")
-            }
-        }
+        var advice = nearMisses(environment, resolved)
         for hook in hooks where hook.mode == .lenient {
             if reader.found[Setting.retries(hook.hook).name] != nil, hook.retries != .atMost(0) {
                 advice.append(

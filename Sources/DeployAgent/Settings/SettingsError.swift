@@ -15,13 +15,16 @@ public struct SettingsError: Error, Sendable, CustomStringConvertible {
     }
 
     public var problems: [Problem]
+    /// Names that look like a setting but are none: perhaps why another one is missing.
+    public var nearMisses: [String]
 
-    public init(_ problems: [Problem]) {
+    public init(_ problems: [Problem], nearMisses: [String] = []) {
         self.problems = problems
+        self.nearMisses = nearMisses
     }
 
     public init(_ name: String, _ text: String, source: SettingSource) {
-        problems = [Problem(name: name, text: text, source: source)]
+        self.init([Problem(name: name, text: text, source: source)])
     }
 
     public var description: String {

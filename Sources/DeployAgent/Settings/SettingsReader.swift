@@ -24,14 +24,14 @@ struct SettingsReader {
         self.appspecFile = appspecFile
     }
 
-    /// The value as text; nil when it is set nowhere. An empty value is not set.
+    /// The value as text; nil when it is set nowhere. A value that is empty or white space alone is not set.
     mutating func text(_ setting: Setting) -> Sourced<String>? {
         let value: Sourced<String>?
-        if let option = setting.option, let text = options[setting.name], !text.isEmpty {
+        if let option = setting.option, let text = options[setting.name], !text.isBlank {
             value = Sourced(value: text, source: .option(option))
-        } else if let text = environment[setting.name] {
+        } else if let text = environment[setting.name], !text.isBlank {
             value = Sourced(value: text, source: .environment)
-        } else if let entry = appspec.values[setting.name], let text = entry.value, !text.isEmpty {
+        } else if let entry = appspec.values[setting.name], let text = entry.value, !text.isBlank {
             value = Sourced(value: text, source: .appspec(file: appspecFile, line: entry.line))
         } else {
             value = nil
@@ -87,6 +87,8 @@ struct SettingsReader {
 }
 
 extension String {
+    var isBlank: Bool { allSatisfy(\.isWhitespace) }
+
     var trimmingSpace: String {
         var text = self[...]
         while text.first?.isWhitespace == true { text.removeFirst() }

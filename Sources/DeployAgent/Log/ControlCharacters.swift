@@ -1,0 +1,11 @@
+extension Unicode.Scalar {
+    /// Whether a terminal may take it for a command: C0 (ESC and the like), DEL and C1 (CSI and the like).
+    var isControl: Bool { value < 32 || (127...159).contains(value) }
+}
+
+extension String {
+    /// The text with a space for every control character.
+    public var withoutControls: String {
+        String(String.UnicodeScalarView(unicodeScalars.map { $0.isControl ? " " : $0 }))
+    }
+}
