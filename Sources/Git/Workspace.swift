@@ -85,7 +85,10 @@ public struct Workspace: Sendable {
                 "--no-write-fetch-head", "--no-recurse-submodules", "--", store.path, commit,
             ],
             in: path, operation: operation, code: .publish)
-        if head != nil { discarded.paths = try await localChanges(git, operation) }
+        if head != nil {
+            try await unmark(git, operation)
+            discarded.paths = try await localChanges(git, operation)
+        }
         discarded.paths += try await untrackedInTheWay(of: commit, head: head, git, operation)
         var mover: FileMover?
         if stagedOutput {
@@ -122,6 +125,27 @@ public struct Workspace: Sendable {
             try await git.expect(["reset", "--quiet"], in: path, operation: operation, code: .publish)
         }
         return lines.filter { !$0.hasPrefix("A") }.map { String($0.dropFirst(3)) }
+    }
+
+    /// Takes the marks assume-unchanged and skip-worktree off tracked files that are there: they are set to the commit like
+    /// all others. What a sparse checkout leaves out stays out.
+    private func unmark(_ git: GitProgram, _ operation: String) async throws {
+        let listing = try await git.run(["ls-files", "-v", "-z"], in: path, operation: operation)
+        // "H path", or "h path" when assumed unchanged, "S path" when skipped, "s path" when both (git-ls-files(1)).
+        let marked = Self.paths(listing.output).filter {
+            !$0.hasPrefix("H ") && kind(of: path + "/" + $0.dropFirst(2)) != .missing
+        }
+        let marks: [(option: String, tags: [Character])] = [
+            ("--no-assume-unchanged", ["h", "s"]), ("--no-skip-worktree", ["S", "s"]),
+        ]
+        for mark in marks {
+            let files = marked.filter { mark.tags.contains($0.first ?? " ") }.map { String($0.dropFirst(2)) }
+            for start in stride(from: 0, to: files.count, by: 500) {
+                try await git.expect(
+                    ["update-index", mark.option, "--"] + files[start..<min(start + 500, files.count)], in: path,
+                    operation: operation, code: .publish)
+            }
+        }
     }
 
     /// Untracked files where the commit brings tracked ones, or folders that lead to them.

@@ -22,6 +22,18 @@ struct PublishTests {
         #expect(Set(discarded.paths) == ["a", "arriving", "becomes"])
     }
 
+    @Test("no mark in the index keeps a tracked file from being set", arguments: ["skip-worktree", "assume-unchanged"])
+    func marked(flag: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        try await git("update-index --\(flag) a", in: upstream.folder.path + "/ws")
+        try upstream.folder.write("ws/a", "changed here")
+        try await upstream.commit(["a": "2"])
+        try await upstream.publish()
+        #expect(upstream.folder.read("ws/a") == "2")
+    }
+
     @Test("what the hook wrote comes along, ignored, odd and empty things too, and removes nothing else")
     func stagedOutput() async throws {
         let upstream = try await Upstream()
