@@ -19,8 +19,7 @@ public struct GitCredential: Sendable {
 public struct GitProgram: Sendable {
     /// The process environment, as `KEY=VALUE` entries.
     private let environment: [[UInt8]]
-    /// Nil when there is no git.
-    private let program: String?
+    private let searchPath: String?
     private let timeout: Duration
     private let killGrace: Duration
     private let marker: String
@@ -40,11 +39,9 @@ public struct GitProgram: Sendable {
         self.stop = stop
         self.environment = Self.prepared(environment, credential)
         let pathPrefix = Array("PATH=".utf8)
-        program = findProgram(
-            "git",
-            searchPath: environment.first { $0.starts(with: pathPrefix) }.map {
-                String(decoding: $0.dropFirst(pathPrefix.count), as: UTF8.self)
-            })
+        searchPath = environment.first { $0.starts(with: pathPrefix) }.map {
+            String(decoding: $0.dropFirst(pathPrefix.count), as: UTF8.self)
+        }
     }
 
     /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
@@ -114,7 +111,7 @@ public struct GitProgram: Sendable {
     func run(
         _ arguments: [String], in folder: String, operation: String, network: Bool = false
     ) async throws -> Result {
-        guard let program else {
+        guard let program = findProgram("git", searchPath: searchPath) else {
             throw GitError(
                 .gitMissing, operation: operation, explanation: "there is no `git` program in PATH; install git")
         }

@@ -43,31 +43,25 @@ private struct CommandRun {
             close(standard.write)
             throw error
         }
-        let pumps =
-            [OutputPump(readEnd: standard.read, sink: output)]
-            + (separate.flatMap { pipe in errors.map { [OutputPump(readEnd: pipe.read, sink: $0)] } } ?? [])
+        var pipes: [(readEnd: Int32, sink: any OutputSink)] = [(standard.read, output)]
+        if let separate, let errors { pipes.append((separate.read, errors)) }
+        let pump = OutputPump(pipes)
 
-        return try await withThrowingTaskGroup(of: Bool.self) { group in
-            for pump in pumps {
-                group.addTask { await onDedicatedThread("output") { pump.pump() } }
-            }
-            let ending: (Verdict.Termination, Supervision)
-            do {
-                ending = try await spawn(
-                    output: standard.write, errors: separate?.write,
-                    ended: { for pump in pumps { pump.commandEnded() } })
-            } catch {
-                // Every writing end is closed by now, so the pumps see the end of their pipes.
-                for pump in pumps { pump.commandEnded() }
-                throw error
-            }
-            var heldOpen = false
-            for try await held in group { heldOpen = heldOpen || held }
-            Children.reapOrphans()
-            return Verdict(
-                termination: ending.0, cause: ending.1.cause, survivors: ending.1.survivors, leftBackground: heldOpen,
-                duration: ContinuousClock.now - begin)
+        async let heldOpen = onDedicatedThread("output") { pump.pump() }
+        let ending: (Verdict.Termination, Supervision)
+        do {
+            ending = try await spawn(
+                output: standard.write, errors: separate?.write, ended: { pump.commandEnded() })
+        } catch {
+            // Every writing end is closed by now, so the pump sees the end of the pipes.
+            pump.commandEnded()
+            throw error
         }
+        let leftBackground = await heldOpen
+        Children.reapOrphans()
+        return Verdict(
+            termination: ending.0, cause: ending.1.cause, survivors: ending.1.survivors, leftBackground: leftBackground,
+            duration: ContinuousClock.now - begin)
     }
 
     private func openPipe(capacity: Int32) throws -> (read: Int32, write: Int32) {
@@ -90,7 +84,7 @@ private struct CommandRun {
             // Each entry ends in a NUL of its own: swift-subprocess copies raw entries up to the first one.
             environment: .custom(
                 (command.environment.filter(Self.canBePassedOn)
-                    + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]).map { $0 + [0] }),
+                    + [Array("\(Command.markerVariable)=\(command.marker)".utf8)]).map { $0 + CollectionOfOne(0) }),
             workingDirectory: FilePath(command.folder),
             platformOptions: platform
         )

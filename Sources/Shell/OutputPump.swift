@@ -1,74 +1,81 @@
 import CAgentShims
 import Glibc
 
-/// Moves what a command prints from its pipe to a sink, on a thread of its own, until the pipe ends or the command has
-/// ended and the pipe is empty.
+/// Moves what a command prints from its pipes to their sinks, on one thread, until each pipe ends or the command has ended
+/// and the pipe is empty.
 final class OutputPump: Sendable {
-    private let readEnd: Int32
-    private let sink: any OutputSink
+    private let pipes: [(readEnd: Int32, sink: any OutputSink)]
     private let ended = StopSignal()
 
-    init(readEnd: Int32, sink: any OutputSink) {
-        self.readEnd = readEnd
-        self.sink = sink
+    init(_ pipes: [(readEnd: Int32, sink: any OutputSink)]) {
+        self.pipes = pipes
     }
 
-    /// Says that the command's own process has ended: what is in the pipe now is the rest of its output.
+    /// Says that the command's own process has ended: what is in the pipes now is the rest of its output.
     func commandEnded() {
         ended.request()
     }
 
-    /// Pumps, then closes the reading end or, when background processes still hold the pipe, hands it to a drain.
+    private enum Reading {
+        case more, end
+        /// Empty, but some process may still write to it.
+        case heldOpen
+    }
+
+    /// Pumps, then closes the reading ends or, where background processes still hold a pipe, hands them to a drain.
     ///
     /// Blocks: call it on a thread of its own.
-    /// - Returns: whether background processes still hold the pipe.
+    /// - Returns: whether background processes still hold a pipe.
     func pump() -> Bool {
-        let size = 256 * 1024
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 16)
         defer { buffer.deallocate() }
-        var entries = [
-            pollfd(fd: readEnd, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: ended.descriptor, events: Int16(POLLIN), revents: 0),
-        ]
+        var entries =
+            pipes.map { pollfd(fd: $0.readEnd, events: Int16(POLLIN), revents: 0) }
+            + [pollfd(fd: ended.descriptor, events: Int16(POLLIN), revents: 0)]
         // Once the command has ended at most a pipe's worth of its output is left. Counting it down ends the pump also
         // when a background process writes without pause.
-        var budget: Int?
+        var budgets: [Int]?
+        var open = Set(pipes.indices)
         var heldOpen = false
-        while true {
-            if budget == nil {
-                guard poll(&entries, 2, -1) >= 0 || errno == EINTR else { break }
-                if entries[1].revents != 0 {
-                    budget = max(0, Int(agent_pipe_capacity(readEnd)))
-                    _ = agent_set_blocking(readEnd, 0)
-                } else if entries[0].revents == 0 {
-                    continue
+        while !open.isEmpty {
+            if budgets == nil {
+                guard poll(&entries, nfds_t(entries.count), -1) >= 0 else { continue }
+                if entries[pipes.count].revents != 0 {
+                    budgets = pipes.map { max(0, Int(agent_pipe_capacity($0.readEnd))) }
+                    for pipe in pipes { _ = agent_set_blocking(pipe.readEnd, 0) }
                 }
             }
-            if let left = budget, left <= 0 {
-                heldOpen = true
-                break
-            }
-            let count = read(readEnd, buffer.baseAddress, size)
-            if count > 0 {
-                sink.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-                budget = budget.map { $0 - count }
-            } else if count == 0 {
-                break
-            } else if errno == EAGAIN {
-                heldOpen = true
-                break
-            } else if errno != EINTR {
-                break
+            for index in open.sorted() where budgets != nil || entries[index].revents != 0 {
+                switch read(pipes[index], buffer, &budgets, index) {
+                case .more: continue
+                case .end: close(pipes[index].readEnd)
+                case .heldOpen:
+                    heldOpen = true
+                    // The drain gets its descriptor before ours is closed: at no moment has the pipe no reader. Whether a read
+                    // blocks is a matter of the open file, which both share.
+                    _ = agent_set_blocking(pipes[index].readEnd, 1)
+                    Children.drain(pipes[index].readEnd)
+                    close(pipes[index].readEnd)
+                }
+                pipes[index].sink.finish()
+                entries[index].fd = -1
+                entries[index].revents = 0
+                open.remove(index)
             }
         }
-        sink.finish()
-        // The drain gets its descriptor before ours is closed: at no moment has the pipe no reader. Whether a read blocks is
-        // a matter of the open file, which both share.
-        if heldOpen {
-            _ = agent_set_blocking(readEnd, 1)
-            Children.drain(readEnd)
-        }
-        close(readEnd)
         return heldOpen
+    }
+
+    /// Reads a piece.
+    private func read(
+        _ pipe: (readEnd: Int32, sink: any OutputSink), _ buffer: UnsafeMutableRawBufferPointer,
+        _ budgets: inout [Int]?, _ index: Int
+    ) -> Reading {
+        if let left = budgets?[index], left <= 0 { return .heldOpen }
+        let count = Glibc.read(pipe.readEnd, buffer.baseAddress, buffer.count)
+        guard count > 0 else { return count == 0 ? .end : errno == EAGAIN ? .heldOpen : errno == EINTR ? .more : .end }
+        pipe.sink.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        budgets?[index] -= count
+        return .more
     }
 }

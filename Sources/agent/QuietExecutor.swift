@@ -1,10 +1,10 @@
 import CAgentShims
 @_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) import _Concurrency
 
-/// Where the agent's tasks run: Dispatch's overcommitting pool.
+/// Where the agent's tasks run: at most four threads.
 ///
-/// The runtime's own choice, the usual pool, has a timer that wakes the process once a second from its first use on, and
-/// lets no more tasks block than there are cores. docs/decisions/0010 has the measurements.
+/// The runtime's own choice, Dispatch's usual pool, has a timer that wakes the process once a second from its first use
+/// on. docs/decisions/0010 has the measurements.
 final class QuietExecutor: TaskExecutor, SchedulingExecutor {
     /// Call before the first task.
     static func install() {

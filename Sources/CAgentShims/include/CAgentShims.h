@@ -46,7 +46,7 @@ int agent_unlock(int fd);
 /* Claims a name on this machine (an abstract unix socket, unix(7)) for as long as the descriptor is open, so with the
    process: the descriptor; -1 with errno EADDRINUSE when a process has it, then `pid` and `uid` are that one's. */
 int agent_claim_name(const char *name, pid_t *pid, uid_t *uid);
-/* Runs a job of Swift's concurrency on Dispatch's overcommitting pool: soon, or when so much time has passed. */
+/* Runs a job of Swift's concurrency on one of at most four threads: soon, or when so much time has passed. */
 void agent_run_job(void *job);
 void agent_run_job_after(void *job, int64_t nanoseconds);
 /* The process environment as the kernel gave it. */

@@ -47,6 +47,7 @@ public final class Watcher {
     private var known: (commit: String, settings: Settings)?
     /// Settings of the commit that the workspace holds; they say which remote is followed.
     private var current: (head: String?, settings: Settings)
+    private var git: (basis: GitBasis, program: GitProgram)?
     private var isRecovered = false
     private let wasAbandoned: Bool
 
@@ -237,6 +238,14 @@ public final class Watcher {
                 store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
     }
 
+    /// What a `GitProgram` was prepared from: the same again needs no new one.
+    private struct GitBasis: Equatable {
+        var remote: RemoteSettings
+        var password: String?
+        var timeout: Duration
+        var killGrace: Duration
+    }
+
     private func gitProgram(_ remote: RemoteSettings) throws -> GitProgram {
         var password = remote.password
         // A token is never sent in the clear.
@@ -249,14 +258,19 @@ public final class Watcher {
             log.learn(Secrets([token]))
             password = token
         }
+        let basis = GitBasis(
+            remote: remote, password: password, timeout: current.settings.gitTimeout,
+            killGrace: current.settings.killGrace)
+        if let git, git.basis == basis { return git.program }
         var credential: GitCredential?
         if let origin = remote.remote.httpOrigin, password != nil || remote.user != nil {
             credential = GitCredential(user: remote.user ?? "x-access-token", password: password ?? "", origin: origin)
         }
-        return GitProgram(
-            environment: origin.environment.entries, timeout: current.settings.gitTimeout,
-            killGrace: current.settings.killGrace,
+        let program = GitProgram(
+            environment: origin.environment.entries, timeout: basis.timeout, killGrace: basis.killGrace,
             marker: folder.gitMarker, stop: stop, credential: credential)
+        git = (basis, program)
+        return program
     }
 
     private func settings(of target: Target) async throws -> Settings {
