@@ -1,11 +1,5 @@
 import Shell
 
-/// A value and where it came from.
-struct Sourced<Value> {
-    var value: Value
-    var source: SettingSource
-}
-
 /// Looks settings up by precedence (option, environment, appspec, default), reads their values, and collects what is
 /// wrong instead of stopping at the first problem.
 struct SettingsReader {
@@ -83,16 +77,5 @@ struct SettingsReader {
             }
             return parts.isEmpty ? "." : parts.joined(separator: "/")
         }
-    }
-}
-
-extension String {
-    var isBlank: Bool { allSatisfy(\.isWhitespace) }
-
-    var trimmingSpace: String {
-        var text = self[...]
-        while text.first?.isWhitespace == true { text.removeFirst() }
-        while text.last?.isWhitespace == true { text.removeLast() }
-        return String(text)
     }
 }

@@ -1,0 +1,5 @@
+/// A value and where it came from.
+struct Sourced<Value> {
+    var value: Value
+    var source: SettingSource
+}

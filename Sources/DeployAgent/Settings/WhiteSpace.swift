@@ -1,0 +1,10 @@
+extension String {
+    var isBlank: Bool { allSatisfy(\.isWhitespace) }
+
+    var trimmingSpace: String {
+        var text = self[...]
+        while text.first?.isWhitespace == true { text.removeFirst() }
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,109 @@
+import GRDB
+import Glibc
+import Ledger
+
+/// Opens the ledger's file.
+enum SQLiteFile {
+    /// Opens the file and brings its tables up to date, or creates it.
+    ///
+    /// A file that is damaged, of a newer version or of another program is reported and never changed.
+    /// - Throws: `LedgerError`, `DatabaseError`.
+    static func open(_ path: String) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
+        configuration.label = "ledger"
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        try look(at: path, configuration)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        try patiently {
+            // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and the
+            // tables are there, opening writes nothing.
+            try inspect(queue, path)
+            try queue.inDatabase { db in
+                if try String.fetchOne(db, sql: "PRAGMA journal_mode") != "wal" {
+                    try db.execute(sql: "PRAGMA journal_mode = WAL")
+                }
+            }
+            try migrate(queue)
+        }
+        return queue
+    }
+
+    /// Tries again while another agent creates the same file: switching to WAL does not wait for a lock by itself.
+    private static func patiently(_ body: () throws -> Void) throws {
+        let deadline = ContinuousClock.now + .seconds(5)
+        while true {
+            do {
+                return try body()
+            } catch let error as DatabaseError
+                where error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED
+            {
+                guard ContinuousClock.now < deadline else { throw error }
+                usleep(UInt32.random(in: 2000...20_000))
+            }
+        }
+    }
+
+    /// Refuses what SQLite would change by opening it: a scrap that is shorter than a header, and a file beside which a
+    /// journal of changes lies, which a connection that may write moves into the file when it closes.
+    private static func look(at path: String, _ configuration: Configuration) throws {
+        var info = stat()
+        guard stat(path, &info) == 0 else { return }
+        if (1..<100).contains(info.st_size), info.st_mode & S_IFMT == S_IFREG {
+            throw LedgerError(
+                .corrupt, operation: "open", location: path,
+                explanation: "it is no SQLite database; name another file in AGENT_LEDGER_URL")
+        }
+        guard stat(path + "-wal", &info) == 0, info.st_size > 0 else { return }
+        var configuration = configuration
+        configuration.readonly = true
+        configuration.prepareDatabase { _ in }
+        try patiently {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            try inspect(queue, path)
+        }
+    }
+
+    private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {
+        // In one transaction: another agent may be creating the tables.
+        try queue.read { db in
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+            if application == SQLiteSchema.applicationID {
+                guard version <= SQLiteSchema.steps.count else {
+                    throw LedgerError(
+                        .newerSchema, operation: "open", location: path,
+                        explanation:
+                            "it was written by a newer version of the agent (schema \(version), this one knows "
+                            + "\(SQLiteSchema.steps.count)); update the agent, or name another file in AGENT_LEDGER_URL"
+                    )
+                }
+            } else {
+                let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+                guard tables == 0, version == 0 else {
+                    throw LedgerError(
+                        .foreign, operation: "open", location: path,
+                        explanation: "it is another program's database; name another file in AGENT_LEDGER_URL")
+                }
+            }
+        }
+    }
+
+    private static func migrate(_ queue: DatabaseQueue) throws {
+        let version = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
+        guard version < SQLiteSchema.steps.count else { return }
+        try queue.inTransaction(.immediate) { db in
+            // Read again: another agent may have migrated between the look and the lock.
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            for step in SQLiteSchema.steps.dropFirst(version) {
+                try db.execute(sql: step)
+            }
+            try db.execute(sql: "PRAGMA application_id = \(SQLiteSchema.applicationID)")
+            try db.execute(sql: "PRAGMA user_version = \(SQLiteSchema.steps.count)")
+            return .commit
+        }
+    }
+}

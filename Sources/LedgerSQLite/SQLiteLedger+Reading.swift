@@ -1,0 +1,88 @@
+import GRDB
+public import Ledger
+
+/// What recovery and the views read.
+extension SQLiteLedger {
+    public func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
+        try await read { db in
+            let condition = "deployments.workspace = ? AND (? IS NULL OR deployments.host = ?)"
+            let deployments = try Row.fetchAll(
+                db,
+                sql:
+                    "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
+                arguments: [workspace, host, host]
+            ).map(Deployment.init(row:))
+            let runs = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT \(Run.columns) FROM runs
+                    JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
+                    """,
+                arguments: [workspace, host, host]
+            ).map(Run.init(row:))
+            return (deployments, runs)
+        }
+    }
+
+    public func ended(markers: [String]) async throws -> Set<String> {
+        try await read { db in
+            try Set(
+                markers.filter { marker in
+                    try Bool.fetchOne(
+                        db, sql: "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = ? AND status <> 'running')",
+                        arguments: [marker]) ?? false
+                })
+        }
+    }
+
+    public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
+        try await read { db in
+            // The unary plus keeps SQLite on the primary key, in order, instead of sorting an index's matches.
+            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE +host = ?"
+            var arguments: StatementArguments = [filter.host]
+            switch filter.subject {
+            case .workspace(let path):
+                sql += " AND +workspace = ?"
+                arguments += [path]
+            case .app(let name):
+                sql += " AND +app = ?"
+                arguments += [name]
+            }
+            if let commit = filter.commit {
+                sql += " AND substr(commit_id, 1, ?) = ?"
+                arguments += [commit.count, commit]
+            }
+            if let status = filter.status {
+                sql += " AND status = ?"
+                arguments += [status.rawValue]
+            }
+            return try Row.fetchAll(
+                db, sql: sql + " ORDER BY id DESC LIMIT ?", arguments: arguments + [filter.limit]
+            ).map(Deployment.init(row:))
+        }
+    }
+
+    public func deployment(_ id: Int64) async throws -> Deployment? {
+        try await read { db in
+            try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])
+                .map(Deployment.init(row:))
+        }
+    }
+
+    public func runs(deployment: Int64) async throws -> [Run] {
+        try await read { db in
+            try Row.fetchAll(
+                db, sql: "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id",
+                arguments: [deployment]
+            ).map(Run.init(row:))
+        }
+    }
+
+    public func run(_ id: Int64) async throws -> Run? {
+        try await read { db in
+            try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id]).map(
+                Run.init(row:))
+        }
+    }
+}

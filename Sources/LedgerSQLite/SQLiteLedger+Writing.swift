@@ -1,0 +1,141 @@
+import GRDB
+public import Ledger
+
+/// What a deployment writes while it goes on, and what becomes of it later.
+extension SQLiteLedger {
+    public func begin(
+        _ draft: DeploymentDraft, firstRun: (@Sendable (Int64) -> RunDraft)?
+    ) async throws -> (deployment: Deployment, run: Run?) {
+        try await write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO deployments (app, host, workspace, commit_id, subject, author, ref, previous_commit,
+                        trigger_name, attempt, series, status, started_at)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                    """,
+                arguments: [
+                    draft.scope.app, draft.scope.host, draft.scope.workspace, draft.commit, draft.subject, draft.author,
+                    draft.ref, draft.previousCommit, draft.trigger.rawValue, draft.attempt, draft.series ?? 0,
+                    draft.startedAt.milliseconds,
+                ])
+            let id = db.lastInsertedRowID
+            if draft.series == nil {
+                try db.execute(sql: "UPDATE deployments SET series = id WHERE id = ?", arguments: [id])
+            }
+            let run = try firstRun.map { try Self.insert($0(id), db) }
+            guard
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])
+            else {
+                throw LedgerError(.corrupt, operation: "write", location: path, explanation: "a new row cannot be read")
+            }
+            return (Deployment(row: row), run)
+        }
+    }
+
+    @discardableResult
+    public func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        try await write { db in
+            var begun: [Run] = []
+            for entry in entries {
+                switch entry {
+                case .beginRun(let draft):
+                    begun.append(try Self.insert(draft, db))
+                case .completeRun(let id, let result):
+                    try db.execute(
+                        sql: """
+                            UPDATE runs SET status = ?, exit_code = ?, signal = ?, completed_at = ?, output_tail = ?,
+                                error_message = ? WHERE id = ?
+                            """,
+                        arguments: [
+                            result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
+                            result.outputTail, result.errorMessage, id,
+                        ])
+                    try Self.countFailures(db, run: id, result.status)
+                case .publish(let deployment):
+                    try db.execute(
+                        sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
+                case .completeDeployment(let id, let result):
+                    try db.execute(
+                        sql: """
+                            UPDATE deployments SET status = ?, settled = ?, retry_at = ?, warnings = ?,
+                                completed_at = ?, error_message = ? WHERE id = ?
+                            """,
+                        arguments: [
+                            result.status.rawValue, result.settled, result.retryAt?.milliseconds, result.warnings,
+                            result.completedAt.milliseconds, result.errorMessage, id,
+                        ])
+                }
+            }
+            return begun
+        }
+    }
+
+    private static func countFailures(_ db: Database, run: Int64, _ status: RunStatus) throws {
+        guard
+            let row = try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
+                    WHERE runs.id = ?
+                    """,
+                arguments: [run])
+        else { return }
+        let before = try failures(db, series: row[0], name: row[1])
+        let now = before + (status == .failed || status == .timedOut ? 1 : 0)
+        try db.execute(sql: "UPDATE runs SET failures = ? WHERE id = ?", arguments: [now, run])
+    }
+
+    private static func insert(_ draft: RunDraft, _ db: Database) throws -> Run {
+        try db.execute(
+            sql: """
+                INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                """,
+            arguments: [
+                draft.kind.rawValue, draft.name, draft.parent, draft.marker, draft.command, draft.folder, draft.mode,
+                draft.timeout.wholeMilliseconds, draft.attempt, draft.startedAt.milliseconds,
+            ])
+        return Run(
+            id: db.lastInsertedRowID, kind: draft.kind, name: draft.name, parent: draft.parent, marker: draft.marker,
+            command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
+            attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
+            completedAt: nil, outputTail: "", errorMessage: nil)
+    }
+
+    public func makeDue(_ deployment: Int64) async throws {
+        try await write { db in
+            try db.execute(
+                sql: "UPDATE deployments SET settled = 0, retry_at = NULL WHERE id = ? AND status <> 'succeeded'",
+                arguments: [deployment])
+        }
+    }
+
+    public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
+        try await write { db in
+            let arguments: StatementArguments = [scope.host, scope.app, scope.workspace]
+            let own = "host = ? AND app = ? AND workspace = ?"
+            // The id of the oldest deployment that stays; one index look-up when there is nothing to delete.
+            guard
+                let oldest = try Int64.fetchOne(
+                    db, sql: "SELECT id FROM deployments WHERE \(own) ORDER BY id DESC LIMIT 1 OFFSET ?",
+                    arguments: arguments + [max(keep, 1) - 1])
+            else { return [] }
+            let succeeded = try Int64.fetchOne(
+                db, sql: "SELECT max(id) FROM deployments WHERE \(own) AND status = 'succeeded'", arguments: arguments)
+            let old = try Int64.fetchAll(
+                db,
+                sql:
+                    "SELECT id FROM deployments WHERE \(own) AND id < ? AND id <> ? AND status <> 'running' ORDER BY id LIMIT ?",
+                arguments: arguments + [oldest, succeeded ?? 0, limit])
+            var runs: [Int64] = []
+            for id in old {
+                runs += try Int64.fetchAll(
+                    db, sql: "SELECT id FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                try db.execute(sql: "DELETE FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                try db.execute(sql: "DELETE FROM deployments WHERE id = ?", arguments: [id])
+            }
+            return runs
+        }
+    }
+}
