@@ -62,6 +62,13 @@ private func masked(_ pieces: [[UInt8]], _ secrets: [String]) -> String {
         #expect(result == masked([text], secrets))
     }
 
+    @Test("a secret that begins with a long overlap of others is hidden to its end", arguments: [4, 4095, 4096, 5001])
+    func longOverlap(length: Int) {
+        let dashes = Array(String(repeating: "-", count: length).utf8)
+        #expect(masked([dashes, Array("hunter2 end".utf8)], ["----", "----hunter2"]) == "*** end")
+        #expect(masked([dashes, Array("hunter3 end".utf8)], ["----", "----hunter2"]) == "***hunter3 end")
+    }
+
     @Test("nothing is held back but what may become a secret")
     func immediate() {
         var masker = Masker(Secrets(["secret"]))

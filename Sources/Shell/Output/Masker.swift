@@ -6,8 +6,9 @@ import CAgentShims
 /// or of a URL's credentials (1 KiB). Memory does not depend on the stream's length.
 struct Masker {
     private let patterns: [[UInt8]]
-    private let longest: Int
     private var held: [UInt8] = []
+    /// How many of the bytes held back belong to a match that was emitted as `***` already and may go on.
+    private var covered = 0
 
     private static let scheme: [UInt8] = Array("://".utf8)
     private static let replacement: [UInt8] = Array(Secrets.replacement.utf8)
@@ -15,7 +16,6 @@ struct Masker {
 
     init(_ secrets: Secrets) {
         patterns = secrets.values
-        longest = patterns.first?.count ?? 0
     }
 
     /// Takes the next bytes and emits what is certain.
@@ -39,22 +39,21 @@ struct Masker {
     }
 
     /// Emits a prefix of `bytes`, masked, and returns where the part begins that must be held back.
-    private func process(
+    private mutating func process(
         _ bytes: UnsafeRawBufferPointer, final: Bool, emit: (UnsafeRawBufferPointer) -> Void
     ) -> Int {
         let certain = final ? bytes.count : undecidedStart(bytes)
         var position = 0
         var search = Search(bytes: bytes, patterns: patterns)
-        while let match = search.next(from: position, certain: certain, final: final) {
-            // A match that reaches into the undecided part may be continued by one that begins there.
-            if !final && match.end > certain && match.end - match.start < 4 * max(longest, 1024) {
-                emitSlice(bytes, position, match.start, emit)
-                return match.start
-            }
+        if covered > 0 { position = search.grow(from: 0, to: covered) }
+        while let match = search.next(from: position, certain: certain) {
             emitSlice(bytes, position, match.start, emit)
             Self.replacement.withUnsafeBytes(emit)
             position = match.end
         }
+        // A match that reaches into the undecided part may be continued by one that begins there.
+        covered = final ? 0 : max(0, position - certain)
+        if covered > 0 { return certain }
         let end = max(position, certain)
         emitSlice(bytes, position, end, emit)
         return end
@@ -137,7 +136,7 @@ struct Masker {
             nextURL = password(from: 0)
         }
 
-        mutating func next(from position: Int, certain: Int, final: Bool) -> (start: Int, end: Int)? {
+        mutating func next(from position: Int, certain: Int) -> (start: Int, end: Int)? {
             for index in patterns.indices {
                 if let at = next[index], at < position {
                     next[index] = Masker.find(patterns[index], in: bytes, from: position)
@@ -147,8 +146,13 @@ struct Masker {
             var start = nextURL?.lowerBound ?? Int.max
             for case let at? in next { start = min(start, at) }
             guard start < certain else { return nil }
-            // Grow over every match that begins inside: what two overlapping secrets cover is masked as one.
-            var end = start
+            return (start, grow(from: start, to: start))
+        }
+
+        /// Grows a match over every one that begins inside: what two overlapping secrets cover is masked as one.
+        /// - Returns: its end.
+        mutating func grow(from start: Int, to covered: Int) -> Int {
+            var end = covered
             var grew = true
             while grew {
                 grew = false
@@ -166,7 +170,7 @@ struct Masker {
                     }
                 }
             }
-            return (start, end)
+            return end
         }
 
         /// The next password in a URL: between the first colon after "://" and the last "@" before the path.
