@@ -96,6 +96,52 @@ pid_t agent_spawn_drain(int fd) {
     return pid;
 }
 
+int agent_spawn_app(
+    const char *path, char *const arguments[], char *const environment[], const char *folder, int terminal, pid_t *pid) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    /* In the child, before the program runs: it must not find itself in the background. */
+    if (terminal >= 0) posix_spawn_file_actions_addtcsetpgrp_np(&actions, terminal);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+int agent_wait_app(pid_t pid, int *value) {
+    siginfo_t info;
+    for (;;) {
+        memset(&info, 0, sizeof info);
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WSTOPPED) != 0) {
+            if (errno == EINTR) continue;
+            return -1;
+        }
+        *value = info.si_status;
+        return info.si_code == CLD_EXITED ? 'e' : info.si_code == CLD_STOPPED ? 't' : 's';
+    }
+}
+
+int agent_set_foreground(int terminal, pid_t group) {
+    sigset_t stop, before;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTTOU);
+    pthread_sigmask(SIG_BLOCK, &stop, &before);
+    int result = tcsetpgrp(terminal, group);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
 void agent_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int agent_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }

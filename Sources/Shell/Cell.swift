@@ -15,4 +15,9 @@ package final class Cell<Value: Sendable>: Sendable {
     package func set(_ new: Value) {
         value.withLock { $0 = new }
     }
+
+    /// Sets a value that is not set yet.
+    package func setOnce<Wrapped>(_ new: Wrapped) where Value == Wrapped? {
+        value.withLock { $0 = $0 ?? new }
+    }
 }

@@ -17,7 +17,8 @@ struct ProcessTree {
         var found: Set<Int32> = []
         var checkedMarkers: [Int32: [UInt8]?] = [:]
         for entry in table {
-            if entry.session == session {
+            // Its own process counts also where it leads no session.
+            if entry.session == session || entry.pid == session {
                 found.insert(entry.pid)
                 continue
             }

@@ -1,11 +1,13 @@
 /// Why a command could not be started. How a command that did start ended is a `Verdict`, not an error.
 public struct ShellError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
-        private enum Kind { case notFound, folder, resources, failed }
+        private enum Kind { case notFound, notExecutable, folder, resources, failed }
         private let kind: Kind
 
-        /// The program does not exist or may not be executed.
+        /// The program does not exist.
         public static var notFound: Code { Code(kind: .notFound) }
+        /// The program may not be executed, or is none.
+        public static var notExecutable: Code { Code(kind: .notExecutable) }
         /// The working directory cannot be entered.
         public static var folder: Code { Code(kind: .folder) }
         /// No pipe, descriptor or process was to be had.

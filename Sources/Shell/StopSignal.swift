@@ -22,6 +22,12 @@ public final class StopSignal: Sendable {
         _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
     }
 
+    /// Blocks until a stop is asked for, at most so long; returns whether it was.
+    package func wait(atMost limit: Duration) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, limit.pollTimeout) == 1
+    }
+
     /// Whether a stop was asked for.
     public var isRequested: Bool {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)

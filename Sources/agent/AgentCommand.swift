@@ -17,7 +17,8 @@ struct AgentCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, RunOnceCommand.self, StatusCommand.self, HistoryCommand.self, ShowCommand.self,
+            RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
+            ShowCommand.self,
             LogsCommand.self,
             RetryCommand.self, CheckCommand.self,
         ])

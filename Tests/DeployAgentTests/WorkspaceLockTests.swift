@@ -90,10 +90,10 @@ struct WorkspaceLockTests {
     @Test("checks are spread by a tenth, follow a deployment at once, and come early for a retry")
     func waits() {
         for _ in 0..<100 {
-            let wait = Sidecar.wait(after: .unreachable(""), interval: .seconds(30))
+            let wait = CheckLoop.wait(after: .unreachable(""), interval: .seconds(30))
             #expect(wait >= .seconds(27) && wait <= .seconds(33))
         }
         let soon = CheckOutcome.unchanged(commit: "a", .backoff(until: Timestamp.now.advanced(by: .seconds(5))))
-        #expect(Sidecar.wait(after: soon, interval: .seconds(30)) <= .seconds(5))
+        #expect(CheckLoop.wait(after: soon, interval: .seconds(30)) <= .seconds(5))
     }
 }

@@ -34,6 +34,18 @@ void agent_name_thread(const char *name);
 int agent_open(const char *path, int flags, mode_t mode);
 /* memmem(3): the offset of the first match, -1 when there is none. */
 ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length);
+/* Call first, before any thread starts: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
+   to that child, reaps every orphan, and ends with the child's exit code, or 128+N when signal N ended it. */
+void agent_carry_on_as_child_of_init(void);
+/* Starts a program in a process group of its own with the standard streams as they are, signals at their defaults, and,
+   when `terminal` is not -1, that terminal's foreground. 0 and `pid`, or an error number. */
+int agent_spawn_app(const char *path, char *const arguments[], char *const environment[], const char *folder, int terminal,
+                    pid_t *pid);
+/* Waits until the child ends or stops: 'e' exited with `value`, 's' ended by signal `value`, 't' stopped by it, -1 no such
+   child. One that has ended is reaped. */
+int agent_wait_app(pid_t pid, int *value);
+/* Takes the terminal's foreground for a process group although the caller is in the background (tcsetpgrp(3)). */
+int agent_set_foreground(int terminal, pid_t group);
 /* Call first: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
    full quota is an error of the write, not the end of the agent. */
 void agent_prepare_process(int is_sidecar);

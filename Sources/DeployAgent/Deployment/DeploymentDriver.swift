@@ -27,12 +27,16 @@ struct DeploymentPlan: Sendable {
     }
 }
 
+/// What happens between publishing and POST_DEPLOY: the app starts or hears of the new commit.
+typealias BeforePost = @Sendable (DeploymentPlan) async -> Void
+
 /// Carries a deployment out: PRE_DEPLOY, publish, POST_DEPLOY, each step recorded before it begins.
 struct DeploymentDriver: Sendable {
     let plan: DeploymentPlan
     let ledger: any LedgerStore
     let runner: HookRunner
     let logger: Logger
+    let beforePost: BeforePost?
 
     /// How the work ended, before it is settled.
     private enum Ending {
@@ -93,6 +97,7 @@ struct DeploymentDriver: Sendable {
             preSucceeded = status.status == .succeeded
         }
         if isStaged || pre == nil { try await publish(stagedOutput: isStaged && preSucceeded, &progress) }
+        await beforePost?(plan)
         if let post {
             let status = try await run(post, in: plan.scope.workspace, &progress)
             if let ending = try await ending(of: post, status, progress) { return ending }

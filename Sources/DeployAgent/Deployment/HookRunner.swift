@@ -43,7 +43,7 @@ struct HookRunner: Sendable {
             path: state.log(run: run.id), secrets: log.secrets, lines: HookLines(output: log, name: hook.hook.rawValue))
         let command = Command(
             executable: settings.shell, arguments: ["-c", hook.command], folder: directory,
-            environment: HookEnvironment.entries(context, exports: settings.exports, environment: environment),
+            environment: RunEnvironment.entries(context.variables, exports: settings.exports, environment: environment),
             marker: run.marker, timeout: hook.timeout, killGrace: settings.killGrace)
         do {
             let verdict = try await runCommand(command, output: output, stop: stop) { started in

@@ -13,22 +13,25 @@ struct HookContext: Sendable {
     var workspace: String
 }
 
-/// Builds a hook's environment: the process environment, the app spec's variables, the `DEPLOY_*` variables; the agent's
-/// own settings and credentials (`AGENT_*`) are taken out.
-enum HookEnvironment {
-    static func entries(_ context: HookContext, exports: [String: String], environment: ProcessEnvironment) -> [[UInt8]]
-    {
-        var variables = exports.filter { !$0.key.hasPrefix("AGENT_") }
-        variables["DEPLOY_COMMIT"] = context.commit
-        variables["DEPLOY_COMMIT_SHORT"] = String(context.commit.prefix(7))
-        variables["DEPLOY_PREVIOUS_COMMIT"] = context.previousCommit ?? ""
-        variables["DEPLOY_REF"] = context.ref ?? ""
-        variables["DEPLOY_HOOK"] = context.hook.rawValue
-        variables["DEPLOY_ATTEMPT"] = "\(context.attempt)"
-        variables["DEPLOY_TRIGGER"] = context.trigger.rawValue
-        variables["DEPLOY_ID"] = "\(context.deployment)"
-        variables["DEPLOY_RUN_ID"] = "\(context.run)"
-        variables["DEPLOY_WORKSPACE"] = context.workspace
+extension HookContext {
+    /// As the hook's environment has it.
+    var variables: [String: String] {
+        [
+            "DEPLOY_COMMIT": commit, "DEPLOY_COMMIT_SHORT": String(commit.prefix(7)),
+            "DEPLOY_PREVIOUS_COMMIT": previousCommit ?? "", "DEPLOY_REF": ref ?? "", "DEPLOY_HOOK": hook.rawValue,
+            "DEPLOY_ATTEMPT": "\(attempt)", "DEPLOY_TRIGGER": trigger.rawValue, "DEPLOY_ID": "\(deployment)",
+            "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace,
+        ]
+    }
+}
+
+/// Builds the environment of a hook or of the app: the process environment, the app spec's variables, the `DEPLOY_*`
+/// variables; the agent's own settings and credentials (`AGENT_*`) are taken out.
+enum RunEnvironment {
+    static func entries(
+        _ own: [String: String], exports: [String: String], environment: ProcessEnvironment
+    ) -> [[UInt8]] {
+        let variables = exports.filter { !$0.key.hasPrefix("AGENT_") }.merging(own) { $1 }
         let agentPrefix = Array("AGENT_".utf8)
         let inherited = environment.entries.filter { entry in
             guard let equals = entry.firstIndex(of: UInt8(ascii: "=")), equals > 0 else { return false }

@@ -50,10 +50,15 @@ public final class Watcher {
     private var git: (basis: GitBasis, program: GitProgram)?
     private var isRecovered = false
     private let wasAbandoned: Bool
+    /// What a start does where AGENT_ON_START is not set.
+    private let onStart: OnStart
+    /// What happens between publishing and POST_DEPLOY.
+    private let beforePost: BeforePost?
 
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory,
-        stop: StopSignal, wasAbandoned: Bool, openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
+        stop: StopSignal, wasAbandoned: Bool, onStart: OnStart, beforePost: BeforePost?,
+        openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
         self.log = log
@@ -64,6 +69,8 @@ public final class Watcher {
         self.state = state
         self.stop = stop
         self.wasAbandoned = wasAbandoned
+        self.onStart = onStart
+        self.beforePost = beforePost
         folder = state.workspace(base.workspace)
         store = CommitStore(folder: folder.path)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
@@ -73,15 +80,27 @@ public final class Watcher {
     /// Time between checks as the settings in force have it.
     public var interval: Duration { (known?.settings ?? current.settings).interval }
 
+    /// The settings that the last check used.
+    var settingsInForce: Settings { known?.settings ?? current.settings }
+
+    /// Whether the workspace holds a commit.
+    func holdsCheckout() async -> Bool {
+        (try? await workspace.state())?.head != nil
+    }
+
     /// Makes one check.
-    public func check(_ trigger: Trigger, isForced: Bool = false) async -> CheckOutcome {
+    ///
+    /// - Parameters:
+    ///   - isForced: deploy although the commit is settled.
+    ///   - isOffline: take the commit that the workspace holds and do not ask the remote.
+    public func check(_ trigger: Trigger, isForced: Bool = false, isOffline: Bool = false) async -> CheckOutcome {
         reapOrphans()
         do {
             do {
-                return try await look(trigger, isForced: isForced)
+                return try await look(trigger, isForced: isForced, isOffline: isOffline)
             } catch let error as GitError {
                 guard try await removedDamagedStore(after: error) else { throw error }
-                return try await look(trigger, isForced: isForced)
+                return try await look(trigger, isForced: isForced, isOffline: isOffline)
             }
         } catch let error as SettingsError {
             return .misconfigured(error)
@@ -101,7 +120,7 @@ public final class Watcher {
         }
     }
 
-    private func look(_ trigger: Trigger, isForced: Bool) async throws -> CheckOutcome {
+    private func look(_ trigger: Trigger, isForced: Bool, isOffline: Bool) async throws -> CheckOutcome {
         try await recoverOnce(current.settings)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
@@ -111,13 +130,14 @@ public final class Watcher {
                 source: .fallback)
         }
         try await refreshCurrent(place)
-        let target = try await findTarget(place)
+        let target = try await findTarget(place, isOffline: isOffline)
         let settings = try await settings(of: target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
+        let isBootstrap = trigger == .startup && (settings.entrypoint.onStart ?? onStart) == .always
         let situation = Decision.Situation(
-            commit: target.commit, trigger: trigger, isForced: isForced,
+            commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,
             // Not at every poll: a hook that removes the workspace would be run without end.
             isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
@@ -135,7 +155,9 @@ public final class Watcher {
             let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
             do {
                 return .deployment(
-                    try await DeploymentDriver(plan: plan, ledger: ledger, runner: runner, logger: logger).deploy())
+                    try await DeploymentDriver(
+                        plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost
+                    ).deploy())
             } catch let error as LedgerError {
                 // Its end is not in the record: the next check brings that in order as after a crash.
                 isRecovered = false
@@ -201,8 +223,8 @@ public final class Watcher {
         var source: DeploymentPlan.Source?
     }
 
-    private func findTarget(_ place: Workspace.State) async throws -> Target {
-        guard let remote = current.settings.remote else {
+    private func findTarget(_ place: Workspace.State, isOffline: Bool) async throws -> Target {
+        guard let remote = current.settings.remote, !isOffline else {
             guard case .checkout(let head) = place else {
                 throw SettingsError(
                     Setting.workspacePath.name,

@@ -64,6 +64,23 @@ public struct Setting: Sendable, Hashable {
         option: "--log-level")
     static let keep = Setting("AGENT_KEEP", default: "1000", "a whole number of deployments, at least 1")
 
+    // What only `agent exec` reads, but for AGENT_ON_START and the two about waiting.
+    static let startCommand = Setting(
+        "DEV_START_COMMAND", default: "bash dev_startup.sh or bash startup.sh where the workspace has one",
+        "a shell command that starts the app")
+    static let appFolder = Setting(
+        "APP_DIR", default: "the workspace", "the app's working directory, absolute or below the workspace")
+    static let startTimeout = Setting("AGENT_START_TIMEOUT", default: "5m", durationForm)
+    static let onStart = Setting(
+        "AGENT_ON_START", default: "always with exec, changed with run", "always or changed")
+    static let onDeploy = Setting("AGENT_ON_DEPLOY", default: "none", "none, restart or signal:NAME (signal:HUP)")
+    static let waitFor = Setting(
+        "POST_DEPLOY_WAIT_FOR", default: "none",
+        "tcp:PORT, a URL that begins with http:// or https://, or a duration")
+    static let waitTimeout = Setting("POST_DEPLOY_WAIT_TIMEOUT", default: "60", durationForm)
+    static let keepAlive = Setting("AGENT_KEEP_ALIVE", default: "false", "true or false")
+    static let stopGrace = Setting("AGENT_STOP_GRACE", default: "20", durationForm)
+
     static func command(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command")
     }
@@ -89,7 +106,8 @@ public struct Setting: Sendable, Hashable {
         + Hook.allCases.flatMap { [command($0), folder($0), timeout($0), mode($0), retries($0), repoURL($0)] }
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
-            logLevel, keep,
+            logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
+            stopGrace,
         ]
 
     static let knownNames = Set(all.map(\.name))

@@ -50,6 +50,7 @@ extension Settings {
                 LogLevel(rawValue: text.lowercased() == "warn" ? "warning" : text.lowercased())
             } ?? .info
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
+        let entrypoint = readEntrypoint(&reader)
         let shell = absolute(readShell(&reader))
         let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
         let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
@@ -78,7 +79,7 @@ extension Settings {
             gitTimeout: gitTimeout,
             killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app,
             host: host,
-            logFormat: logFormat, logLevel: logLevel, keep: keep,
+            logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, keep: keep,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
             listing: Setting.all.map { setting in
@@ -117,6 +118,16 @@ extension Settings {
             hook: hook, command: command.value, folder: joined(own, below: repoFolder),
             folderSetting: own != nil || repoFolder == nil ? Setting.folder(hook).name : Setting.repoFolder.name,
             timeout: timeout, mode: mode, retries: retries)
+    }
+
+    private static func readEntrypoint(_ reader: inout SettingsReader) -> EntrypointSettings {
+        EntrypointSettings(
+            startCommand: reader.text(.startCommand)?.value, appFolder: reader.text(.appFolder)?.value.trimmingSpace,
+            startTimeout: reader.duration(.startTimeout),
+            onStart: reader.read(.onStart) { OnStart(rawValue: $0.lowercased()) },
+            onDeploy: reader.read(.onDeploy, OnDeploy.init) ?? .none, waitFor: reader.read(.waitFor, WaitFor.init),
+            waitTimeout: reader.duration(.waitTimeout), keepsAlive: reader.flag(.keepAlive),
+            stopGrace: reader.duration(.stopGrace))
     }
 
     /// `GITHUB_REPO_FOLDER`: a hook's folder is relative to it unless it already starts with it.

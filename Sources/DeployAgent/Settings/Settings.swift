@@ -23,6 +23,8 @@ public struct Settings: Sendable {
     public var host: String
     public var logFormat: LogFormat
     public var logLevel: LogLevel
+    /// What `agent exec` does around the app.
+    public var entrypoint: EntrypointSettings
     /// Deployments kept in record and logs.
     public var keep: Int
     /// Variables of the app spec that the hooks get.

@@ -116,8 +116,15 @@ public struct AgentSession: Sendable {
     }
 
     package func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
+        watcher(lock, ledger: ledger, stop: stop, onStart: .changed, beforePost: nil)
+    }
+
+    func watcher(
+        _ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?
+    ) -> Watcher {
         Watcher(
             origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop,
-            wasAbandoned: lock.abandoned != nil, openLedger: { try Self.open($0) })
+            wasAbandoned: lock.abandoned != nil, onStart: onStart, beforePost: beforePost,
+            openLedger: { try Self.open($0) })
     }
 }

@@ -53,6 +53,15 @@ public final class OneCheck: Service {
 }
 
 extension AgentSession {
+    /// Runs a service that takes signals itself, until it ends.
+    public func serveUntilItEnds(_ service: any Service) async throws {
+        try await ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+                logger: logger)
+        ).run()
+    }
+
     /// Runs a service until it ends by itself or SIGTERM or SIGINT asks it to; `signals` lists others that do.
     public func serve(_ service: any Service, hangupStops: Bool = false) async throws {
         let configuration = ServiceGroupConfiguration(

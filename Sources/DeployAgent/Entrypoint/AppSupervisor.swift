@@ -1,0 +1,102 @@
+import Git
+import Glibc
+import Logging
+import Shell
+
+/// Starts the app, starts it anew, hands signals on, and says when it has ended by itself.
+actor AppSupervisor {
+    /// How the app ended, as an exit code has it.
+    struct End: Sendable, Equatable {
+        /// Its own code, or 128+N when signal N ended it.
+        var code: Int32
+        var text: String
+
+        init(_ termination: Verdict.Termination) {
+            switch termination {
+            case .exited(let code):
+                self.code = Int32(truncatingIfNeeded: code)
+                text = "exit code \(code)"
+            case .signaled(let number):
+                self.code = 128 + Int32(truncatingIfNeeded: number)
+                text = "ended by \(SignalNames.name(Int32(truncatingIfNeeded: number)))"
+            }
+        }
+    }
+
+    private let words: [String]
+    private let environment: ProcessEnvironment
+    private let logger: Logger
+    /// Called when the app has ended and nobody asked it to.
+    private let onEnd: @Sendable (End) -> Void
+    private var app: AppProcess?
+    /// How the last one ended.
+    private(set) var lastEnd: End?
+
+    init(
+        words: [String], environment: ProcessEnvironment, logger: Logger, onEnd: @escaping @Sendable (End) -> Void
+    ) {
+        self.words = words
+        self.environment = environment
+        self.logger = logger
+        self.onEnd = onEnd
+    }
+
+    var isRunning: Bool { app != nil }
+
+    /// Starts the app for a commit.
+    /// - Throws: `AppCommand.Unusable`.
+    func start(_ settings: Settings, commit: String, ref: String?) throws {
+        let command = try AppCommand.resolve(words, settings, searchPath: environment["PATH"])
+        let variables = [
+            "DEPLOY_COMMIT": commit, "DEPLOY_COMMIT_SHORT": String(commit.prefix(7)), "DEPLOY_REF": ref ?? "",
+            "DEPLOY_WORKSPACE": settings.workspace,
+        ]
+        let started: AppProcess
+        do {
+            started = try AppProcess(
+                executable: command.executable, arguments: command.arguments, folder: command.folder,
+                environment: RunEnvironment.entries(variables, exports: settings.exports, environment: environment),
+                marker: HookRunner.newMarker())
+        } catch {
+            let code: Int32 =
+                switch (error as? ShellError)?.code {
+                case .notFound: 127
+                case .notExecutable: 126
+                default: 71
+                }
+            throw AppCommand.Unusable(code: code, message: "\(error)")
+        }
+        app = started
+        logger.info("app started (process \(started.pid), in \(command.folder))")
+        Task {
+            let end = End(await started.termination)
+            self.ended(started, end)
+        }
+    }
+
+    private func ended(_ which: AppProcess, _ end: End) {
+        lastEnd = end
+        // One that was ended for another to take its place is no longer ours by now.
+        guard app === which else { return }
+        app = nil
+        logger.log(level: end.code == 0 ? .info : .warning, "the app ended: \(end.text)")
+        onEnd(end)
+    }
+
+    /// Sends a signal to the app's process group.
+    func send(_ signal: Int32) {
+        app?.send(signal)
+    }
+
+    /// Ends the app: SIGTERM, grace, SIGKILL to all that it started.
+    /// - Returns: how it ended; nil when none was running.
+    @discardableResult
+    func end(grace: Duration, hurry: StopSignal) async -> End? {
+        guard let ending = app else { return nil }
+        app = nil
+        await ending.end(grace: grace, hurry: hurry)
+        let end = End(await ending.termination)
+        lastEnd = end
+        return end
+    }
+}

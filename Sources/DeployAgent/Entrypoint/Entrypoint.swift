@@ -1,0 +1,238 @@
+import Dispatch
+import Git
+import Glibc
+public import Ledger
+import Logging
+public import ServiceLifecycle
+import Shell
+import UnixSignals
+
+/// `agent exec`: the workspace is brought up to date, then the app runs as the agent's child, with hooks around its start
+/// and checks while it runs.
+///
+/// Signals go to the app. When the app ends, the agent ends with its exit code.
+public final class Entrypoint: Service {
+    private let session: AgentSession
+    private let ledger: any LedgerStore
+    private let words: [String]
+    private let clock: any Clock<Duration>
+    private let bell = TriggerBell()
+    /// Ends hooks and checks.
+    private let stop = StopSignal()
+    /// Shortens the app's grace.
+    private let hurry = StopSignal()
+    private let end = Cell<Int32?>(nil)
+    private let fatal = Cell<SettingsError?>(nil)
+    /// Whether SIGTERM has come.
+    private let isTerminating = Cell<Bool>(false)
+    /// The app's end that SIGTERM began.
+    private let terminating = Cell<Task<Void, Never>?>(nil)
+
+    /// - Parameter words: the app's command; empty takes what settings or workspace name.
+    public init(
+        session: AgentSession, ledger: any LedgerStore, words: [String], clock: (any Clock<Duration>)? = nil
+    ) {
+        self.session = session
+        self.ledger = ledger
+        self.words = words
+        self.clock = clock ?? ContinuousClock()
+    }
+
+    /// What the agent ends with.
+    public var exitCode: Int32 { end.get() ?? 0 }
+    /// A setting was wrong at the start.
+    public var failure: SettingsError? { fatal.get() }
+
+    public func run() async throws {
+        // Trapped before anything starts: a signal that comes early must not end the agent with a hook running.
+        let signals = await UnixSignalsSequence(trapping: Self.forwarded.map(\.signal))
+        let reaper = reapOnEveryChild()
+        defer { reaper.cancel() }
+        let supervisor = AppSupervisor(
+            words: words, environment: session.origin.environment, logger: session.logger,
+            onEnd: { [self] in appEnded($0) })
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in
+                for await signal in signals { await handle(signal.rawValue, supervisor) }
+            }
+            defer { group.cancelAll() }
+            try await live(supervisor)
+        }
+        await terminating.get()?.value
+        // It may still run after a strict failure at the start.
+        if let ended = await supervisor.end(grace: session.settings.entrypoint.stopGrace, hurry: hurry) {
+            finish(ended.code)
+        }
+        await endWholeContainer(grace: session.settings.entrypoint.stopGrace)
+        session.logger.info("stopped: exit code \(exitCode)")
+    }
+
+    // MARK: - The course
+
+    private func live(_ supervisor: AppSupervisor) async throws {
+        let limit = session.settings.entrypoint.startTimeout
+        guard let lock = try await session.acquireLock("exec", within: limit, bell: bell, stop: stop, clock: clock)
+        else { return finish(stop.isRequested ? 128 + SIGTERM : 75) }
+        defer { lock.release() }
+        let watcher = session.watcher(
+            lock, ledger: ledger, stop: stop, onStart: .always,
+            beforePost: { [self] plan in
+                await bringUp(supervisor, plan.settings, commit: plan.commit.id, ref: plan.ref)
+            })
+        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock)
+        guard let first = await start(watcher, supervisor) else { return }
+        var trigger = await checks.rest(after: first)
+        while !stop.isRequested {
+            let outcome = await watcher.check(trigger)
+            if stop.isRequested { break }
+            trigger = await checks.rest(after: outcome)
+        }
+    }
+
+    /// Brings the workspace up to date and starts the app.
+    ///
+    /// - Returns: the last check's outcome; nil when there is no app to go on with, and `exitCode` says why.
+    private func start(_ watcher: Watcher, _ supervisor: AppSupervisor) async -> CheckOutcome? {
+        let deadline = ContinuousClock.now + session.settings.entrypoint.startTimeout
+        var failures = 0
+        while !stop.isRequested {
+            var outcome = await watcher.check(.startup)
+            if case .unreachable(let problem) = outcome, await watcher.holdsCheckout() {
+                session.logger.warning("\(problem); the checkout that is there is used")
+                outcome = await watcher.check(.startup, isOffline: true)
+            }
+            if stop.isRequested { break }
+            let code: Int32
+            switch outcome {
+            case .deployment(let deployment) where deployment.status == .succeeded: return outcome
+            case .deployment(let deployment) where deployment.status == .deferred: code = 75
+            case .deployment:
+                // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
+                finish(1)
+                return nil
+            case .unchanged(let commit, _):
+                if let problem = outcome.problem { session.logger.warning("\(problem)") }
+                await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: nil)
+                return stop.isRequested ? nil : outcome
+            case .misconfigured(let error):
+                fatal.set(error)
+                finish(78)
+                return nil
+            case .unreachable(let problem), .ledgerFailed(let problem):
+                session.logger.warning("\(problem)")
+                code = 69
+            case .failed(let problem):
+                session.logger.error("\(problem)")
+                code = 1
+            case .stopped: return nil
+            }
+            failures += 1
+            let pause = Backoff.delay(afterFailures: failures, interval: .seconds(1))
+            guard ContinuousClock.now + pause < deadline else {
+                session.logger.error(
+                    "the app was not started within \(DurationText.text(session.settings.entrypoint.startTimeout)) (\(Setting.startTimeout.name))"
+                )
+                finish(code)
+                return nil
+            }
+            session.logger.info("tried again in \(DurationText.text(pause))")
+            _ = await bell.wait(atMost: pause, clock: clock)
+        }
+        return nil
+    }
+
+    /// Between publishing and POST_DEPLOY: starts the app, or tells the one that runs of the commit, and waits until it
+    /// answers.
+    private func bringUp(_ supervisor: AppSupervisor, _ settings: Settings, commit: String, ref: String?) async {
+        let entrypoint = settings.entrypoint
+        do {
+            if await supervisor.isRunning {
+                switch entrypoint.onDeploy {
+                case .none: return
+                case .signal(let number): return await supervisor.send(number)
+                case .restart:
+                    session.logger.info("restarting the app for \(commit.prefix(7))")
+                    await supervisor.end(grace: entrypoint.stopGrace, hurry: hurry)
+                }
+            }
+            guard !isTerminating.get() else { return }
+            try await supervisor.start(settings, commit: commit, ref: ref)
+        } catch let unusable as AppCommand.Unusable {
+            session.logger.error("\(unusable.message)")
+            finish(unusable.code)
+            return
+        } catch {
+            session.logger.error("\(error)")
+            finish(71)
+            return
+        }
+        guard let waitFor = entrypoint.waitFor, settings.hook(.postDeploy) != nil else { return }
+        if !(await Readiness(waitFor: waitFor, limit: entrypoint.waitTimeout, stop: stop).wait()), !stop.isRequested {
+            session.logger.warning(
+                "the app did not answer within \(DurationText.text(entrypoint.waitTimeout)) (\(Setting.waitTimeout.name)): POST_DEPLOY runs all the same"
+            )
+        }
+    }
+
+    // MARK: - Ends
+
+    /// Sets the exit code, once, and ends hooks and checks.
+    private func finish(_ code: Int32) {
+        end.setOnce(code)
+        stop.request()
+        bell.close()
+    }
+
+    private func appEnded(_ ended: AppSupervisor.End) {
+        if session.settings.entrypoint.keepsAlive, ended.code != 0, !isTerminating.get() {
+            session.logger.warning(
+                "\(Setting.keepAlive.name): the container stays up; the next deployed commit starts the app again")
+            end.set(nil)
+            return
+        }
+        finish(ended.code)
+    }
+
+    // MARK: - Signals
+
+    /// What users send to an app, and what of it ends the agent when there is no app.
+    private static let forwarded: [(signal: UnixSignal, ends: Bool)] = [
+        (.sigterm, true), (.sigint, true), (.sigquit, true), (.sighup, true), (.sigusr1, false), (.sigusr2, false),
+        (.sigalrm, false), (.sigwinch, false), (.sigcont, false),
+    ]
+
+    private func handle(_ number: Int32, _ supervisor: AppSupervisor) async {
+        if number == SIGTERM {
+            if isTerminating.get() {
+                session.logger.notice("SIGTERM again: the app has a second left")
+                hurry.request()
+                return
+            }
+            isTerminating.set(true)
+            stop.request()
+            bell.close()
+            let grace = session.settings.entrypoint.stopGrace
+            // Apart, so that a second signal is heard meanwhile.
+            terminating.set(
+                Task {
+                    let ended = await supervisor.end(grace: grace, hurry: hurry)
+                    finish(ended?.code ?? 128 + SIGTERM)
+                })
+            return
+        }
+        if await supervisor.isRunning {
+            await supervisor.send(number)
+        } else if Self.forwarded.contains(where: { $0.ends && $0.signal.rawValue == number }) {
+            isTerminating.set(true)
+            finish(128 + number)
+        }
+    }
+
+    /// Orphans of app and hooks become the agent's children: each is reaped when it ends, not at the next check.
+    private func reapOnEveryChild() -> any DispatchSourceSignal {
+        let source = DispatchSource.makeSignalSource(signal: SIGCHLD, queue: DispatchQueue(label: "reaper"))
+        source.setEventHandler { reapOrphans() }
+        source.activate()
+        return source
+    }
+}

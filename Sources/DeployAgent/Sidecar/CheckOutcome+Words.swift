@@ -1,0 +1,32 @@
+import Ledger
+
+extension CheckOutcome {
+    /// One word for status and JSON. A deployment that was interrupted did not go through, so it counts as failed; its own
+    /// status tells the two apart.
+    public var name: String {
+        switch self {
+        case .deployment(let deployment):
+            switch deployment.status {
+            case .succeeded: "deployed"
+            case .deferred: "deferred"
+            case .failed, .interrupted, .running: "failed"
+            }
+        case .unchanged, .stopped: "unchanged"
+        case .unreachable, .ledgerFailed: "unreachable"
+        case .misconfigured: "misconfigured"
+        case .failed: "failed"
+        }
+    }
+
+    /// What went wrong, nil when nothing did.
+    public var problem: String? {
+        switch self {
+        case .deployment(let deployment): deployment.errorMessage
+        case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
+        case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
+        case .unchanged, .stopped: nil
+        case .unreachable(let text), .ledgerFailed(let text), .failed(let text): text
+        case .misconfigured(let error): error.description
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import CAgentShims
+import Glibc
+
+/// A program that runs beside the agent and owns its standard streams: the app of `agent exec`.
+///
+/// It leads a process group of its own; at a terminal that group is in the foreground, so that Ctrl-C and Ctrl-Z reach the
+/// app and not the agent.
+public final class AppProcess: Sendable {
+    public let pid: Int32
+    private let mark: ProcessMark
+    private let ending: Task<Verdict.Termination, Never>
+
+    /// Starts the program.
+    ///
+    /// - Parameters:
+    ///   - executable: its path, as `findProgram` gives it.
+    ///   - environment: `KEY=VALUE` entries; the marker is added to them.
+    ///   - marker: as for a `Command`.
+    /// - Throws: `ShellError`, `notFound` and `notExecutable` told apart.
+    public init(
+        executable: String, arguments: [String], folder: String, environment: [[UInt8]], marker: String
+    ) throws {
+        // The terminal is handed on only where it was ours.
+        let standardInput: Int32 = 0
+        let terminal = isatty(standardInput) == 1 && tcgetpgrp(standardInput) == getpgrp() ? standardInput : nil
+        let marked = environment + [Array("\(Command.markerVariable)=\(marker)".utf8)]
+        var pid: Int32 = 0
+        Children.willSpawn(marker)
+        let failure = Self.withCStrings([executable] + arguments) { arguments in
+            Self.withCStrings(bytes: marked) { environment in
+                agent_spawn_app(executable, arguments, environment, folder, terminal ?? -1, &pid)
+            }
+        }
+        guard failure == 0 else {
+            Children.spawnFailed()
+            throw ShellError(
+                failure == ENOENT ? .notFound : failure == EACCES || failure == ENOEXEC ? .notExecutable : .failed,
+                operation: executable, explanation: errorText(failure))
+        }
+        Children.spawned(pid)
+        self.pid = pid
+        mark = ProcessMark(marker: marker, pid: pid)
+        let group = pid
+        ending = Task { await onDedicatedThread("app") { Self.wait(for: group, terminal) } }
+    }
+
+    /// How it ended, once it has.
+    public var termination: Verdict.Termination {
+        get async { await ending.value }
+    }
+
+    /// Sends a signal to its process group.
+    public func send(_ signal: Int32) {
+        kill(-pid, signal)
+    }
+
+    /// Ends it: SIGTERM to its group, up to `grace` for the app to end, then SIGKILL to all that it started.
+    ///
+    /// - Parameter hurry: once requested, a second is all that is left of the grace.
+    public func end(grace: Duration, hurry: StopSignal) async {
+        let mark = mark
+        let pid = pid
+        await onDedicatedThread("end-app") {
+            let process = agent_pidfd_open(pid)
+            defer { if process >= 0 { close(process) } }
+            kill(-pid, SIGTERM)
+            kill(-pid, SIGCONT)
+            let deadline = Self.waitForEnd(of: process, ContinuousClock.now + grace, hurry)
+            _ = ProcessTree(mark: mark, includesAdopted: false).end(grace: max(.zero, deadline - ContinuousClock.now))
+        }
+        _ = await termination
+    }
+
+    /// - Returns: until when what is left may take its time.
+    private static func waitForEnd(
+        of process: Int32, _ deadline: ContinuousClock.Instant, _ hurry: StopSignal
+    ) -> ContinuousClock.Instant {
+        var deadline = deadline
+        var entries = [
+            pollfd(fd: process, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: hurry.descriptor, events: Int16(POLLIN), revents: 0),
+        ]
+        while deadline > ContinuousClock.now {
+            _ = poll(&entries, 2, (deadline - ContinuousClock.now).pollTimeout)
+            if entries[0].revents != 0 { break }
+            if entries[1].revents != 0 {
+                entries[1].fd = -1
+                entries[1].revents = 0
+                deadline = min(deadline, ContinuousClock.now + .seconds(1))
+            }
+        }
+        return deadline
+    }
+
+    /// Blocks until the app has ended, and reaps it. An app that Ctrl-Z stopped stops the agent too, so that the shell that
+    /// started it gets its terminal back; `fg` continues both.
+    private static func wait(for pid: Int32, _ terminal: Int32?) -> Verdict.Termination {
+        var value: Int32 = 0
+        while true {
+            let what = agent_wait_app(pid, &value)
+            if what == Int32(UInt8(ascii: "t")) {
+                guard let terminal else { continue }
+                _ = agent_set_foreground(terminal, getpgrp())
+                // Has no effect where no shell could continue us (in a container, say): then the app goes on at once.
+                kill(getpid(), SIGTSTP)
+                _ = agent_set_foreground(terminal, pid)
+                kill(-pid, SIGCONT)
+                continue
+            }
+            if let terminal { _ = agent_set_foreground(terminal, getpgrp()) }
+            Children.reaped(pid)
+            return what == Int32(UInt8(ascii: "e")) ? .exited(Int(value)) : .signaled(Int(value))
+        }
+    }
+
+    private static func withCStrings<T>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
+        withCStrings(bytes: texts.map { Array($0.utf8) }, body)
+    }
+
+    /// Copies of the texts, up to their first NUL, with the null pointer at the end that exec wants.
+    private static func withCStrings<T>(bytes: [[UInt8]], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
+        let pointers = bytes.map { text in
+            (text + CollectionOfOne(0)).withUnsafeBufferPointer { buffer in
+                buffer.withMemoryRebound(to: CChar.self) { $0.baseAddress.flatMap { strdup($0) } }
+            }
+        }
+        defer { pointers.forEach { free($0) } }
+        return body(pointers + [nil])
+    }
+}
+
+/// Ends every process of this PID namespace but its init and this one: SIGTERM, grace, SIGKILL.
+///
+/// For the end of a container, where this process is init's child; does nothing elsewhere.
+public func endWholeContainer(grace: Duration) async {
+    guard getppid() == 1, getpid() != 1, isContainerOfOurOwn else { return }
+    await onDedicatedThread("end-container") {
+        let deadline = ContinuousClock.now + grace
+        kill(-1, SIGTERM)
+        while ContinuousClock.now < deadline, !others().isEmpty {
+            Children.reapOrphans()
+            usleep(20_000)
+        }
+        kill(-1, SIGKILL)
+    }
+}
+
+/// Whether PID 1 runs our program: then it started this process, and the namespace is the container's.
+private var isContainerOfOurOwn: Bool { ProcessTable.runsOurProgram(1) }
+
+private func others() -> [ProcessEntry] {
+    ProcessTable.all().filter { $0.pid != 1 && $0.pid != getpid() && !$0.isZombie }
+}
