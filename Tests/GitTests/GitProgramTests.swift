@@ -69,9 +69,10 @@ struct GitProgramTests {
             "GIT_DIR": "/elsewhere", "GIT_INDEX_FILE": "/elsewhere", "AGENT_LEDGER_URL": "x", "GITHUB_TOKEN": "t0ken",
             "GIT_TRACE": "1", "KEPT": "yes",
         ]
-        let (upstream, folder) = try await upstream("env > $OUT/env", environment: variables)
-        _ = await gitError { _ = try await upstream.program.tip(of: remote, from: "/") }
-        let seen = try #require(folder.read("env"))
+        let upstream = try await Upstream(environment: variables)
+        let result = try await upstream.program.run(
+            ["-c", "alias.surroundings=!env", "surroundings"], in: upstream.path, operation: "show")
+        let seen = String(decoding: result.output, as: UTF8.self)
         #expect(seen.contains("KEPT=yes\n") && seen.contains("GIT_TERMINAL_PROMPT=0\n"))
         for absent in ["/elsewhere", "AGENT_", "t0ken", "GIT_TRACE"] { #expect(!seen.contains(absent)) }
     }
