@@ -117,4 +117,70 @@ import Testing
     func empty(text: String) throws {
         #expect(try values(text).isEmpty)
     }
+
+    @Test(
+        "a value is the text that stands there",
+        arguments: [
+            ("yes", "yes"), ("007", "007"), ("1.50", "1.50"), ("'quoted # text'", "quoted # text"),
+            ("\"line\\nbreak\"", "line\nbreak"), ("|\n    two\n    lines", "two\nlines\n"), ("'null'", "null"),
+            ("$HOME and $", "$HOME and $"), ("ü€😀", "ü€😀"), ("'$${X}'", "$1"), ("'${NESTED}'", "${X}"),
+        ])
+    func scalars(yaml: String, expected: String) throws {
+        let environment = ["X": "1", "NESTED": "${X}"]
+        #expect(try values("envs:\n- key: K\n  value: \(yaml)\n", environment: environment) == ["K": expected])
+    }
+
+    @Test(
+        "a warning names the key and the line of what is left out, and no encrypted value",
+        arguments: ["'${MISSING}'", "'x${db.URL}'", "'${EMPTY}'", "'${}'", "'EV[1:abc:def]'", "", "null", "~"])
+    func warning(yaml: String) throws {
+        let text = "envs:\n- key: KEY_NAME\n  value: \(yaml)\n"
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment(["EMPTY": ""]))
+        let warning = try #require(resolved.warnings.first)
+        #expect(resolved.values.isEmpty && resolved.warnings.count == 1)
+        #expect(warning.contains("KEY_NAME") && warning.contains("line 3") && !warning.contains("abc"))
+    }
+
+    @Test(
+        "a hook's command that cannot be resolved is an error with its line: left out, the hook would be missing",
+        arguments: ["'${MISSING} x'", "'EV[1:abc:def]'"])
+    func unresolvedCommand(yaml: String) throws {
+        let text = "envs:\n- key: PRE_DEPLOY_COMMAND\n  value: \(yaml)\n"
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment([:]))
+        #expect(resolved.problems.map(\.name) == ["PRE_DEPLOY_COMMAND"])
+        #expect(resolved.problems.first?.source == .appspec(file: "appspec.yaml", line: 3))
+        let real = ProcessEnvironment(["PRE_DEPLOY_COMMAND": "make"])
+        #expect(try spec(text).resolve(service: nil, environment: real).problems.isEmpty)
+    }
+
+    @Test(
+        "what no spec may hold is an error with its line",
+        arguments: [
+            ("envs:\n- A\n", 2), ("envs:\n- value: x\n", 2), ("envs:\n- key: A B\n  value: x\n", 2),
+            ("envs:\n- key: A=B\n", 2), ("envs:\n- key: ''\n", 2), ("name: [a]\n", 1), ("services:\n- web\n", 2),
+            ("services:\n- name: a\n  envs: x\n", 3), ("a: 1\nname: x\nname: y\n", 2), ("\tname: x\n", 1),
+            ("envs:\n- key: A\n  value: \"a\\0b\"\n", 3), ("hooks: {}\nversion: 0.0\n", 2),
+        ])
+    func refused(text: String, line: Int) throws {
+        let error = #expect(throws: SettingsError.self) { try spec(text) }
+        #expect(error?.problems.map(\.source) == [.appspec(file: "appspec.yaml", line: line)])
+        #expect(error?.problems.first?.text.isEmpty == false)
+    }
+
+    @Test("an error about a SECRET entry does not show its value")
+    func secretInError() throws {
+        let error = #expect(throws: SettingsError.self) {
+            try spec("envs:\n- key: A\n  type: SECRET\n  value: [s3cr3t-value]\n")
+        }
+        #expect(error?.description.contains("s3cr3t") == false)
+    }
+
+    @Test("a small file that aliases make endless is refused", .timeLimit(.minutes(1)))
+    func aliases() {
+        let levels = (1...12).map {
+            "l\($0): &l\($0) [" + Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ", ") + "]"
+        }
+        let text = "l0: &l0 [x]\n" + levels.joined(separator: "\n")
+        #expect(throws: SettingsError.self) { try spec(text) }
+    }
 }

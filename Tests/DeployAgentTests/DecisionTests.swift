@@ -101,4 +101,53 @@ private func deployment(
     func backoffDelay(failures: Int, interval: Int, seconds: Int) {
         #expect(Backoff.delay(afterFailures: failures, interval: .seconds(interval)) == .seconds(seconds))
     }
+
+    @Test(
+        "a new commit is due whatever became of another",
+        arguments: [(DeploymentStatus.failed, true), (.failed, false), (.deferred, false), (.running, false)])
+    func newAfter(status: DeploymentStatus, settled: Bool) {
+        let b = deployment("b", status, settled: settled, published: false, retryAt: 1_000_500, id: 2)
+        #expect(decide("a", latest: b, settled: settled ? b : nil) == .deploy(attempt: 1, series: nil))
+    }
+
+    @Test(
+        "what is deployed is not due for a person or a signal either", arguments: [Trigger.manual, .signal, .webhook])
+    func deployedAsked(trigger: Trigger) {
+        let a = deployment("a", .succeeded)
+        #expect(decide("a", latest: a, settled: a, own: a, trigger: trigger) == .nothing(.deployed))
+    }
+
+    @Test("force ignores the backoff, and the series goes on")
+    func forcedBackoff() {
+        let own = deployment("a", .failed, settled: false, attempt: 2, retryAt: 1_000_500)
+        #expect(decide("a", latest: own, own: own, forced: true) == .deploy(attempt: 3, series: 1))
+    }
+
+    @Test(
+        "one that was made due, or is recorded as running though nobody runs it, is due",
+        arguments: [DeploymentStatus.failed, .running])
+    func withoutTime(status: DeploymentStatus) {
+        let own = deployment("a", status, settled: false)
+        #expect(decide("a", latest: own, own: own) == .deploy(attempt: 2, series: 1))
+    }
+
+    @Test("a commit whose retries are used up is due again once another was settled or may have moved the workspace")
+    func usedUpThenAnother() {
+        let own = deployment("a", .failed, published: false)
+        let settled = deployment("b", .succeeded, id: 2)
+        #expect(decide("a", latest: settled, settled: settled, own: own) == .deploy(attempt: 1, series: nil))
+        let moved = deployment("b", .failed, settled: false, id: 2)
+        #expect(decide("a", latest: moved, settled: own, own: own) == .deploy(attempt: 1, series: nil))
+        let waiting = deployment("b", .failed, settled: false, published: false, id: 2)
+        #expect(decide("a", latest: waiting, settled: own, own: own) == .nothing(.settledAsFailed))
+    }
+
+    @Test("going back past one that is recorded as running deploys, past one that was deferred does not")
+    func backFromUnfinished() {
+        let a = deployment("a", .succeeded)
+        let running = deployment("b", .running, settled: false, published: false, id: 2)
+        #expect(decide("a", latest: running, settled: a, own: a) == .deploy(attempt: 1, series: nil))
+        let deferred = deployment("b", .deferred, settled: false, published: false, id: 2)
+        #expect(decide("a", latest: deferred, settled: a, own: a) == .nothing(.deployed))
+    }
 }

@@ -48,4 +48,10 @@ import Testing
     func budget(retries: Retries, failures: Int, allows: Bool) {
         #expect(retries.allows(afterFailures: failures) == allows)
     }
+
+    @Test(
+        "retries are shown in the form in which they are read", arguments: [Retries.unlimited, .atMost(0), .atMost(12)])
+    func retriesRoundTrip(retries: Retries) {
+        #expect(Retries(retries.text) == retries)
+    }
 }

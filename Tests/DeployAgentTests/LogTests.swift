@@ -14,13 +14,15 @@ import Testing
     }
 
     /// What a log that writes to a file holds in the end.
-    private func log(_ format: LogFormat, secrets: [String] = [], _ body: (LogOutput) -> Void) throws -> String {
+    private func log(
+        _ format: LogFormat, level: LogLevel = .info, secrets: [String] = [], _ body: (LogOutput) -> Void
+    ) throws -> String {
         let path = try folder.write("log", "")
         let descriptor = open(path, O_WRONLY | O_APPEND)
         defer { close(descriptor) }
         body(
             LogOutput(
-                format: format, level: .info, secrets: Secrets(secrets), environment: ProcessEnvironment([:]),
+                format: format, level: level, secrets: Secrets(secrets), environment: ProcessEnvironment([:]),
                 descriptor: descriptor))
         return folder.read("log") ?? ""
     }
@@ -38,7 +40,9 @@ import Testing
         arguments: [
             (["a\nb\n"], ["a", "b"]), (["a", "b\nc"], ["ab", "c"]), (["\n"], [""]), (["a\r\nb\r\n"], ["a", "b"]),
             (["x\u{1B}[31m\ty\u{7}"], ["x\\x1b[31m\ty\\x07"]), (["ä"], ["ä"]),
-            (["\u{9B}31m"], ["\\x9b31m"]),
+            (["\u{9B}31m"], ["\\x9b31m"]), (["50%\r100%"], ["50%\\x0d100%"]), (["a\u{0}b\u{7F}"], ["a\\x00b\\x7f"]),
+            (["\n\na\n\n"], ["", "", "a", ""]), (["a\r", "\nb"], ["a", "b"]),
+            (["\"quoted\" \\ ~"], ["\"quoted\" \\ ~"]),
         ])
     func hookLines(pieces: [String], expected: [String]) throws {
         let found = try lines(.text, pieces.map { Array($0.utf8) })
@@ -82,5 +86,78 @@ import Testing
         let text = try log(.text) { $0.write(.info, "one\ntwo\u{1B}]0;x\u{7}", []) }
         #expect(text.filter { $0 == "\n" }.count == 1 && !text.contains("\u{1B}") && text.contains("one; two"))
         #expect(try log(.json) { $0.write(.info, "\u{9B}31m", []) }.contains("\\u009b31m"))
+    }
+
+    @Test("an event is one line with its level and its fields in order")
+    func fields() throws {
+        let text = try log(.text) { $0.logger().warning("something", metadata: ["b": "2", "a": "1"]) }
+        #expect(text.contains(/^\S+Z WARN  something a=1 b=2\n$/))
+    }
+
+    @Test("a hook's line has time, level and hook before it, and no secret of an event's URL stands in the log")
+    func prefix() throws {
+        let hook = try #require(try lines(.text, [Array("one\n".utf8)]).first)
+        #expect(hook.contains(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO  \[PRE_DEPLOY\] one$/))
+        #expect(try !log(.text) { $0.write(.info, "cannot reach https://me:hunter2@host/x", []) }.contains("hunter2"))
+    }
+
+    @Test("secrets that are learnt later are hidden from then on, those known before still")
+    func learn() throws {
+        let text = try log(.text, secrets: ["first-one"]) {
+            $0.learn(Secrets(["second-one"]))
+            $0.logger().info("first-one second-one")
+        }
+        #expect(text.hasSuffix("*** ***\n"))
+    }
+
+    @Test("a file is no terminal, so nothing is coloured", arguments: [LogFormat.text, .json])
+    func colour(format: LogFormat) throws {
+        #expect(try !log(format) { $0.logger().error("text") }.contains("\u{1B}"))
+    }
+
+    @Test(
+        "below the level neither events nor a hook's lines are shown", arguments: [LogLevel.notice, .warning, .error])
+    func level(_ level: LogLevel) throws {
+        let text = try log(.text, level: level) { output in
+            let lines = HookLines(output: output, name: "PRE_DEPLOY")
+            Array("text\n".utf8).withUnsafeBytes { lines.receive($0) }
+            lines.finish()
+            output.logger().info("no")
+            output.logger().error("yes")
+        }
+        #expect(text.hasSuffix("ERROR yes\n") && text.filter { $0 == "\n" }.count == 1)
+    }
+
+    @Test("bytes that are no text come to an end too, however long the line", arguments: [UInt8(0x80), 0xFF, 0xE2])
+    func longInvalidLine(byte: UInt8) throws {
+        let piece = [UInt8](repeating: byte, count: 30_000)
+        let found = try lines(.text, [piece, piece])
+        #expect(found.count >= 7 && found.count < 20)
+        #expect(found.allSatisfy { $0.unicodeScalars.last == "\u{FFFD}" })
+    }
+
+    @Test("lines of two hooks at once are never mixed")
+    func sideBySide() async throws {
+        let path = try folder.write("log", "")
+        let descriptor = open(path, O_WRONLY | O_APPEND)
+        defer { close(descriptor) }
+        let output = LogOutput(
+            format: .text, level: .info, secrets: Secrets(), environment: ProcessEnvironment([:]),
+            descriptor: descriptor)
+        await withTaskGroup(of: Void.self) { group in
+            for hook in ["PRE_DEPLOY", "POST_DEPLOY"] {
+                group.addTask {
+                    let lines = HookLines(output: output, name: hook)
+                    for _ in 0..<100 { Array("of \(hook)\n".utf8).withUnsafeBytes { lines.receive($0) } }
+                    lines.finish()
+                }
+            }
+        }
+        let all = (folder.read("log") ?? "").split(separator: "\n")
+        #expect(all.count == 200)
+        #expect(
+            all.allSatisfy {
+                $0.hasSuffix("[PRE_DEPLOY] of PRE_DEPLOY") || $0.hasSuffix("[POST_DEPLOY] of POST_DEPLOY")
+            })
     }
 }

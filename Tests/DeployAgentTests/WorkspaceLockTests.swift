@@ -1,5 +1,6 @@
 import Foundation
 import Ledger
+import Shell
 import TestSupport
 import Testing
 
@@ -95,5 +96,101 @@ struct WorkspaceLockTests {
         }
         let soon = CheckOutcome.unchanged(commit: "a", .backoff(until: Timestamp.now.advanced(by: .seconds(5))))
         #expect(CheckLoop.wait(after: soon, interval: .seconds(30)) <= .seconds(5))
+    }
+
+    @Test("what the holder says of its checks is read by others, also when it gets shorter")
+    func update() throws {
+        let lock = try #require(try acquire())
+        lock.update {
+            $0.lastError = String(repeating: "long ", count: 300)
+            $0.lastOutcome = "failed"
+        }
+        lock.update {
+            $0.lastError = nil
+            $0.lastOutcome = "unchanged"
+            $0.nextCheck = Timestamp(milliseconds: 99)
+        }
+        let holder = try #require(WorkspaceLock.holder(folder))
+        #expect(holder.lastOutcome == "unchanged" && holder.lastError == nil)
+        #expect(holder.nextCheck == Timestamp(milliseconds: 99))
+        lock.release()
+    }
+
+    @Test(
+        "an error of any length and of several lines keeps the record readable", arguments: ["x", "€", "😀", "\npid=1"])
+    func longError(unit: String) throws {
+        let lock = try #require(try acquire())
+        lock.update {
+            $0.lastError = String(repeating: unit, count: 10_000)
+            $0.nextCheck = Timestamp(milliseconds: 99)
+        }
+        let holder = try #require(WorkspaceLock.holder(folder))
+        #expect(holder.pid == getpid() && holder.nextCheck == Timestamp(milliseconds: 99))
+        #expect(holder.lastError?.isEmpty == false)
+        lock.release()
+    }
+
+    @Test("the holder is named with process, host and time")
+    func holder() {
+        let since = Timestamp(milliseconds: 1_767_225_600_123)
+        let record = LockRecord(pid: 4711, command: "run", host: "host-1", since: since)
+        #expect(record.holder == "process 4711 (agent run) on host-1 since 2026-01-01T00:00:00.123Z")
+    }
+
+    @Test("what is no record reads as none", arguments: ["", "garbage", "since=1\n", "pid=x\nsince=1\n"])
+    func noRecord(text: String) {
+        #expect(LockRecord(text: text) == nil)
+    }
+
+    @Test("a process that the holder starts does not keep the lock")
+    func notInherited() async throws {
+        let lock = try #require(try acquire())
+        let stop = StopSignal()
+        let command = Command(
+            executable: "/bin/sh", arguments: ["-c", "touch up; exec sleep 1000"], folder: temporary.path,
+            environment: [Array("PATH=/usr/bin:/bin".utf8)], marker: uniqueText(), timeout: .seconds(50),
+            killGrace: .seconds(1), claimsOrphans: false)
+        async let verdict = runCommand(command, output: CollectedOutput(limit: 100), stop: stop)
+        #expect(await eventually { temporary.exists("up") })
+        lock.release()
+        #expect(try acquire() != nil)
+        stop.request()
+        #expect(try await verdict.cause == .stopped)
+    }
+
+    @Test("workspaces whose folders are called the same have locks of their own")
+    func apart() throws {
+        let state = StateDirectory(path: temporary.path + "/state")
+        let (one, other) = (temporary.path + "/one/app", temporary.path + "/other/app")
+        var locks: [WorkspaceLock] = []
+        for path in [one, other] {
+            try state.prepare(for: path)
+            if case .acquired(let lock) = try WorkspaceLock.attempt(state.workspace(path), command: "run", host: "h") {
+                locks.append(lock)
+            }
+        }
+        #expect(locks.count == 2)
+        for lock in locks { lock.release() }
+    }
+
+    @Test("only the agent's user may read what it keeps")
+    func modes() throws {
+        let lock = try #require(try acquire())
+        func mode(_ path: String) throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        }
+        #expect(try mode(folder.lock) == 0o600)
+        #expect(try mode(folder.path) == 0o700 && mode(temporary.path + "/state") == 0o700)
+        lock.release()
+    }
+
+    @Test("a state directory that cannot be made is an error that names it")
+    func noFolder() throws {
+        try temporary.write("file", "")
+        let error = #expect(throws: SettingsError.self) {
+            try StateDirectory(path: temporary.path + "/file/state").prepare(for: "/srv/app")
+        }
+        #expect(error?.description.contains("AGENT_STATE_DIR") == true)
+        #expect(error?.description.contains("/file/state") == true)
     }
 }

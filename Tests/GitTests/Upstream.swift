@@ -1,5 +1,7 @@
 import Git
+import Shell
 import TestSupport
+import Testing
 
 /// An upstream repository to fetch from, a store of the agent's own, and a workspace to publish to.
 struct Upstream {
@@ -9,13 +11,20 @@ struct Upstream {
     let program: GitProgram
     var path: String { folder.path + "/up" }
 
-    init(timeout: Duration = .seconds(60)) async throws {
+    /// - Parameters:
+    ///   - storeFolder: where fetched commits go, when not into the folder of the rest.
+    ///   - environment: added to git's.
+    init(
+        storeFolder: String? = nil, environment: [String: String] = [:], timeout: Duration = .seconds(60),
+        stop: StopSignal? = nil, credential: GitCredential? = nil
+    ) async throws {
         folder = try TemporaryFolder()
-        store = CommitStore(folder: folder.path + "/state")
+        store = CommitStore(folder: storeFolder ?? folder.path + "/state")
         workspace = Workspace(path: folder.path + "/ws")
+        let variables = ["PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": folder.path].merging(environment) { $1 }
         program = GitProgram(
-            environment: ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=\(folder.path)"].map { Array($0.utf8) },
-            timeout: timeout, killGrace: .seconds(1), marker: uniqueText(), stop: nil)
+            environment: variables.map { Array("\($0.key)=\($0.value)".utf8) }, timeout: timeout,
+            killGrace: .milliseconds(500), marker: uniqueText(), stop: stop, credential: credential)
         try await shell("mkdir up state && cd up && git init -q -b main", in: folder.path)
     }
 
@@ -34,6 +43,34 @@ struct Upstream {
         return try await git("rev-parse HEAD", in: path)
     }
 
+    /// Commits what a script makes of the upstream's files, ignored ones included; returns the commit's id.
+    @discardableResult
+    func commit(script: String, message: String = "c") async throws -> String {
+        try await run(script + "\ngit add -Af && git commit -q --allow-empty -m '\(message)'", in: "up")
+        return try await git("rev-parse HEAD", in: path)
+    }
+
+    /// Runs a script in one of the folders and returns what it printed.
+    @discardableResult
+    func run(_ script: String, in name: String = "ws") async throws -> String {
+        let place = name.hasPrefix("/") ? name : folder.path + "/" + name
+        let result = try await shell("set -e; \(script)", in: place)
+        guard result.verdict.isSuccess else { throw PreparationFailed("\(script): \(result.output)") }
+        return result.output
+    }
+
+    /// The upstream as git reaches it by a protocol, and not by its files.
+    func remote(_ ref: String? = "main") -> Remote { Remote(url: "file://" + path, ref: ref) }
+
+    /// Fetches what a ref of the upstream points to.
+    @discardableResult
+    func fetch(_ ref: String? = "main") async throws -> RemoteTip {
+        try await store.prepare(program)
+        let tip = try await program.tip(of: remote(ref), from: store.path)
+        try await store.fetch(tip, from: remote(ref), program)
+        return tip
+    }
+
     /// Fetches and publishes what the upstream's branch points to.
     @discardableResult
     func publish(afterStage hook: String? = nil) async throws -> Workspace.Discarded {
@@ -48,4 +85,9 @@ struct Upstream {
         return try await workspace.publish(
             tip.commit, from: store, stagedOutput: hook != nil, origin: path, program)
     }
+}
+
+/// The error that a call throws, as a `GitError`.
+func gitError(_ body: () async throws -> Void) async -> GitError? {
+    await #expect(throws: GitError.self) { try await body() }
 }

@@ -31,4 +31,24 @@ struct LeakTests {
                 return ProcessTable.all().filter { $0.parent == me && $0.isZombie }.count < 5
             })
     }
+
+    @Test(
+        "hundreds of starts that fail leave no descriptor and no thread behind", arguments: ["/no/such", "/bin/true"])
+    func failedStarts(executable: String) async throws {
+        let folder = executable == "/bin/true" ? "/no/such" : "/"
+        let command = Command(
+            executable: executable, arguments: [], folder: folder, environment: [], marker: uniqueText(),
+            timeout: .seconds(30), killGrace: .seconds(1))
+        func attempts(_ count: Int) async {
+            for _ in 0..<count {
+                _ = try? await runCommand(
+                    command, output: CollectedOutput(limit: 10), errors: CollectedOutput(limit: 10))
+            }
+        }
+        await attempts(5)
+        let (descriptors, threads) = (names(in: "/proc/self/fd"), names(in: "/proc/self/task"))
+        await attempts(200)
+        #expect(await eventually { names(in: "/proc/self/fd") < descriptors + 60 })
+        #expect(await eventually { names(in: "/proc/self/task") < threads + 60 })
+    }
 }

@@ -28,6 +28,15 @@ private func masked(_ pieces: [[UInt8]], _ secrets: [String]) -> String {
             ),
             ([String](), "no secret: http://host/ and a://b", "no secret: http://host/ and a://b"),
             (["p"], "postgres://u:p@h", "***ostgres://u:***@h"),
+            (["s3cr3t"], "s3cr3 s3cr3x s3cr", "s3cr3 s3cr3x s3cr"), (["aab"], "aaab aab", "a*** ***"),
+            (["word", "password"], "a password a sword", "a *** a s***"), (["ab"], "abab", "******"),
+            (["x"], "axbx", "a***b***"), (["pä€"], "é pä€ é", "é *** é"), (["a***b"], "a***b ***", "*** ***"),
+            (["first line of it\nsecond line"], "first line of it\r\nsecond line\r\n", "***\r\n***\r\n"),
+            ([String](), "redis://:pw@host", "redis://:***@host"),
+            ([String](), "http://host:80/a@b https://me@host/a:b", "http://host:80/a@b https://me@host/a:b"),
+            ([String](), "\"https://host\":\"a:b@c\"", "\"https://host\":\"a:b@c\""),
+            (["t0ken"], "https://t0ken:pw@host/", "https://***:***@host/"),
+            (["a://m:p@h"], "use a://m:p@h/x", "use ***/x"),
         ])
     func everyCut(secrets: [String], text: String, expected: String) {
         let bytes = Array(text.utf8)

@@ -1,0 +1,87 @@
+import Ledger
+import TestSupport
+import Testing
+
+@testable import DeployAgent
+
+/// How long the check loop waits, and what ends its wait.
+@Suite(.timeLimit(.minutes(1)))
+struct CheckLoopWaitTests {
+    private let bell = TriggerBell()
+    private let clock = ManualClock()
+
+    @Test("a wait ends when its time has passed, not before")
+    func time() async {
+        async let rang = bell.wait(atMost: .seconds(30), clock: clock)
+        #expect(await eventually { clock.sleepers == 1 })
+        clock.advance(by: .seconds(29))
+        #expect(clock.sleepers == 1)
+        clock.advance(by: .seconds(1))
+        #expect(await rang == nil)
+    }
+
+    @Test("a ring ends a wait that is under way and says what rang", arguments: [Trigger.signal, .webhook, .manual])
+    func ring(trigger: Trigger) async {
+        async let rang = bell.wait(atMost: .seconds(30), clock: clock)
+        #expect(await eventually { clock.sleepers == 1 })
+        bell.ring(trigger)
+        #expect(await rang == trigger)
+        #expect(clock.sleepers == 0)
+    }
+
+    @Test("rings while nobody waits are kept, as one")
+    func kept() async {
+        bell.ring(.signal)
+        bell.ring(.signal)
+        #expect(await bell.wait(atMost: .seconds(30), clock: clock) == .signal)
+        async let second = bell.wait(atMost: .seconds(30), clock: clock)
+        #expect(await eventually { clock.sleepers == 1 })
+        clock.advance(by: .seconds(30))
+        #expect(await second == nil)
+    }
+
+    @Test("closing the bell ends the wait that is under way")
+    func closed() async {
+        async let rang = bell.wait(atMost: .seconds(30), clock: clock)
+        #expect(await eventually { clock.sleepers == 1 })
+        bell.close()
+        #expect(await rang == nil)
+    }
+
+    @Test("a wait that is over before it begins returns, every time")
+    func noTime() async {
+        for _ in 0..<1000 {
+            #expect(await bell.wait(atMost: .zero, clock: clock) == nil)
+            #expect(await bell.wait(atMost: .nanoseconds(1), clock: ContinuousClock()) == nil)
+        }
+    }
+
+    @Test("after a deployment the next check comes at once")
+    func deployment() {
+        let deployment = Deployment(
+            id: 1, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: "c", subject: "", author: "", ref: nil,
+            previousCommit: nil, trigger: "poll", attempt: 1, series: 1, status: .failed, settled: true,
+            published: true, retryAt: nil, warnings: 0, startedAt: .now, completedAt: .now, errorMessage: nil)
+        #expect(CheckLoop.wait(after: .deployment(deployment), interval: .seconds(30)) == .zero)
+    }
+
+    @Test(
+        "whatever else a check finds, the next one comes after the interval",
+        arguments: [
+            CheckOutcome.unchanged(commit: "c", .deployed), .unchanged(commit: "c", .settledAsFailed),
+            .unreachable("x"), .ledgerFailed("x"), .failed("x"),
+            .misconfigured(SettingsError("A", "x", source: .environment)),
+            .unchanged(commit: "c", .backoff(until: Timestamp.now.advanced(by: .seconds(1000)))),
+        ])
+    func interval(outcome: CheckOutcome) {
+        let wait = CheckLoop.wait(after: outcome, interval: .seconds(30))
+        #expect(wait >= .seconds(27) && wait <= .seconds(33))
+    }
+
+    @Test("a retry that is due already comes soon, but not in a loop without pause")
+    func pastBackoff() {
+        let until = Timestamp.now.advanced(by: .seconds(-5))
+        let wait = CheckLoop.wait(after: .unchanged(commit: "c", .backoff(until: until)), interval: .seconds(30))
+        #expect(wait > .zero && wait <= .seconds(1))
+    }
+}

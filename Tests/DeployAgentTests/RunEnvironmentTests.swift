@@ -1,0 +1,72 @@
+import Ledger
+import Testing
+
+@testable import DeployAgent
+
+@Suite struct RunEnvironmentTests {
+    private let context = HookContext(
+        commit: "0123456789abcdef0123456789abcdef01234567", previousCommit: nil, ref: "main", hook: .preDeploy,
+        attempt: 2, trigger: .poll, deployment: 12, run: 34, workspace: "/srv/app")
+
+    private func entries(
+        _ context: HookContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []
+    ) -> [[UInt8]] {
+        RunEnvironment.entries(
+            (context ?? self.context).variables, exports: exports, environment: ProcessEnvironment(entries: environment)
+        )
+    }
+
+    private func texts(_ entries: [[UInt8]]) -> Set<String> { Set(entries.map { String(decoding: $0, as: UTF8.self) }) }
+    private func bytes(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }
+
+    @Test("a hook is told about its deployment; what is not known is empty, not missing")
+    func variables() {
+        #expect(
+            texts(entries()) == [
+                "DEPLOY_COMMIT=0123456789abcdef0123456789abcdef01234567", "DEPLOY_COMMIT_SHORT=0123456",
+                "DEPLOY_PREVIOUS_COMMIT=", "DEPLOY_REF=main", "DEPLOY_HOOK=PRE_DEPLOY", "DEPLOY_ATTEMPT=2",
+                "DEPLOY_TRIGGER=poll", "DEPLOY_ID=12", "DEPLOY_RUN_ID=34", "DEPLOY_WORKSPACE=/srv/app",
+            ])
+        var context = context
+        context.ref = nil
+        context.previousCommit = "fedcba"
+        #expect(texts(entries(context)).isSuperset(of: ["DEPLOY_REF=", "DEPLOY_PREVIOUS_COMMIT=fedcba"]))
+    }
+
+    @Test("the process environment is passed on byte for byte, the agent's own settings are not")
+    func inherited() {
+        let raw = Array("RAW=".utf8) + [0xFF, 0xFE]
+        let kept = bytes("PATH=/bin", "EMPTY=", "A=b=c", "LINES=x\ny", "MY_AGENT_X=1") + [raw]
+        let result = entries(inherited: kept + bytes("AGENT_LEDGER_URL=postgresql://x", "AGENT_=", "AGENT_APP=x"))
+        #expect(Array(result.prefix(kept.count)) == kept && result.count == kept.count + 10)
+    }
+
+    @Test("entries that no program could have set are left out")
+    func malformed() {
+        #expect(entries(inherited: bytes("no equals sign", "=nothing", "1A=x", "")).count == 10)
+    }
+
+    @Test("the app spec's variables are added, the agent's own among them are not")
+    func exports() {
+        let texts = texts(
+            entries(exports: ["KEY": "value", "AGENT_X": "1", "PATH": "/spec"], inherited: bytes("OTHER=o")))
+        #expect(texts.isSuperset(of: ["KEY=value", "PATH=/spec", "OTHER=o"]) && !texts.contains("AGENT_X=1"))
+    }
+
+    @Test("nobody but the agent says what its DEPLOY_ variables hold, and each is there once")
+    func overridden() {
+        let inherited = bytes("DEPLOY_COMMIT=outer", "DEPLOY_ID=outer", "DEPLOY_RUN_UUID=outer", "DEPLOY_OWN=mine")
+        let all = entries(exports: ["DEPLOY_ID": "spec"], inherited: inherited)
+        #expect(all.count == 11 && texts(all).isSuperset(of: ["DEPLOY_ID=12", "DEPLOY_OWN=mine"]))
+        #expect(!texts(all).contains("DEPLOY_COMMIT=outer") && !texts(all).contains("DEPLOY_RUN_UUID=outer"))
+    }
+
+    @Test(
+        "a variable that is empty counts as not set, and a value may hold equals signs",
+        arguments: [
+            ("A=b", "A", "b"), ("A=", "A", nil), ("A=b=c", "A", "b=c"), ("AB=c", "A", nil), ("garbage", "garbage", nil),
+        ] as [(String, String, String?)])
+    func value(entry: String, name: String, expected: String?) {
+        #expect(ProcessEnvironment(entries: [Array(entry.utf8)])[name] == expected)
+    }
+}

@@ -1,0 +1,171 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Git
+
+/// What publishing does with what stands in the workspace.
+@Suite(.timeLimit(.minutes(1)))
+struct PublishInPlaceTests {
+    /// What git sees changed among tracked files of the workspace.
+    private func status(_ upstream: Upstream) async throws -> String {
+        try await git("status --porcelain --untracked-files=no", in: upstream.workspace.path)
+    }
+
+    @Test("a workspace is made with modes and links as the commit has them, and with its origin")
+    func fresh() async throws {
+        let upstream = try await Upstream()
+        let commit = try await upstream.commit(
+            script: "mkdir d; echo 1 > d/a; printf x > run; chmod +x run; ln -s d/a link")
+        let discarded = try await upstream.publish()
+        #expect(discarded.paths.isEmpty && discarded.locks.isEmpty)
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == commit)
+        #expect(try await git("remote get-url origin", in: upstream.workspace.path) == upstream.path)
+        #expect(try await upstream.run("test -x run && test -L link && cat link") == "1\n")
+        #expect(try await status(upstream) == "")
+    }
+
+    @Test("untracked files and folders stay, ignored ones too, and a tracked file's mode is set")
+    func untracked() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(script: "echo 1 > a; mkdir d; echo 1 > d/gone; echo '*.log' > .gitignore")
+        try await upstream.publish()
+        try await upstream.run("echo l > x.log; echo u > d/untracked; mkdir -p empty/folder")
+        try await upstream.commit(script: "rm d/gone; chmod +x a")
+        #expect(try await upstream.publish().paths.isEmpty)
+        #expect(upstream.folder.read("ws/x.log") == "l\n" && upstream.folder.read("ws/d/untracked") == "u\n")
+        #expect(upstream.folder.exists("ws/empty/folder") && !upstream.folder.exists("ws/d/gone"))
+        #expect(try await upstream.run("test -x a && echo yes") == "yes\n")
+    }
+
+    @Test(
+        "local changes of every kind are discarded and named",
+        arguments: [
+            ("echo local > a; git add a", "a"), ("rm a", "a"), ("git rm -q --cached a; echo local > a", "a"),
+            ("chmod +x a", "a"), ("rm a; ln -s b a", "a"), ("mv a c", "a"),
+            ("echo local > 'd/é \"q\"'", "d/é \"q\""), ("rm -r d; echo file > d", "d/é \"q\""),
+        ])
+    func localChanges(script: String, path: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(script: "echo 1 > a; echo 1 > b; mkdir d; echo 1 > 'd/é \"q\"'")
+        try await upstream.publish()
+        try await upstream.run(script)
+        try await upstream.commit(["b": "2"])
+        #expect(try await upstream.publish().paths.contains(path))
+        let folder = upstream.folder
+        #expect(folder.read("ws/a") == "1\n" && folder.read("ws/b") == "2" && folder.read("ws/d/é \"q\"") == "1\n")
+        #expect(try await status(upstream) == "")
+    }
+
+    @Test("a file that was added to the index without a commit stays as the untracked file that it is")
+    func added() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        try await upstream.run("echo mine > mine; git add mine")
+        try await upstream.commit(["a": "2"])
+        try await upstream.publish()
+        #expect(upstream.folder.read("ws/mine") == "mine\n" && upstream.folder.read("ws/a") == "2")
+    }
+
+    @Test(
+        "what stands in the way of a tracked file is replaced and named",
+        arguments: [
+            ("mkdir -p in/the/way; echo mine > in/the/way/file", "in/the/way"),
+            ("mkdir in; echo mine > in/the", "in/the"), ("echo mine > in", "in"),
+            ("mkdir -p in/the; ln -s ../../a in/the/way", "in/the/way"),
+            ("echo in >> .git/info/exclude; mkdir -p in/the; echo mine > in/the/way", "in/the/way"),
+        ])
+    func inTheWay(script: String, path: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        try await upstream.run(script)
+        try await upstream.commit(["in/the/way": "2"])
+        #expect(try await upstream.publish().paths == [path])
+        #expect(upstream.folder.read("ws/in/the/way") == "2" && upstream.folder.read("ws/a") == "1")
+        #expect(try await status(upstream) == "")
+    }
+
+    @Test(
+        "a broken-off merge, rebase or pick does not keep from publishing",
+        arguments: ["merge side", "rebase side", "cherry-pick side"])
+    func unfinishedWork(command: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        try await upstream.run(
+            """
+            git checkout -q -b side; echo side > a; git commit -q -am side; git checkout -q -b mine HEAD~
+            echo mine > a; git commit -q -am mine; git \(command) >/dev/null 2>&1 || true
+            """)
+        #expect(try await status(upstream).hasPrefix("UU"))
+        let second = try await upstream.commit(["a": "2"])
+        #expect(try await upstream.publish().paths.contains("a"))
+        #expect(upstream.folder.read("ws/a") == "2")
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == second)
+    }
+
+    @Test("local work that was committed stays on its branch, and the history stays whole")
+    func localCommits() async throws {
+        let upstream = try await Upstream()
+        for number in 1...3 { try await upstream.commit(["a": "\(number)"]) }
+        try await git("clone -q up ws", in: upstream.folder.path)
+        try await upstream.run("echo local > mine; git add mine; git commit -q -m local")
+        let workspace = upstream.workspace.path
+        let local = try await git("rev-parse HEAD", in: workspace)
+        let commit = try await upstream.commit(["a": "4"])
+        try await upstream.publish()
+        #expect(try await git("rev-parse HEAD main", in: workspace) == "\(commit)\n\(local)")
+        #expect(try await git("rev-list --count origin/main", in: workspace) == "3")
+        #expect(try await upstream.run("git fsck --connectivity-only 2>&1 | grep -v dangling || true") == "")
+    }
+
+    @Test("an older commit is published again as well")
+    func older() async throws {
+        let upstream = try await Upstream()
+        let first = try await upstream.commit(["a": "1"])
+        try await upstream.commit(["a": "2", "b": "2"])
+        try await upstream.publish()
+        try await git("reset -q --hard \(first)", in: upstream.path)
+        try await upstream.publish()
+        #expect(upstream.folder.read("ws/a") == "1" && !upstream.folder.exists("ws/b"))
+    }
+
+    @Test(
+        "a publishing that was broken off is completed by the next one",
+        arguments: [
+            "echo half > a; rm b; touch .git/index.lock", "rm .git/index; echo 2 > a", "printf cut > .git/index",
+            "git symbolic-ref HEAD refs/heads/unborn; touch .git/HEAD.lock",
+            "touch .git/shallow.lock .git/packed-refs.lock .git/config.lock",
+        ])
+    func brokenOff(damage: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1", "b": "1"])
+        try await upstream.publish()
+        try await upstream.run("echo u > untracked; \(damage)")
+        let second = try await upstream.commit(["a": "2", "c": "2"])
+        let discarded = try await upstream.publish()
+        let folder = upstream.folder
+        #expect(folder.read("ws/a") == "2" && folder.read("ws/b") == "1" && folder.read("ws/c") == "2")
+        #expect(folder.read("ws/untracked") == "u\n")
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == second)
+        #expect(try await status(upstream) == "")
+        #expect(discarded.locks.count == damage.components(separatedBy: ".lock").count - 1)
+    }
+
+    @Test("the repository's own hooks do not run")
+    func hooks() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        for hook in ["post-checkout", "reference-transaction", "post-index-change"] {
+            let path = try upstream.folder.write(
+                "ws/.git/hooks/\(hook)", "#!/bin/sh\ntouch '\(upstream.path)/../ran'\n")
+            try #require(chmod(path, 0o755) == 0)
+        }
+        try await upstream.commit(["a": "2"])
+        try await upstream.publish()
+        #expect(upstream.folder.read("ws/a") == "2" && !upstream.folder.exists("ran"))
+    }
+}

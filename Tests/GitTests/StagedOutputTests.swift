@@ -1,0 +1,160 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Git
+
+/// What PRE_DEPLOY wrote in the staged checkout comes along.
+@Suite(.timeLimit(.minutes(1)))
+struct StagedOutputTests {
+    /// Where stages lie: on the workspace's file system, and on another where there is one.
+    enum Place: CaseIterable, CustomTestStringConvertible {
+        case beside, elsewhere
+
+        var testDescription: String { self == .beside ? "same file system" : "another file system" }
+
+        static var available: [Place] {
+            func device(_ path: String) -> UInt64? {
+                var info = stat()
+                return stat(path, &info) == 0 ? UInt64(info.st_dev) : nil
+            }
+            let other = device("/dev/shm")
+            return other != nil && other != device(FileManager.default.temporaryDirectory.path) ? allCases : [.beside]
+        }
+    }
+
+    /// Runs a test with an upstream whose stages lie in a place.
+    private func with(_ place: Place, _ body: (Upstream) async throws -> Void) async throws {
+        guard place == .elsewhere else { return try await body(try await Upstream()) }
+        let path = "/dev/shm/agent-test-\(uniqueText())"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await body(try await Upstream(storeFolder: path))
+    }
+
+    @Test("modes, times, links and odd names come along as they are", arguments: Place.available)
+    func kinds(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(script: "echo 1 > tracked; echo 'ignored/' > .gitignore; mkdir d; echo 1 > d/a")
+            let discarded = try await upstream.publish(
+                afterStage: """
+                    mkdir -p ignored/deep; echo i > ignored/deep/i; chmod 751 ignored/deep; echo new > d/new
+                    printf x > tool; chmod 4711 tool; ln -s tool link; ln -s nowhere dangling; mkdir empty; chmod 700 empty
+                    touch -d 2001-02-03T04:05:06Z old; ln tool hard; echo 'ü' > 'odd "näme"'; chmod +x tracked
+                    """)
+            #expect(discarded.paths.isEmpty)
+            #expect(upstream.folder.read("ws/ignored/deep/i") == "i\n" && upstream.folder.read("ws/d/new") == "new\n")
+            #expect(upstream.folder.read("ws/odd \"näme\"") == "ü\n")
+            #expect(
+                try await upstream.run(
+                    "stat -c %a tool ignored/deep empty; readlink link dangling; stat -c %Y old; cat hard; test -x tracked"
+                )
+                    == "4711\n751\n700\ntool\nnowhere\n981173106\nx")
+        }
+    }
+
+    @Test(
+        "nothing else in the workspace is touched, and what the hook deleted removes nothing",
+        arguments: Place.available)
+    func rest(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1", "b": "1"])
+            try await upstream.publish(afterStage: "mkdir build; echo 1 > build/one; echo 1 > build/two")
+            try await upstream.run("echo u > untracked; echo u > build/own")
+            try await upstream.commit(["a": "2"])
+            try await upstream.publish(afterStage: "mkdir build; echo 2 > build/one; rm b")
+            #expect(try await upstream.run("cat build/one build/two build/own untracked a b") == "2\n1\nu\nu\n21")
+        }
+    }
+
+    @Test(
+        "what the hook committed, stashed or checked out comes along as it is on disk",
+        arguments: [
+            "echo x > made; git add made; git commit -q -m x",
+            "echo x > made; git stash -q --include-untracked; git stash pop -q",
+            "git checkout -q -b own; echo x > made; git add made; git commit -q -m x",
+        ])
+    func gitInHook(hook: String) async throws {
+        let upstream = try await Upstream()
+        let commit = try await upstream.commit(["a": "1"])
+        try await upstream.publish(afterStage: hook)
+        #expect(upstream.folder.read("ws/made") == "x\n" && upstream.folder.read("ws/a") == "1")
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == commit)
+        #expect(try await upstream.run("git fsck 2>&1 | grep -v dangling || true") == "")
+    }
+
+    @Test("a changed file with the tracked one's time and size comes along")
+    func sameSize() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish(afterStage: "touch -r a ref; printf 2 > a; touch -r ref a; rm ref")
+        #expect(upstream.folder.read("ws/a") == "2")
+    }
+
+    @Test("the next commit's tracked file replaces what a hook had written there")
+    func replacedNextTime() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish(afterStage: "echo hook > a; echo hook > b")
+        try await upstream.commit(["b": "2"])
+        try await upstream.publish(afterStage: "true")
+        #expect(upstream.folder.read("ws/a") == "1" && upstream.folder.read("ws/b") == "2")
+        #expect(try await git("status --porcelain", in: upstream.workspace.path) == "")
+    }
+
+    @Test("a written folder replaces a file at its path, and the file is named", arguments: Place.available)
+    func folderOverFile(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish()
+            try await upstream.run("echo file > build")
+            try await upstream.commit(["a": "2"])
+            let discarded = try await upstream.publish(afterStage: "mkdir build; echo x > build/x")
+            #expect(upstream.folder.read("ws/build/x") == "x\n" && discarded.paths == ["build"])
+        }
+    }
+
+    @Test(
+        "a written file or link does not replace a folder; the error names it",
+        arguments: ["echo x > build", "ln -s a build"])
+    func fileOverFolder(hook: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish(afterStage: "mkdir build; echo x > build/x")
+        try await upstream.commit(["a": "2"])
+        let error = await gitError { try await upstream.publish(afterStage: hook) }
+        #expect(error?.code == .publish && error?.description.contains("build") == true)
+        #expect(upstream.folder.read("ws/build/x") == "x\n" && upstream.folder.read("ws/a") == "1")
+    }
+
+    @Test("a symbolic link at a written file's path is replaced, not followed", arguments: Place.available)
+    func linkReplaced(place: Place) async throws {
+        try await with(place) { upstream in
+            let outside = try upstream.folder.write("outside", "precious")
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish(afterStage: "ln -s '\(outside)' config")
+            try await upstream.commit(["a": "2"])
+            try await upstream.publish(afterStage: "echo new > config")
+            #expect(upstream.folder.read("outside") == "precious" && upstream.folder.read("ws/config") == "new\n")
+        }
+    }
+
+    @Test("output whose move was broken off half-way is complete after the next one", arguments: Place.available)
+    func repeated(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            let commit = try await upstream.fetch().commit
+            try await upstream.store.stage(commit, upstream.program)
+            try await upstream.run("for i in 1 2 3; do echo $i > made$i; done", in: upstream.store.stage)
+            func publish() async throws {
+                _ = try await upstream.workspace.publish(
+                    commit, from: upstream.store, stagedOutput: true, origin: "x", upstream.program)
+            }
+            try await publish()
+            // As if only this one had not been moved yet.
+            try await upstream.run("mv made2 '\(upstream.store.stage)/'")
+            try await publish()
+            #expect(try await upstream.run("cat made1 made2 made3") == "1\n2\n3\n")
+        }
+    }
+}

@@ -1,0 +1,34 @@
+import Testing
+
+@testable import Shell
+
+@Suite struct SecretsTests {
+    @Test("the empty text is no secret")
+    func empty() {
+        #expect(Secrets([""]).mask("abc") == "abc")
+    }
+
+    @Test(
+        "the short lines of a secret of several lines count only together",
+        arguments: [
+            ("a\nb\nc", "a b c", "a b c"), ("a\nb\nc", "x a\nb\nc x", "x *** x"),
+            ("{\n\"key\": \"longer line\"\n}", "  \"key\": \"longer line\"\n}", "  ***\n}"),
+        ])
+    func lines(secret: String, text: String, expected: String) {
+        #expect(Secrets([secret]).mask(text) == expected)
+    }
+
+    @Test("what is learnt later is hidden as well, and a longer secret whole")
+    func learnt() {
+        var secrets = Secrets(["abc", "one1"])
+        secrets.insert(["abcdef"])
+        secrets.formUnion(Secrets(["two2", "one1"]))
+        #expect(secrets.mask("abcdef abc one1 two2 three") == "*** *** *** *** three")
+    }
+
+    @Test(
+        "a text in which nothing is secret comes back unchanged", arguments: ["", "é €\n", "\u{0}\u{7F}", "a@b: c://"])
+    func unchanged(text: String) {
+        #expect(Secrets(["s3cr3t"]).mask(text) == text)
+    }
+}
