@@ -173,6 +173,12 @@ final class Box: Sendable {
         try text.write(toFile: path, atomically: false, encoding: .utf8)
     }
 
+    /// A TCP port of this host that nobody listened on a moment ago.
+    func freePort() async throws -> String {
+        try await sh(
+            "python3 -c 'import socket; s=socket.socket(); s.bind((\"127.0.0.1\",0)); print(s.getsockname()[1])'")
+    }
+
     /// Puts a program into the PATH of agents and hooks.
     func install(_ name: String, _ script: String) throws {
         try write("#!/bin/bash\n" + script, to: "\(root)/bin/\(name)")

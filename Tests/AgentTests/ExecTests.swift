@@ -1,0 +1,256 @@
+import Foundation
+import Glibc
+import Testing
+
+/// `agent exec`: the app's course, from its start to the exit code.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct ExecTests {
+    let box: Box
+
+    init() async throws { box = try await Box() }
+
+    private func exec(_ settings: [String: String] = [:], _ app: String...) throws -> Program {
+        try box.start(program: [agentBinary, "exec"] + (app.isEmpty ? [] : ["--", "sh", "-c"] + app), settings)
+    }
+
+    // MARK: - The start
+
+    @Test("PRE_DEPLOY comes before the app, the app before POST_DEPLOY, all in the workspace's new commit")
+    func order() async throws {
+        let program = try exec(
+            [
+                "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/order", "POST_DEPLOY_COMMAND": "echo post >> $OUT/order",
+            ],
+            "echo app $DEPLOY_COMMIT $(cat app.txt) $PWD $AGENT_STATE_DIR >> $OUT/order; "
+                + Hooks.await_("go") + "exit 7")
+        try await until("the hooks have run", details: { program.errors }) { box.lines("order").count == 3 }
+        let commit = try await box.head()
+        #expect(box.lines("order") == ["pre", "app \(commit) v1 \(box.workspace)", "post"])
+        try box.touch("go")
+        #expect(try await program.ended().code == 7)
+        let deployment = try await box.history().first
+        #expect(deployment?["status"].string == "succeeded" && deployment?["trigger"].string == "startup")
+    }
+
+    @Test("a strict PRE_DEPLOY failure at the start: the app never starts, exit code 1")
+    func gate() async throws {
+        let ended = try await exec(["PRE_DEPLOY_COMMAND": "exit 3"], "touch $OUT/app").ended()
+        #expect(ended.code == 1 && !box.has("app"), "\(ended)")
+        #expect(try await box.history().map { $0["status"].string } == ["failed"])
+    }
+
+    @Test("a strict POST_DEPLOY failure at the start stops the app, exit code 1")
+    func postFails() async throws {
+        let ended = try await exec(
+            ["POST_DEPLOY_COMMAND": Hooks.await_("app") + "exit 3", "POST_DEPLOY_MODE": "strict"],
+            "trap 'touch $OUT/stopped; exit 0' TERM; touch $OUT/app; while :; do sleep 0.05; done"
+        ).ended()
+        #expect(ended.code == 1 && box.has("stopped"), "\(ended)")
+    }
+
+    @Test("a lenient POST_DEPLOY failure leaves the app running")
+    func lenientPost() async throws {
+        let program = try exec(["POST_DEPLOY_COMMAND": "touch $OUT/post; exit 3"], Hooks.await_("go") + "exit 0")
+        try await until("it is recorded", details: { program.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        try box.touch("go")
+        #expect(try await program.ended().code == 0)
+    }
+
+    @Test("a start runs the hooks although the commit is deployed; with AGENT_ON_START=changed it does not")
+    func onStart() async throws {
+        let settings = ["PRE_DEPLOY_COMMAND": "echo pre >> $OUT/pre"]
+        for expected in [1, 2] {
+            #expect(try await exec(settings, "touch $OUT/app").ended().code == 0)
+            #expect(box.lines("pre").count == expected)
+        }
+        box.remove("app")
+        let changed = settings.merging(["AGENT_ON_START": "changed"]) { $1 }
+        #expect(try await exec(changed, "touch $OUT/app").ended().code == 0)
+        #expect(box.lines("pre").count == 2 && box.has("app"))
+        // The sidecar's default is the other way round.
+        let sidecar = try box.start("run", settings: settings.merging(["AGENT_ON_START": "always"]) { $1 })
+        try await until("the sidecar deploys at its start", details: { sidecar.errors }) { box.lines("pre").count == 3 }
+    }
+
+    @Test("without a checkout an unreachable remote is tried again for AGENT_START_TIMEOUT, then 69")
+    func unreachable() async throws {
+        let ended = try await exec(
+            ["GITHUB_REPO_URL": "file://" + box.root + "/none.git", "AGENT_START_TIMEOUT": "2s"], "touch $OUT/app"
+        ).ended()
+        #expect(ended.code == 69 && !box.has("app") && ended.errors.contains("tried again"), "\(ended)")
+    }
+
+    @Test("the checkout that is there is used, with its hooks and a warning, when the remote is unreachable")
+    func offline() async throws {
+        #expect(try await box.once().outcome == "deployed")
+        try await box.sh("mv up.git gone.git")
+        let ended = try await exec(["PRE_DEPLOY_COMMAND": "touch $OUT/pre"], "cat app.txt > $OUT/app").ended()
+        #expect(ended.code == 0 && box.lines("app") == ["v1"] && box.has("pre"), "\(ended)")
+        #expect(ended.errors.contains("WARN") && ended.errors.contains("the checkout that is there is used"))
+    }
+
+    @Test("a wrong setting: 78, nothing runs")
+    func misconfigured() async throws {
+        let ended = try await exec(["AGENT_ON_DEPLOY": "signal:NONE"], "touch $OUT/app").ended()
+        #expect(ended.code == 78 && !box.has("app") && ended.errors.contains("AGENT_ON_DEPLOY"), "\(ended)")
+    }
+
+    // MARK: - What is started
+
+    @Test("without a command: DEV_START_COMMAND, else dev_startup.sh, else startup.sh, else a clear error")
+    func command() async throws {
+        let nothing = try await exec().ended()
+        #expect(nothing.code == 64 && nothing.errors.contains("DEV_START_COMMAND"), "\(nothing)")
+        try await box.commit(["startup.sh": "echo startup > $OUT/app"])
+        #expect(try await exec().ended().code == 0)
+        #expect(box.lines("app") == ["startup"])
+        try await box.commit(["dev_startup.sh": "echo dev > $OUT/app"])
+        #expect(try await exec().ended().code == 0)
+        #expect(box.lines("app") == ["dev"])
+        #expect(try await exec(["DEV_START_COMMAND": "echo set > $OUT/app; exit 4"]).ended().code == 4)
+        #expect(box.lines("app") == ["set"])
+    }
+
+    @Test("APP_DIR is the app's working directory; one that is no folder is a clear error")
+    func folder() async throws {
+        try await box.commit(["web/x": "1"])
+        #expect(try await exec(["APP_DIR": "web"], "pwd > $OUT/app").ended().code == 0)
+        #expect(box.lines("app") == [box.workspace + "/web"])
+        let ended = try await exec(["APP_DIR": "none"], "pwd > $OUT/app").ended()
+        #expect(ended.code == 78 && ended.errors.contains("APP_DIR"), "\(ended)")
+    }
+
+    @Test(
+        "the app's end is the agent's: its code, 128+N, 127 not found, 126 not executable",
+        arguments: [
+            (["sh", "-c", "exit 42"], 42), (["sh", "-c", "kill -9 $$"], 137), (["no-such-program"], 127),
+            (["./app.txt"], 126), (["sh", "-c", "kill -TERM $$"], 143), (["./none"], 127),
+        ])
+    func exitCodes(app: [String], code: Int) async throws {
+        let ended = try await box.start(program: [agentBinary, "exec", "--"] + app).ended()
+        #expect(ended.code == code, "\(ended)")
+    }
+
+    @Test("hooks that run when the app ends are ended and recorded")
+    func appEndsFirst() async throws {
+        let ended = try await exec(
+            ["POST_DEPLOY_COMMAND": "touch $OUT/post; sleep 1000"], Hooks.await_("post") + "exit 5"
+        ).ended()
+        #expect(ended.code == 5, "\(ended)")
+        #expect(try await box.history().first?["status"].string == "interrupted")
+        #expect(box.survivors().isEmpty)
+    }
+
+    // MARK: - Readiness
+
+    @Test("POST_DEPLOY waits for the port, and runs with a warning when nothing comes")
+    func waits() async throws {
+        let port = try await box.freePort()
+        let server =
+            "import socket,time; s=socket.socket(); s.setsockopt(1,2,1); time.sleep(0.4); open('\(box.out)/listening','w'); "
+            + "s.bind(('127.0.0.1',\(port))); s.listen(); time.sleep(1000)"
+        let program = try box.start(
+            program: [agentBinary, "exec", "--", "python3", "-c", server],
+            ["POST_DEPLOY_COMMAND": "test -e $OUT/listening && touch $OUT/post", "POST_DEPLOY_WAIT_FOR": "tcp:\(port)"])
+        try await until("POST_DEPLOY has run", details: { program.errors }) { box.has("post") }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 143)
+        let ended = try await exec(
+            [
+                "POST_DEPLOY_COMMAND": "touch $OUT/late", "POST_DEPLOY_WAIT_FOR": "tcp:1",
+                "POST_DEPLOY_WAIT_TIMEOUT": "300ms",
+            ], Hooks.await_("late")
+        ).ended()
+        #expect(ended.code == 0 && ended.errors.contains("POST_DEPLOY_WAIT_TIMEOUT"), "\(ended)")
+    }
+
+    // MARK: - Later commits
+
+    @Test(
+        "a later commit: the app goes on, is restarted, or gets a signal",
+        arguments: ["none", "restart", "signal:USR1"])
+    func onDeploy(mode: String) async throws {
+        let program = try exec(
+            [
+                "AGENT_ON_DEPLOY": mode, "GITHUB_SYNC_INTERVAL": "200ms",
+                "POST_DEPLOY_COMMAND": "echo $DEPLOY_COMMIT >> $OUT/post",
+            ],
+            "trap 'echo usr1 >> $OUT/app' USR1; echo start $DEPLOY_COMMIT >> $OUT/app; while :; do sleep 0.05; done")
+        let first = try await box.head(of: box.work)
+        try await until("the first commit is deployed", details: { program.errors }) { box.lines("post") == [first] }
+        let second = try await box.commit()
+        try await until("the second one, too", details: { program.errors }) { box.lines("post").last == second }
+        let expected: [String]
+        switch mode {
+        case "restart": expected = ["start \(first)", "start \(second)"]
+        case "none": expected = ["start \(first)"]
+        default: expected = ["start \(first)", "usr1"]
+        }
+        try await until("the app has heard of it", details: { "\(box.lines("app"))" }) { box.lines("app") == expected }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 143)
+        #expect(box.survivors().isEmpty)
+    }
+
+    @Test("AGENT_KEEP_ALIVE keeps checking after the app failed; the next commit starts it again")
+    func keepAlive() async throws {
+        let program = try exec(
+            ["AGENT_KEEP_ALIVE": "true", "GITHUB_SYNC_INTERVAL": "200ms"],
+            "echo x >> $OUT/starts; test $(wc -l < $OUT/starts) -gt 1 || exit 9; exit 0")
+        try await until("the app has failed", details: { program.errors }) {
+            program.errors.contains("AGENT_KEEP_ALIVE: the container stays up")
+        }
+        #expect(program.code == nil)
+        try await box.commit()
+        #expect(try await program.ended().code == 0)
+        #expect(box.lines("starts").count == 2)
+    }
+
+    // MARK: - Signals
+
+    @Test(
+        "what a user sends reaches the app", arguments: [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH])
+    func forwards(signal: Int32) async throws {
+        let program = try exec(
+            [:],
+            "trap 'exit 33' HUP INT QUIT USR1 USR2 ALRM WINCH; touch $OUT/app; while :; do sleep 0.05; done")
+        try await until("the app runs", details: { program.errors }) { box.has("app") }
+        try await program.send(signal)
+        #expect(try await program.ended().code == 33)
+    }
+
+    @Test("SIGTERM ends hooks and app; an app that ignores it is killed after AGENT_STOP_GRACE")
+    func terminate() async throws {
+        let program = try exec(
+            ["POST_DEPLOY_COMMAND": "touch $OUT/post; sleep 1000", "AGENT_STOP_GRACE": "500ms"],
+            "trap '' TERM; (trap '' TERM; sleep 1000) & touch $OUT/app; while :; do sleep 0.05; done")
+        try await until("both run", details: { program.errors }) { box.has("app") && box.has("post") }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 137)
+        #expect(try await box.history().first?["status"].string == "interrupted")
+        #expect(box.survivors().isEmpty, "\(box.survivors().map(Processes.commandLine))")
+    }
+
+    @Test("a second SIGTERM shortens the grace")
+    func second() async throws {
+        let program = try exec(
+            ["AGENT_STOP_GRACE": "1h"], "trap 'touch $OUT/term' TERM; touch $OUT/app; while :; do sleep 0.05; done")
+        try await until("the app runs", details: { program.errors }) { box.has("app") }
+        try await program.send(SIGTERM)
+        try await until("the app has had its signal") { box.has("term") }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 137)
+    }
+
+    @Test("SIGTERM before the app: the hook is ended, the app never starts")
+    func early() async throws {
+        let program = try exec(["PRE_DEPLOY_COMMAND": "touch $OUT/pre; sleep 1000"], "touch $OUT/app")
+        try await until("PRE_DEPLOY runs", details: { program.errors }) { box.has("pre") }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 143)
+        #expect(!box.has("app") && box.survivors().isEmpty)
+        #expect(try await box.history().first?["status"].string == "interrupted")
+    }
+}
