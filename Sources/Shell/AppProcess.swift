@@ -132,14 +132,14 @@ public final class AppProcess: Sendable {
 /// Ends every process of this PID namespace but its init and this one: SIGTERM, grace, SIGKILL.
 ///
 /// For the end of a container, where this process is init's child; does nothing elsewhere.
-public func endWholeContainer(grace: Duration) async {
+/// - Parameter hurry: once requested, the grace is over.
+public func endWholeContainer(grace: Duration, hurry: StopSignal) async {
     guard getppid() == 1, getpid() != 1, isContainerOfOurOwn else { return }
     await onDedicatedThread("end-container") {
         let deadline = ContinuousClock.now + grace
         kill(-1, SIGTERM)
-        while ContinuousClock.now < deadline, !others().isEmpty {
+        while ContinuousClock.now < deadline, !others().isEmpty, !hurry.wait(atMost: .milliseconds(20)) {
             Children.reapOrphans()
-            usleep(20_000)
         }
         kill(-1, SIGKILL)
     }

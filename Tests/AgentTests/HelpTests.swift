@@ -3,7 +3,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct HelpTests {
-    static let commands = ["", "run", "run-once", "status", "history", "show", "logs", "retry", "check"]
+    static let commands = ["", "run", "run-once", "exec", "status", "history", "show", "logs", "retry", "check"]
 
     private static let golden = packageRoot + "/Tests/AgentTests/Golden"
 
@@ -31,7 +31,6 @@ struct HelpTests {
     @Test("every command that the specification names is in --help, and each has an example")
     func complete() async throws {
         let overview = try await run(["--help"]).output
-        // `agent exec` comes with the entrypoint.
         for command in Self.commands.dropFirst() {
             #expect(overview.contains("\n  \(command) "), "\(command)")
             let help = try await run([command, "--help"]).output

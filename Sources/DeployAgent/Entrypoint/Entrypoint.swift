@@ -55,15 +55,16 @@ public final class Entrypoint: Service {
             group.addTask { [self] in
                 for await signal in signals { await handle(signal.rawValue, supervisor) }
             }
+            // Signals are heard to the very end: the second SIGTERM comes while the app is being ended.
             defer { group.cancelAll() }
             try await live(supervisor)
+            await terminating.get()?.value
+            // It may still run after a strict failure at the start.
+            if let ended = await supervisor.end(grace: session.settings.entrypoint.stopGrace, hurry: hurry) {
+                finish(ended.code)
+            }
+            await endWholeContainer(grace: session.settings.entrypoint.stopGrace, hurry: hurry)
         }
-        await terminating.get()?.value
-        // It may still run after a strict failure at the start.
-        if let ended = await supervisor.end(grace: session.settings.entrypoint.stopGrace, hurry: hurry) {
-            finish(ended.code)
-        }
-        await endWholeContainer(grace: session.settings.entrypoint.stopGrace)
         session.logger.info("stopped: exit code \(exitCode)")
     }
 
@@ -209,15 +210,15 @@ public final class Entrypoint: Service {
                 return
             }
             isTerminating.set(true)
-            stop.request()
-            bell.close()
             let grace = session.settings.entrypoint.stopGrace
-            // Apart, so that a second signal is heard meanwhile.
+            // Apart, so that a second signal is heard meanwhile; before the stop, which lets `run` go on to wait for it.
             terminating.set(
                 Task {
                     let ended = await supervisor.end(grace: grace, hurry: hurry)
                     finish(ended?.code ?? 128 + SIGTERM)
                 })
+            stop.request()
+            bell.close()
             return
         }
         if await supervisor.isRunning {
