@@ -15,7 +15,7 @@ struct ProcessTree {
         let session = knownSession(in: table)
         let marker = Array(mark.marker.utf8)
         var found: Set<Int32> = []
-        var checkedMarkers: [Int32: [UInt8]?] = [:]
+        var markers: [Int32: [UInt8]] = [:]
         for entry in table {
             // Its own process counts also where it leads no session.
             if entry.session == session || entry.pid == session {
@@ -23,7 +23,7 @@ struct ProcessTree {
                 continue
             }
             let value = ProcessTable.variable(Command.markerVariable, of: entry.pid)
-            checkedMarkers[entry.pid] = value
+            markers[entry.pid] = value
             if value == marker { found.insert(entry.pid) }
         }
         if includesAdopted {
@@ -31,8 +31,8 @@ struct ProcessTree {
             // another run's marker, or is a child being spawned just now, which still runs our program.
             for entry in table
             where entry.parent == me && entry.startTime >= mark.startTime && !entry.isZombie
-                && !Children.isOwn(entry.pid) && !belongsElsewhere(checkedMarkers[entry.pid] ?? nil)
-                && !ProcessTable.runsOurProgram(entry.pid)
+                && !Children.isOwn(entry.pid) && !ProcessTable.runsOurProgram(entry.pid)
+                && !belongsElsewhere(markers[entry.pid] ?? markerAtLeisure(of: entry.pid))
             {
                 found.insert(entry.pid)
             }
@@ -47,6 +47,12 @@ struct ProcessTree {
             }
         }
         return table.filter { found.contains($0.pid) && !$0.isZombie }
+    }
+
+    /// A process has no environment for a moment while it begins to run a program: what shows none is looked at again.
+    private func markerAtLeisure(of pid: Int32) -> [UInt8]? {
+        usleep(2000)
+        return ProcessTable.variable(Command.markerVariable, of: pid)
     }
 
     /// Whether a marker names another run. One that a process made up itself does not.
