@@ -2,6 +2,8 @@ import ArgumentParser
 
 /// The `agent` command: nothing but its subcommands.
 struct AgentCommand: AsyncParsableCommand {
+    static let version = "0.1.0"
+
     static let configuration = CommandConfiguration(
         commandName: "agent",
         abstract:
@@ -15,7 +17,7 @@ struct AgentCommand: AsyncParsableCommand {
             Exit codes: 0 done or nothing to do, 1 the deployment failed, 64 usage, 69 remote or ledger unreachable, \
             75 busy or deferred, 78 configuration.
             """,
-        version: "0.1.0",
+        version: version,
         subcommands: [
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
             ShowCommand.self,

@@ -1,3 +1,4 @@
+import AgentHTTP
 import ArgumentParser
 import DeployAgent
 import Ledger
@@ -28,8 +29,10 @@ struct ExecCommand: AsyncParsableCommand {
         try await common.session { session, _ in
             let ledger = try session.openLedger()
             defer { ledger.close() }
-            let entrypoint = Entrypoint(session: session, ledger: ledger, words: words)
-            try await session.serveUntilItEnds(entrypoint)
+            let (vitals, isUp) = (Vitals(), Latch())
+            let entrypoint = Entrypoint(session: session, ledger: ledger, words: words, vitals: vitals, after: isUp)
+            let face = HTTPFace(session: session, vitals: vitals, version: AgentCommand.version, isUp: isUp)
+            try await session.serveUntilItEnds(entrypoint, beside: [face])
             if let failure = entrypoint.failure { throw failure }
             return ExitCode(entrypoint.exitCode)
         }

@@ -1,3 +1,4 @@
+import AgentHTTP
 import ArgumentParser
 import DeployAgent
 import Ledger
@@ -20,8 +21,10 @@ struct RunCommand: AsyncParsableCommand {
         try await common.session { session, _ in
             let ledger = try session.openLedger()
             defer { ledger.close() }
-            let sidecar = Sidecar(session: session, ledger: ledger)
-            try await session.serve(sidecar)
+            let (vitals, isUp) = (Vitals(), Latch())
+            let sidecar = Sidecar(session: session, ledger: ledger, vitals: vitals, after: isUp)
+            let face = HTTPFace(session: session, vitals: vitals, version: AgentCommand.version, isUp: isUp)
+            try await session.serve(sidecar, beside: [face])
             if let failure = sidecar.failure { throw failure }
             return .success
         }

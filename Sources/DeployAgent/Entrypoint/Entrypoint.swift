@@ -15,6 +15,9 @@ public final class Entrypoint: Service {
     private let session: AgentSession
     private let ledger: any LedgerStore
     private let words: [String]
+    private let vitals: Vitals
+    /// Held back by this.
+    private let after: Latch?
     private let clock: any Clock<Duration>
     private let bell = TriggerBell()
     /// Ends hooks and checks.
@@ -30,11 +33,14 @@ public final class Entrypoint: Service {
 
     /// - Parameter words: the app's command; empty takes what settings or workspace name.
     public init(
-        session: AgentSession, ledger: any LedgerStore, words: [String], clock: (any Clock<Duration>)? = nil
+        session: AgentSession, ledger: any LedgerStore, words: [String], vitals: Vitals = Vitals(), after: Latch? = nil,
+        clock: (any Clock<Duration>)? = nil
     ) {
         self.session = session
         self.ledger = ledger
         self.words = words
+        self.vitals = vitals
+        self.after = after
         self.clock = clock ?? ContinuousClock()
     }
 
@@ -57,6 +63,7 @@ public final class Entrypoint: Service {
             }
             // Signals are heard to the very end: the second SIGTERM comes while the app is being ended.
             defer { group.cancelAll() }
+            await after?.wait()
             try await live(supervisor)
             await terminating.get()?.value
             // It may still run after a strict failure at the start.
@@ -80,11 +87,12 @@ public final class Entrypoint: Service {
             beforePost: { [self] plan in
                 await bringUp(supervisor, plan.settings, commit: plan.commit.id, ref: plan.ref)
             })
-        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock)
-        guard let first = await start(watcher, supervisor) else { return }
+        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals)
+        await checks.recall()
+        guard let first = await start(checks, supervisor) else { return }
         var trigger = await checks.rest(after: first)
         while !stop.isRequested {
-            let outcome = await watcher.check(trigger)
+            let outcome = await checks.check(trigger)
             if stop.isRequested { break }
             trigger = await checks.rest(after: outcome)
         }
@@ -93,14 +101,15 @@ public final class Entrypoint: Service {
     /// Brings the workspace up to date and starts the app.
     ///
     /// - Returns: the last check's outcome; nil when there is no app to go on with, and `exitCode` says why.
-    private func start(_ watcher: Watcher, _ supervisor: AppSupervisor) async -> CheckOutcome? {
+    private func start(_ checks: CheckLoop, _ supervisor: AppSupervisor) async -> CheckOutcome? {
+        let watcher = checks.watcher
         let deadline = ContinuousClock.now + session.settings.entrypoint.startTimeout
         var failures = 0
         while !stop.isRequested {
-            var outcome = await watcher.check(.startup)
+            var outcome = await checks.check(.startup)
             if case .unreachable(let problem) = outcome, await watcher.holdsCheckout() {
                 session.logger.warning("\(problem); the checkout that is there is used")
-                outcome = await watcher.check(.startup, isOffline: true)
+                outcome = await checks.check(.startup, isOffline: true)
             }
             if stop.isRequested { break }
             let code: Int32

@@ -81,6 +81,11 @@ public struct Setting: Sendable, Hashable {
     static let keepAlive = Setting("AGENT_KEEP_ALIVE", default: "false", "true or false")
     static let stopGrace = Setting("AGENT_STOP_GRACE", default: "20", durationForm)
 
+    // What `run` and `exec` read for their HTTP server.
+    static let health = Setting("ENABLE_DEV_HEALTH", default: "true", "true or false")
+    static let healthPort = Setting("DEV_HEALTH_PORT", default: "9090", "a port from 1 to 65535")
+    static let httpHost = Setting("AGENT_HTTP_HOST", default: "0.0.0.0", "an address of this host to listen on")
+
     static func command(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command")
     }
@@ -107,7 +112,7 @@ public struct Setting: Sendable, Hashable {
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
-            stopGrace,
+            stopGrace, health, healthPort, httpHost,
         ]
 
     static let knownNames = Set(all.map(\.name))

@@ -51,6 +51,9 @@ extension Settings {
             } ?? .info
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
         let entrypoint = readEntrypoint(&reader)
+        let http = HTTPSettings(
+            isEnabled: reader.flag(.health), host: reader.text(.httpHost)?.value.trimmingSpace ?? "0.0.0.0",
+            port: reader.read(.healthPort) { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } } ?? 9090)
         let shell = absolute(readShell(&reader))
         let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
         let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
@@ -79,7 +82,7 @@ extension Settings {
             gitTimeout: gitTimeout,
             killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app,
             host: host,
-            logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, keep: keep,
+            logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http, keep: keep,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
             listing: Setting.all.map { setting in

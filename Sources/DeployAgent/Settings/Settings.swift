@@ -25,6 +25,7 @@ public struct Settings: Sendable {
     public var logLevel: LogLevel
     /// What `agent exec` does around the app.
     public var entrypoint: EntrypointSettings
+    public var http: HTTPSettings
     /// Deployments kept in record and logs.
     public var keep: Int
     /// Variables of the app spec that the hooks get.
@@ -38,6 +39,12 @@ public struct Settings: Sendable {
     /// Where a setting's value came from.
     func source(of setting: Setting) -> SettingSource {
         listing.first { $0.name == setting.name }?.source ?? .fallback
+    }
+
+    /// The longest that a check with a deployment may take while all is well.
+    var longestCheck: Duration {
+        let hooks = hooks.reduce(Duration.zero) { $0 + $1.timeout + killGrace * 2 }
+        return hooks + gitTimeout * 20 + entrypoint.waitTimeout + entrypoint.stopGrace + .seconds(60)
     }
 
     public func hook(_ hook: Hook) -> HookSettings? {

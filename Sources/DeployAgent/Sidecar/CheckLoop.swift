@@ -10,17 +10,41 @@ struct CheckLoop {
     let watcher: Watcher
     let bell: TriggerBell
     let clock: any Clock<Duration>
+    let vitals: Vitals
     /// What was said last.
     private var said: String?
 
     init(
-        session: AgentSession, lock: WorkspaceLock, watcher: Watcher, bell: TriggerBell, clock: any Clock<Duration>
+        session: AgentSession, lock: WorkspaceLock, watcher: Watcher, bell: TriggerBell, clock: any Clock<Duration>,
+        vitals: Vitals
     ) {
         self.session = session
         self.lock = lock
         self.watcher = watcher
         self.bell = bell
         self.clock = clock
+        self.vitals = vitals
+    }
+
+    /// Makes one check.
+    func check(_ trigger: Trigger, isOffline: Bool = false) async -> CheckOutcome {
+        vitals.beat(quietFor: watcher.settingsInForce.longestCheck)
+        let outcome = await watcher.check(trigger, isOffline: isOffline)
+        let settings = watcher.settingsInForce
+        vitals.checked(outcome, staleAfter: settings.interval * 3 + settings.gitTimeout)
+        if case .deployment(let deployment) = outcome {
+            vitals.deployed(deployment, (try? await watcher.ledger.runs(deployment: deployment.id)) ?? [])
+        }
+        return outcome
+    }
+
+    /// Tells the vitals what the record says of the last deployment.
+    func recall() async {
+        guard
+            let last = try? await RecordReader(session: session, ledger: watcher.ledger)
+                .history(limit: 1, commit: nil, status: nil).first
+        else { return }
+        vitals.recall(last, (try? await watcher.ledger.runs(deployment: last.id)) ?? [])
     }
 
     /// Says what a check came to, and waits for the next one.
@@ -36,6 +60,7 @@ struct CheckLoop {
             record.lastError = outcome.problem.map(session.log.secrets.mask)
             record.nextCheck = now.advanced(by: wait)
         }
+        vitals.beat(quietFor: wait + .seconds(30))
         // A commit that arrived meanwhile is deployed right after.
         if wait == .zero { return .poll }
         return await bell.wait(atMost: wait, clock: clock) ?? .poll

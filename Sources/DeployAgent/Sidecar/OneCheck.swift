@@ -53,20 +53,24 @@ public final class OneCheck: Service {
 }
 
 extension AgentSession {
-    /// Runs a service that takes signals itself, until it ends.
-    public func serveUntilItEnds(_ service: any Service) async throws {
-        try await ServiceGroup(
-            configuration: ServiceGroupConfiguration(
-                services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
-                logger: logger)
-        ).run()
+    /// Runs a service that takes signals itself, with others beside it, until it ends.
+    public func serveUntilItEnds(_ service: any Service, beside others: [any Service]) async throws {
+        try await group(service, beside: others).run()
     }
 
-    /// Runs a service until it ends by itself or SIGTERM or SIGINT asks it to; `signals` lists others that do.
-    public func serve(_ service: any Service, hangupStops: Bool = false) async throws {
-        let configuration = ServiceGroupConfiguration(
-            services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)], logger: logger)
-        let group = ServiceGroup(configuration: configuration)
+    private func group(_ service: any Service, beside others: [any Service]) -> ServiceGroup {
+        ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: others.map { .init(service: $0) }
+                    + [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+                logger: logger))
+    }
+
+    /// Runs a service, with others beside it, until it ends by itself or SIGTERM or SIGINT asks it to.
+    public func serve(
+        _ service: any Service, beside others: [any Service] = [], hangupStops: Bool = false
+    ) async throws {
+        let group = group(service, beside: others)
         // Listened to before anything starts: the group itself begins to listen only beside its services, and a signal in
         // between would end the process with a hook running.
         let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint] + (hangupStops ? [.sighup] : []))

@@ -11,14 +11,22 @@ public final class Sidecar: Service {
     private let session: AgentSession
     private let ledger: any LedgerStore
     private let clock: any Clock<Duration>
+    private let vitals: Vitals
+    /// Held back by this.
+    private let after: Latch?
     private let bell = TriggerBell()
     private let stop = StopSignal()
     private let fatal = Cell<SettingsError?>(nil)
 
-    public init(session: AgentSession, ledger: any LedgerStore, clock: any Clock<Duration> = ContinuousClock()) {
+    public init(
+        session: AgentSession, ledger: any LedgerStore, vitals: Vitals = Vitals(), after: Latch? = nil,
+        clock: any Clock<Duration> = ContinuousClock()
+    ) {
         self.session = session
         self.ledger = ledger
         self.clock = clock
+        self.vitals = vitals
+        self.after = after
     }
 
     /// Why the loop gave up: a setting was wrong at the first check. Nil when it was stopped in order.
@@ -32,6 +40,7 @@ public final class Sidecar: Service {
                     for await _ in hangups { self.bell.ring(.signal) }
                 }
                 defer { group.cancelAll() }
+                await after?.wait()
                 try await loop()
             }
         } onGracefulShutdown: {
@@ -44,10 +53,11 @@ public final class Sidecar: Service {
         guard let lock = try await session.acquireLock("run", bell: bell, stop: stop, clock: clock) else { return }
         defer { lock.release() }
         let watcher = session.watcher(lock, ledger: ledger, stop: stop)
-        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock)
+        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals)
+        await checks.recall()
         var trigger = Trigger.startup
         while !stop.isRequested {
-            let outcome = await watcher.check(trigger)
+            let outcome = await checks.check(trigger)
             if stop.isRequested { break }
             if case .misconfigured(let error) = outcome, trigger == .startup {
                 fatal.set(error)

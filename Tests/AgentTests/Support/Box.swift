@@ -60,6 +60,8 @@ final class Box: Sendable {
             "OUT": out,
             "WORKSPACE_PATH": workspace, "AGENT_STATE_DIR": state, "AGENT_KILL_GRACE": "1", "GITHUB_SYNC_INTERVAL": "1",
             "GITHUB_REPO_URL": "file://" + upstream,
+            // Many agents run at once, and there is one port 9090.
+            "ENABLE_DEV_HEALTH": "false",
         ]
     }
 

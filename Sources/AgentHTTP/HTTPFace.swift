@@ -1,0 +1,92 @@
+public import DeployAgent
+import Glibc
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOPosix
+public import ServiceLifecycle
+
+/// The small HTTP server beside the check loop: health, readiness, metrics.
+///
+/// A port that is taken is a warning: neither the checks nor the app depend on being looked at.
+public struct HTTPFace: Service {
+    private let session: AgentSession
+    private let vitals: Vitals
+    private let version: String
+    private let isUp: Latch
+
+    /// - Parameter isUp: is opened once requests are answered, or it is certain that they will not be.
+    public init(session: AgentSession, vitals: Vitals, version: String, isUp: Latch) {
+        self.session = session
+        self.vitals = vitals
+        self.version = version
+        self.isUp = isUp
+    }
+
+    public func run() async throws {
+        defer { isUp.open() }
+        let settings = session.settings.http
+        guard settings.isEnabled else {
+            isUp.open()
+            return try await waitForEnd()
+        }
+        let router = Router()
+        HealthRoutes(vitals: vitals).add(to: router)
+        MetricsRoute(vitals: vitals, version: version).add(to: router)
+        do {
+            try await server(router.buildResponder(), settings).run()
+        } catch {
+            session.logger.warning(
+                "no health checks and metrics on \(settings.host):\(settings.port): \(error); DEV_HEALTH_PORT names another port, ENABLE_DEV_HEALTH=false does without"
+            )
+            isUp.open()
+            try await waitForEnd()
+        }
+    }
+
+    /// Hummingbird's server without its `Application`, whose cache of the date wakes the process every second.
+    private func server(
+        _ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings
+    ) throws -> any Service {
+        var quiet = Logger(label: "http")
+        quiet.logLevel = .critical
+        let logger = quiet
+        // A client that sends nothing keeps its connection only so long.
+        return try HTTPServerBuilder.http1(configuration: .init(idleTimeout: .seconds(60))).buildServer(
+            configuration: ServerConfiguration(
+                address: .hostname(settings.host, port: settings.port),
+                availableConnectionsDelegate: MaximumAvailableConnections(1024)),
+            eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), logger: logger,
+            responder: { request, writer, channel in
+                let context = BasicRequestContext(
+                    source: ApplicationRequestContextSource(channel: channel, logger: logger))
+                var response: Response
+                do {
+                    response = try await responder.respond(to: request, context: context)
+                } catch {
+                    response = Response(status: .internalServerError)
+                }
+                response.headers[.date] = httpDate()
+                try await writer.write(response: response.head, body: response.body)
+            },
+            onServerRunning: { [isUp] _ in isUp.open() })
+    }
+
+    private func waitForEnd() async throws {
+        try? await gracefulShutdown()
+    }
+}
+
+/// The time as HTTP has it (RFC 9110, 5.6.7): `Sat, 21 Nov 2026 05:46:27 GMT`.
+private func httpDate() -> String {
+    var now = time(nil)
+    var parts = tm()
+    gmtime_r(&now, &parts)
+    let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+    let clock = "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
+    return
+        "\(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900) \(clock) GMT"
+}

@@ -1,0 +1,57 @@
+import DeployAgent
+import Hummingbird
+import Ledger
+
+/// `GET /dev_health`, `/livez`, `/readyz`.
+struct HealthRoutes: Sendable {
+    let vitals: Vitals
+
+    private struct Health: ResponseEncodable {
+        var status: String
+        var service = "dev-container"
+        var timestamp = Timestamp.now.rfc3339
+    }
+
+    private struct Answer: ResponseEncodable {
+        var status: String
+        var reason: String?
+
+        enum CodingKeys: CodingKey { case status, reason }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(status, forKey: .status)
+            try container.encode(reason, forKey: .reason)
+        }
+    }
+
+    func add(to router: Router<BasicRequestContext>) {
+        router.get("/dev_health") { _, _ in Health(status: "ok") }
+        router.get("/livez") { _, _ in livez(vitals.snapshot) }
+        router.get("/readyz") { _, _ in readyz(vitals.snapshot) }
+    }
+
+    /// Whether the check loop lives. Says nothing of the remote: that would have a platform restart the app for it.
+    private func livez(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
+        guard ContinuousClock.now < vitals.aliveUntil else {
+            return refused("the check loop has not shown itself for longer than it should")
+        }
+        return EditedResponse(response: Answer(status: "ok"))
+    }
+
+    /// Whether the current commit's deployment succeeded.
+    private func readyz(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
+        switch vitals.readiness {
+        case .starting: return refused("starting")
+        case .failed(let reason): return refused(reason)
+        case .ready where vitals.isStale(at: .now):
+            return refused(
+                "no successful check since \(vitals.lastSuccessfulCheck?.rfc3339 ?? "the start")")
+        case .ready: return EditedResponse(response: Answer(status: "ok"))
+        }
+    }
+
+    private func refused(_ reason: String) -> EditedResponse<Answer> {
+        EditedResponse(status: .serviceUnavailable, response: Answer(status: "unavailable", reason: reason))
+    }
+}

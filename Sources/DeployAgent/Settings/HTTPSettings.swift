@@ -1,0 +1,8 @@
+/// The HTTP server beside the check loop.
+public struct HTTPSettings: Sendable, Equatable {
+    /// `ENABLE_DEV_HEALTH`
+    public var isEnabled: Bool
+    /// Address or name to listen on.
+    public var host: String
+    public var port: Int
+}

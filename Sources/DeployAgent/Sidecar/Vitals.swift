@@ -1,0 +1,122 @@
+public import Ledger
+import Synchronization
+
+/// What a running agent knows of itself, for health checks and metrics: its heartbeat, whether the current commit is
+/// deployed, and counts since its start.
+public final class Vitals: Sendable {
+    /// Why the current commit's deployment does not count as done, in words; `ready` when it does.
+    public enum Readiness: Sendable, Equatable {
+        case starting
+        case ready
+        case failed(String)
+    }
+
+    /// Runs of one hook by duration, as a Prometheus histogram has them.
+    public struct Durations: Sendable, Equatable {
+        /// Upper bounds in seconds.
+        public static let bounds: [Double] = [0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600]
+        /// How many took at most that long, by bound.
+        public var counts = [Int](repeating: 0, count: bounds.count)
+        public var sum = 0.0
+        public var count = 0
+
+        mutating func add(_ seconds: Double) {
+            for index in counts.indices where seconds <= Self.bounds[index] { counts[index] += 1 }
+            sum += seconds
+            count += 1
+        }
+    }
+
+    public struct Snapshot: Sendable {
+        public var readiness = Readiness.starting
+        /// When the loop will have shown itself again at the latest, unless it hangs.
+        public var aliveUntil: ContinuousClock.Instant
+        /// When the last check that could ask what it follows was made; nil before the first one.
+        public var lastSuccessfulCheck: Timestamp?
+        /// From when on a check that did not succeed makes the state unknown.
+        public var staleAfter: Duration
+        public var lastSucceededDeployment: Timestamp?
+        public var commit: String?
+        public var ref: String?
+        public var attempt = 0
+        /// By outcome's name.
+        public var checks: [String: Int] = [:]
+        public var deployments: [DeploymentStatus: Int] = [:]
+        /// By hook, then status.
+        public var runs: [String: [RunStatus: Int]] = [:]
+        public var durations: [String: Durations] = [:]
+        /// The last run's status by hook. Stays until another run has ended.
+        public var lastRuns: [String: RunStatus] = [:]
+
+        /// Whether the last successful check is too long ago to know anything.
+        public func isStale(at now: Timestamp) -> Bool {
+            guard let last = lastSuccessfulCheck else { return false }
+            return Duration.milliseconds(now.millisecondsSince(last)) > staleAfter
+        }
+    }
+
+    private let state: Mutex<Snapshot>
+
+    public init() {
+        state = Mutex(Snapshot(aliveUntil: .now + .seconds(600), staleAfter: .seconds(600)))
+    }
+
+    public var snapshot: Snapshot { state.withLock { $0 } }
+
+    /// Says that the loop lives, and until when it may be silent.
+    func beat(quietFor limit: Duration) {
+        state.withLock { $0.aliveUntil = .now + limit }
+    }
+
+    /// What the record says of the time before this start: the alert on a failed run must not clear itself by a restart.
+    func recall(_ deployment: Deployment, _ runs: [Run]) {
+        state.withLock { state in
+            state.commit = deployment.commit
+            state.ref = deployment.ref
+            state.attempt = deployment.attempt
+            if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
+            for run in runs where run.status != .running { state.lastRuns[run.name] = run.status }
+        }
+    }
+
+    func checked(_ outcome: CheckOutcome, staleAfter: Duration) {
+        state.withLock { state in
+            state.checks[outcome.name, default: 0] += 1
+            state.staleAfter = staleAfter
+            switch outcome {
+            case .deployment(let deployment):
+                state.lastSuccessfulCheck = .now
+                state.readiness =
+                    deployment.status == .succeeded
+                    ? .ready : .failed(deployment.errorMessage ?? deployment.status.rawValue)
+            case .unchanged(let commit, let detail):
+                state.lastSuccessfulCheck = .now
+                state.commit = commit
+                state.readiness = detail == .deployed ? .ready : .failed(outcome.problem ?? "the deployment failed")
+            case .misconfigured(let error):
+                state.readiness = .failed(error.description)
+            // Says nothing of the commit: what was known holds until it is stale.
+            case .unreachable, .ledgerFailed, .failed, .stopped:
+                break
+            }
+        }
+    }
+
+    func deployed(_ deployment: Deployment, _ runs: [Run]) {
+        state.withLock { state in
+            state.deployments[deployment.status, default: 0] += 1
+            state.commit = deployment.commit
+            state.ref = deployment.ref
+            state.attempt = deployment.attempt
+            if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
+            for run in runs where run.status != .running {
+                state.runs[run.name, default: [:]][run.status, default: 0] += 1
+                state.lastRuns[run.name] = run.status
+                if let completed = run.completedAt {
+                    state.durations[run.name, default: Durations()].add(
+                        Double(completed.millisecondsSince(run.startedAt)) / 1000)
+                }
+            }
+        }
+    }
+}

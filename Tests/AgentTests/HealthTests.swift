@@ -1,0 +1,159 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What the HTTP server beside the check loop says, asked by curl.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct HealthTests {
+    let box: Box
+    let port: String
+
+    init() async throws {
+        box = try await Box()
+        port = try await box.freePort()
+    }
+
+    private func start(_ settings: [String: String] = [:], _ arguments: String...) throws -> Program {
+        let defaults = ["ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1"]
+        return try box.start(
+            program: [agentBinary] + (arguments.isEmpty ? ["run"] : arguments), defaults.merging(settings) { $1 })
+    }
+
+    /// Status code and body; nil when nothing answers.
+    private func get(_ path: String) async throws -> (code: Int, body: String)? {
+        let ended = try await box.start(
+            program: ["curl", "-s", "-m", "5", "-w", "\n%{http_code}", "http://127.0.0.1:\(port)\(path)"]
+        ).ended()
+        guard ended.code == 0, let cut = ended.output.lastIndex(of: "\n") else { return nil }
+        return (Int(ended.output[ended.output.index(after: cut)...]) ?? 0, String(ended.output[..<cut]))
+    }
+
+    private func metric(_ line: String) async throws -> String? {
+        try await get("/metrics")?.body.split(separator: "\n").first { $0.hasPrefix(line + " ") }
+            .map { String($0.dropFirst(line.count + 1)) }
+    }
+
+    @Test("health is there before the first clone has begun; ready comes with the deployment")
+    func course() async throws {
+        let program = try start(["PRE_DEPLOY_COMMAND": "touch $OUT/pre; " + Hooks.await_("go")])
+        try await until("PRE_DEPLOY runs", details: { program.errors }) { box.has("pre") }
+        let health = try #require(try await get("/dev_health"))
+        let json = try JSON(health.body)
+        #expect(health.code == 200 && json["status"].string == "ok" && json["service"].string == "dev-container")
+        #expect(json["timestamp"].string?.hasSuffix("Z") == true)
+        #expect(try await get("/livez")?.code == 200)
+        let early = try #require(try await get("/readyz"))
+        let reason = try JSON(early.body)["reason"].string
+        #expect(early.code == 503 && reason == "starting", "\(early)")
+        try box.touch("go")
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        #expect(try await get("/nothing")?.code == 404)
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 0)
+    }
+
+    @Test("a failed deployment is not ready and says why; the next good one is; livez stays")
+    func failure() async throws {
+        let program = try start(["PRE_DEPLOY_COMMAND": "exit $(cat code)", "GITHUB_SYNC_INTERVAL": "200ms"])
+        try await box.commit(["code": "3\n"])
+        try await until("it has failed", details: { program.errors }) {
+            try await get("/readyz")?.body.contains("PRE_DEPLOY failed: exit code 3") == true
+        }
+        #expect(try await get("/readyz")?.code == 503)
+        #expect(try await get("/livez")?.code == 200)
+        #expect(try await metric("deploy_agent_last_run_status{hook=\"PRE_DEPLOY\",status=\"failed\"}") == "1")
+        try await box.commit(["code": "0\n"])
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        #expect(try await metric("deploy_agent_last_run_status{hook=\"PRE_DEPLOY\",status=\"failed\"}") == "0")
+    }
+
+    @Test("an unreachable remote makes it unready only after three intervals and the git timeout; livez stays")
+    func stale() async throws {
+        let program = try start(["GITHUB_SYNC_INTERVAL": "200ms", "AGENT_GIT_TIMEOUT": "1s"])
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await box.sh("mv up.git gone.git")
+        try await until("it is stale", details: { program.errors }) {
+            try await get("/readyz")?.body.contains("no successful check since") == true
+        }
+        #expect(try await get("/livez")?.code == 200)
+        try await box.sh("mv gone.git up.git")
+        try await until("it is ready again", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+    }
+
+    @Test("metrics are what Prometheus's own parser reads, with the record's last runs after a restart")
+    func metrics() async throws {
+        let settings = [
+            "PRE_DEPLOY_COMMAND": "true", "POST_DEPLOY_COMMAND": "exit 2", "GITHUB_BRANCH": "main",
+        ]
+        let program = try start(settings)
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        let text = try #require(try await get("/metrics")).body
+        try box.write(text + "\n", to: box.root + "/metrics.txt")
+        let families = try await box.sh(
+            "python3 -c 'import sys; from prometheus_client.parser import text_string_to_metric_families as f; "
+                + "print(\"\\n\".join(s.name + str(sorted(s.labels.items())) + \" \" + str(s.value) "
+                + "for m in f(open(\"metrics.txt\").read()) for s in m.samples))'")
+        let commit = try await box.head()
+        for expected in [
+            "deploy_agent_checks_total[('outcome', 'deployed')] 1.0",
+            "deploy_agent_deployments_total[('status', 'succeeded')] 1.0",
+            "deploy_agent_runs_total[('hook', 'POST_DEPLOY'), ('status', 'failed')] 1.0",
+            "deploy_agent_run_duration_seconds_count[('hook', 'PRE_DEPLOY')] 1.0",
+            "deploy_agent_run_duration_seconds_bucket[('hook', 'PRE_DEPLOY'), ('le', '+Inf')] 1.0",
+            "deploy_agent_last_run_status[('hook', 'POST_DEPLOY'), ('status', 'failed')] 1.0",
+            "deploy_agent_commit_info[('commit', '\(commit)'), ('ref', 'main')] 1.0",
+            "deploy_agent_commit_attempts[] 1.0", "deploy_agent_build_info[('version',",
+            "deploy_agent_last_successful_check_timestamp_seconds[] 1",
+            "deploy_agent_last_successful_deployment_timestamp_seconds[] 1", "process_resident_memory_bytes[] ",
+            "process_cpu_seconds_total[] ", "process_start_time_seconds[] 1",
+        ] {
+            #expect(families.contains(expected), "\(expected) is missing in \(families)")
+        }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 0)
+        let again = try start(settings)
+        try await until("it is ready", details: { again.errors }) { try await get("/readyz")?.code == 200 }
+        #expect(try await metric("deploy_agent_last_run_status{hook=\"POST_DEPLOY\",status=\"failed\"}") == "1")
+    }
+
+    @Test("a port that is taken is a warning, never the end", arguments: ["run", "exec"])
+    func takenPort(way: String) async throws {
+        let first = try start(["POST_DEPLOY_COMMAND": "touch $OUT/first"])
+        try await until("the first one runs", details: { first.errors }) { box.has("first") }
+        let other = ["WORKSPACE_PATH": box.root + "/ws2", "AGENT_STATE_DIR": box.root + "/state2"]
+        let second =
+            way == "run"
+            ? try start(other.merging(["POST_DEPLOY_COMMAND": "touch $OUT/second"]) { $1 }, "run")
+            : try start(other, "exec", "--", "sh", "-c", "touch $OUT/second")
+        try await until("the second one works", details: { second.errors }) { box.has("second") }
+        #expect(second.errors.contains("WARN") && second.errors.contains("DEV_HEALTH_PORT"))
+    }
+
+    @Test("ENABLE_DEV_HEALTH=false listens to nothing")
+    func disabled() async throws {
+        let program = try start(["ENABLE_DEV_HEALTH": "false", "POST_DEPLOY_COMMAND": "touch $OUT/done"])
+        try await until("it has deployed", details: { program.errors }) { box.has("done") }
+        let answer = try await get("/dev_health")
+        #expect(answer == nil)
+    }
+
+    @Test("500 idle connections and slow clients neither stop the checks nor other clients")
+    func crowd() async throws {
+        let program = try start(["GITHUB_SYNC_INTERVAL": "200ms", "POST_DEPLOY_COMMAND": "echo x >> $OUT/post"])
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        let crowd = try box.start(program: [
+            "python3", "-c",
+            """
+            import socket, time, os
+            all = [socket.create_connection(("127.0.0.1", \(port))) for _ in range(500)]
+            for s in all[:100]: s.send(b"GET /livez HTT")
+            open(os.environ["OUT"] + "/crowd", "w")
+            time.sleep(60)
+            """,
+        ])
+        try await until("all are connected", details: { crowd.errors }) { box.has("crowd") }
+        try await box.commit()
+        try await until("the next commit is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await get("/livez")?.code == 200)
+    }
+}
