@@ -14,12 +14,16 @@ public struct HTTPFace: Service {
     private let session: AgentSession
     private let vitals: Vitals
     private let version: String
+    private let bell: TriggerBell
     private let isUp: Latch
 
-    /// - Parameter isUp: is opened once requests are answered, or it is certain that they will not be.
-    public init(session: AgentSession, vitals: Vitals, version: String, isUp: Latch) {
+    /// - Parameters:
+    ///   - bell: is rung by the webhook.
+    ///   - isUp: is opened once requests are answered, or it is certain that they will not be.
+    public init(session: AgentSession, vitals: Vitals, bell: TriggerBell, version: String, isUp: Latch) {
         self.session = session
         self.vitals = vitals
+        self.bell = bell
         self.version = version
         self.isUp = isUp
     }
@@ -34,6 +38,7 @@ public struct HTTPFace: Service {
         let router = Router()
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
+        WebhookRoute(settings: settings, followed: session.followedRef, bell: bell).add(to: router)
         do {
             try await server(router.buildResponder(), settings).run()
         } catch {

@@ -29,9 +29,10 @@ struct ExecCommand: AsyncParsableCommand {
         try await common.session { session, _ in
             let ledger = try session.openLedger()
             defer { ledger.close() }
-            let (vitals, isUp) = (Vitals(), Latch())
-            let entrypoint = Entrypoint(session: session, ledger: ledger, words: words, vitals: vitals, after: isUp)
-            let face = HTTPFace(session: session, vitals: vitals, version: AgentCommand.version, isUp: isUp)
+            let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
+            let entrypoint = Entrypoint(
+                session: session, ledger: ledger, words: words, vitals: vitals, bell: bell, after: isUp)
+            let face = HTTPFace(session: session, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
             try await session.serveUntilItEnds(entrypoint, beside: [face])
             if let failure = entrypoint.failure { throw failure }
             return ExitCode(entrypoint.exitCode)

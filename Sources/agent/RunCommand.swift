@@ -21,9 +21,9 @@ struct RunCommand: AsyncParsableCommand {
         try await common.session { session, _ in
             let ledger = try session.openLedger()
             defer { ledger.close() }
-            let (vitals, isUp) = (Vitals(), Latch())
-            let sidecar = Sidecar(session: session, ledger: ledger, vitals: vitals, after: isUp)
-            let face = HTTPFace(session: session, vitals: vitals, version: AgentCommand.version, isUp: isUp)
+            let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
+            let sidecar = Sidecar(session: session, ledger: ledger, vitals: vitals, bell: bell, after: isUp)
+            let face = HTTPFace(session: session, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
             try await session.serve(sidecar, beside: [face])
             if let failure = sidecar.failure { throw failure }
             return .success

@@ -19,7 +19,7 @@ public final class Entrypoint: Service {
     /// Held back by this.
     private let after: Latch?
     private let clock: any Clock<Duration>
-    private let bell = TriggerBell()
+    private let bell: TriggerBell
     /// Ends hooks and checks.
     private let stop = StopSignal()
     /// Shortens the app's grace.
@@ -33,13 +33,15 @@ public final class Entrypoint: Service {
 
     /// - Parameter words: the app's command; empty takes what settings or workspace name.
     public init(
-        session: AgentSession, ledger: any LedgerStore, words: [String], vitals: Vitals = Vitals(), after: Latch? = nil,
+        session: AgentSession, ledger: any LedgerStore, words: [String], vitals: Vitals = Vitals(),
+        bell: TriggerBell = TriggerBell(), after: Latch? = nil,
         clock: (any Clock<Duration>)? = nil
     ) {
         self.session = session
         self.ledger = ledger
         self.words = words
         self.vitals = vitals
+        self.bell = bell
         self.after = after
         self.clock = clock ?? ContinuousClock()
     }

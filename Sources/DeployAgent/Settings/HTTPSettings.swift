@@ -5,4 +5,6 @@ public struct HTTPSettings: Sendable, Equatable {
     /// Address or name to listen on.
     public var host: String
     public var port: Int
+    /// `AGENT_WEBHOOK_SECRET` or `AGENT_WEBHOOK_SECRET_FILE`; without one there is no webhook.
+    public var webhookSecret: SecretText?
 }

@@ -86,6 +86,11 @@ public struct Setting: Sendable, Hashable {
     static let healthPort = Setting("DEV_HEALTH_PORT", default: "9090", "a port from 1 to 65535")
     static let httpHost = Setting("AGENT_HTTP_HOST", default: "0.0.0.0", "an address of this host to listen on")
 
+    static let webhookSecret = Setting(
+        "AGENT_WEBHOOK_SECRET", default: "none: no webhook", "the secret that the git host signs with", secret: true)
+    static let webhookSecretFile = Setting(
+        "AGENT_WEBHOOK_SECRET_FILE", default: "none", "a file that holds the secret; read again for every delivery")
+
     static func command(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command")
     }
@@ -112,7 +117,7 @@ public struct Setting: Sendable, Hashable {
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
-            stopGrace, health, healthPort, httpHost,
+            stopGrace, health, healthPort, httpHost, webhookSecret, webhookSecretFile,
         ]
 
     static let knownNames = Set(all.map(\.name))

@@ -51,9 +51,7 @@ extension Settings {
             } ?? .info
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
         let entrypoint = readEntrypoint(&reader)
-        let http = HTTPSettings(
-            isEnabled: reader.flag(.health), host: reader.text(.httpHost)?.value.trimmingSpace ?? "0.0.0.0",
-            port: reader.read(.healthPort) { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } } ?? 9090)
+        let http = readHTTP(&reader, absolute)
         let shell = absolute(readShell(&reader))
         let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
         let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
@@ -67,7 +65,7 @@ extension Settings {
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
-            resolved, environment, remote, token: token, tokenFile: tokenFile?.value,
+            resolved, environment, remote, tokens: [token, http.webhookSecret?.current()], tokenFile: tokenFile?.value,
             urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
         guard reader.problems.isEmpty else {
             throw SettingsError(
@@ -121,6 +119,18 @@ extension Settings {
             hook: hook, command: command.value, folder: joined(own, below: repoFolder),
             folderSetting: own != nil || repoFolder == nil ? Setting.folder(hook).name : Setting.repoFolder.name,
             timeout: timeout, mode: mode, retries: retries)
+    }
+
+    private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {
+        let file = reader.text(.webhookSecretFile).map { Sourced(value: absolute($0.value), source: $0.source) }
+        if let file, readTokenFile(file.value) == nil {
+            reader.reject(.webhookSecretFile, file, because: "cannot be read or is empty")
+        }
+        let secret = SecretText(text: reader.text(.webhookSecret)?.value.trimmingSpace, file: file?.value)
+        return HTTPSettings(
+            isEnabled: reader.flag(.health), host: reader.text(.httpHost)?.value.trimmingSpace ?? "0.0.0.0",
+            port: reader.read(.healthPort) { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } } ?? 9090,
+            webhookSecret: secret == SecretText() ? nil : secret)
     }
 
     private static func readEntrypoint(_ reader: inout SettingsReader) -> EntrypointSettings {
@@ -223,7 +233,7 @@ extension Settings {
     }
 
     private static func collectSecrets(
-        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, token: String?,
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, tokens: [String?],
         tokenFile: String?,
         urls: [String?]
     ) -> Secrets {
@@ -233,7 +243,8 @@ extension Settings {
             if let value = resolved.values[key]?.value { texts.append(value) }
             if let value = environment[key] { texts.append(value) }
         }
-        texts += [token, remote?.password, tokenFile.flatMap(readTokenFile)].compactMap { $0 }
+        texts += tokens.compactMap { $0 }
+        texts += [remote?.password, tokenFile.flatMap(readTokenFile)].compactMap { $0 }
         // A token is also given as the user of an https URL.
         if let remote, remote.password == nil, let user = remote.user, user.utf8.count >= 8 { texts.append(user) }
         for url in urls.compactMap({ $0 }) {

@@ -76,6 +76,9 @@ public struct AgentSession: Sendable {
         return advice
     }
 
+    /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
+    public var followedRef: String? { settings.remote?.remote.ref }
+
     /// Whose record the views show.
     public var scope: Scope {
         Scope(app: settings.app, host: settings.host, workspace: settings.workspace)

@@ -14,18 +14,20 @@ public final class Sidecar: Service {
     private let vitals: Vitals
     /// Held back by this.
     private let after: Latch?
-    private let bell = TriggerBell()
+    private let bell: TriggerBell
     private let stop = StopSignal()
     private let fatal = Cell<SettingsError?>(nil)
 
     public init(
-        session: AgentSession, ledger: any LedgerStore, vitals: Vitals = Vitals(), after: Latch? = nil,
+        session: AgentSession, ledger: any LedgerStore, vitals: Vitals = Vitals(), bell: TriggerBell = TriggerBell(),
+        after: Latch? = nil,
         clock: any Clock<Duration> = ContinuousClock()
     ) {
         self.session = session
         self.ledger = ledger
         self.clock = clock
         self.vitals = vitals
+        self.bell = bell
         self.after = after
     }
 

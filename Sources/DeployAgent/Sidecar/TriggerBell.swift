@@ -1,10 +1,10 @@
-import Ledger
+public import Ledger
 import Synchronization
 
 /// Wakes the check loop before its time: a signal arrived, or the agent stops.
 ///
 /// Rings that come while a check runs are kept, as one.
-final class TriggerBell: Sendable {
+public final class TriggerBell: Sendable {
     private struct State {
         var pending: Trigger?
         var isClosed = false
@@ -15,8 +15,10 @@ final class TriggerBell: Sendable {
 
     private let state = Mutex(State())
 
+    public init() {}
+
     /// Asks for a check at once.
-    func ring(_ trigger: Trigger) {
+    public func ring(_ trigger: Trigger) {
         wake { $0.pending = trigger }
     }
 

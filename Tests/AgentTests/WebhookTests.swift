@@ -1,0 +1,151 @@
+import Foundation
+import Glibc
+import Testing
+
+/// `POST /webhook`, by a real sender that signs.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct WebhookTests {
+    let box: Box
+    let port: String
+
+    init() async throws {
+        box = try await Box()
+        port = try await box.freePort()
+        try box.write(Self.sender, to: box.root + "/send.py")
+    }
+
+    /// `send.py PORT SECRET BODY [NAME:VALUE…]`: prints the status code.
+    private static let sender = """
+        import hashlib, hmac, http.client, sys, uuid
+        port, secret, body = int(sys.argv[1]), sys.argv[2], sys.argv[3].encode()
+        headers = {"X-GitHub-Event": "push", "X-GitHub-Delivery": str(uuid.uuid4()), "Content-Type": "application/json",
+            "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+        for header in sys.argv[4:]:
+            name, value = header.split(":", 1)
+            if value: headers[name] = value
+            else: headers.pop(name, None)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/webhook", body, headers)
+        print(connection.getresponse().status)
+        """
+
+    private func start(_ settings: [String: String] = [:]) throws -> Program {
+        try box.start(
+            "run",
+            settings: [
+                "ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
+                "AGENT_WEBHOOK_SECRET": "s3cret", "GITHUB_SYNC_INTERVAL": "1h", "GITHUB_BRANCH": "main",
+                "POST_DEPLOY_COMMAND": "echo $DEPLOY_TRIGGER >> $OUT/post",
+            ].merging(settings) { $1 })
+    }
+
+    private func deployed(_ count: Int, _ program: Program) async throws {
+        try await until("\(count) deployments", details: { program.errors }) { box.lines("post").count == count }
+    }
+
+    private func send(
+        body: String = #"{"ref":"refs/heads/main"}"#, secret: String = "s3cret", _ headers: String...
+    ) async throws -> Int {
+        let ended = try await box.start(program: ["python3", "send.py", port, secret, body] + headers).ended()
+        return Int(ended.output.trimmingCharacters(in: .newlines)) ?? -1
+    }
+
+    @Test("a push to the followed ref starts a check at once, whoever signs it")
+    func push() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        try await box.commit()
+        #expect(try await send() == 202)
+        try await deployed(2, program)
+        try await box.commit()
+        #expect(
+            try await send(
+                "X-Hub-Signature-256:", "X-GitHub-Event:", "X-Gitlab-Event:Push Hook", "X-Gitlab-Token:s3cret") == 202)
+        try await deployed(3, program)
+        #expect(box.lines("post") == ["startup", "webhook", "webhook"])
+    }
+
+    @Test("what is no such push is answered and ignored, what is not signed is refused")
+    func others() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        let commit = try await box.commit()
+        #expect(try await send(body: #"{"ref":"refs/heads/other"}"#) == 202)
+        #expect(try await send(body: "{}", "X-GitHub-Event:ping") == 200)
+        #expect(try await send(body: "{}", "X-GitHub-Event:issues") == 202)
+        #expect(try await send(body: "no json") == 400)
+        #expect(try await send(secret: "wrong") == 401)
+        #expect(try await send("X-Hub-Signature-256:") == 401)
+        // None of them has started a check: the commit is deployed by the first push only, and its repetition is ignored.
+        #expect(box.lines("post") == ["startup"])
+        #expect(try await send("X-GitHub-Delivery:one") == 202)
+        try await deployed(2, program)
+        #expect(try await box.head() == commit)
+        let later = try await box.commit()
+        #expect(try await send("X-GitHub-Delivery:one") == 202)
+        #expect(try await send("X-GitHub-Delivery:two") == 202)
+        try await deployed(3, program)
+        #expect(try await box.head() == later)
+    }
+
+    @Test("without a secret there is no webhook; a secret file is read anew for every delivery")
+    func secrets() async throws {
+        let none = try start(["AGENT_WEBHOOK_SECRET": ""])
+        try await deployed(1, none)
+        #expect(try await send() == 404)
+        try await none.send(SIGTERM)
+        #expect(try await none.ended().code == 0)
+        try box.write("first\n", to: box.root + "/secret")
+        let program = try start(["AGENT_WEBHOOK_SECRET": "", "AGENT_WEBHOOK_SECRET_FILE": box.root + "/secret"])
+        try await until("it answers", details: { program.errors }) { try await send(secret: "first") == 202 }
+        try box.write("second\n", to: box.root + "/secret")
+        #expect(try await send(secret: "first") == 401)
+        #expect(try await send(secret: "second") == 202)
+    }
+
+    @Test("a body over 25 MiB is refused, also when its length is not said")
+    func tooLarge() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        let codes = try await box.sh(
+            """
+            head -c 27000000 /dev/zero > big
+            curl -s -o /dev/null -w '%{http_code} ' -H 'Expect:' --data-binary @big http://127.0.0.1:\(port)/webhook || true
+            curl -s -o /dev/null -w '%{http_code}' -H 'Expect:' -H 'Transfer-Encoding: chunked' --data-binary @big \
+                http://127.0.0.1:\(port)/webhook || true
+            """)
+        #expect(codes == "413 413")
+    }
+
+    @Test("a flood of good and bad deliveries: memory bounded, checks go on, one at a time")
+    func flood() async throws {
+        let program = try start(["GITHUB_SYNC_INTERVAL": "500ms"])
+        try await deployed(1, program)
+        let pid = try await program.started()
+        let script = """
+            import hashlib, hmac, http.client, threading, os
+            good = b'{"ref":"refs/heads/main"}'
+            sign = "sha256=" + hmac.new(b"s3cret", good, hashlib.sha256).hexdigest()
+            codes = {}
+            def work(number):
+                connection = http.client.HTTPConnection("127.0.0.1", \(port), timeout=30)
+                for i in range(250):
+                    bad = i % 2
+                    body = b"x" * 20000 if bad else good
+                    connection.request("POST", "/webhook", body, {"X-Hub-Signature-256": sign, "X-GitHub-Event": "push",
+                        "X-GitHub-Delivery": "%d-%d" % (number, i)})
+                    response = connection.getresponse(); response.read()
+                    codes[response.status] = codes.get(response.status, 0) + 1
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+            for t in threads: t.start()
+            for t in threads: t.join()
+            print(sorted(codes))
+            """
+        let ended = try await box.start(program: ["python3", "-c", script]).ended()
+        #expect(ended.output == "[202, 401]\n", "\(ended)")
+        try await box.commit()
+        try await deployed(2, program)
+        let peak = Processes.peakMemory(pid) ?? .max
+        #expect(peak < 200 * 1024, "\(peak) KiB")
+    }
+}
