@@ -245,3 +245,55 @@ struct GateTests {
         #expect(box.text(box.out + "/multi") == "ü\nline=2")
     }
 }
+
+/// FAILED_DEPLOY: what runs after a strict failure.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct FailedDeployTests {
+    let box: Box
+
+    init() async throws { box = try await Box() }
+
+    private static let say =
+        "echo $DEPLOY_FAILED_HOOK $DEPLOY_FAILED_STATUS $DEPLOY_FAILED_EXIT_CODE $DEPLOY_HOOK >> $OUT/failed"
+
+    @Test("it runs after a strict failure of either hook and is told which, how and with what code")
+    func runs() async throws {
+        let pre = try await box.once(["PRE_DEPLOY_COMMAND": "exit 3", "FAILED_DEPLOY_COMMAND": Self.say])
+        #expect(pre.code == 1 && pre.outcome == "failed")
+        #expect(pre.runs.map { $0["hook"].string } == ["PRE_DEPLOY", "FAILED_DEPLOY"])
+        #expect(pre.runs.last?["status"].string == "succeeded" && pre.runs.last?["mode"].string == "lenient")
+        let post = try await box.once([
+            "POST_DEPLOY_COMMAND": "sleep 100", "POST_DEPLOY_MODE": "strict", "POST_DEPLOY_TIMEOUT": "300ms",
+            "AGENT_KILL_GRACE": "100ms", "FAILED_DEPLOY_COMMAND": Self.say,
+        ])
+        #expect(post.code == 1, "\(post)")
+        #expect(
+            box.lines("failed") == ["PRE_DEPLOY failed 3 FAILED_DEPLOY", "POST_DEPLOY timed_out FAILED_DEPLOY"])
+    }
+
+    @Test("its own failure never hides the first")
+    func ownFailure() async throws {
+        let once = try await box.once(["PRE_DEPLOY_COMMAND": "exit 3", "FAILED_DEPLOY_COMMAND": "exit 4"])
+        #expect(
+            once.code == 1 && once.deployment["error_message"].string == "PRE_DEPLOY failed: exit code 3", "\(once)")
+        #expect(once.deployment["warnings"].int == 1 && once.runs.last?["exit_code"].int == 4, "\(once)")
+        #expect(once.deployment["attempt"].int == 1)
+        let again = try await box.once([
+            "PRE_DEPLOY_COMMAND": "exit 3", "PRE_DEPLOY_RETRIES": "1", "FAILED_DEPLOY_COMMAND": "exit 4",
+        ])
+        #expect(again.deployment["attempt"].int == 2, "the attempts are those of PRE_DEPLOY alone: \(again)")
+    }
+
+    @Test("it does not run after a success, a lenient failure or a deferral")
+    func otherEnds() async throws {
+        for settings in [
+            ["PRE_DEPLOY_COMMAND": "true"], ["PRE_DEPLOY_COMMAND": "exit 3", "PRE_DEPLOY_MODE": "lenient"],
+            ["PRE_DEPLOY_COMMAND": "exit 75"],
+        ] {
+            _ = try await box.once(
+                settings.merging(["FAILED_DEPLOY_COMMAND": Self.say, "POST_DEPLOY_COMMAND": "exit 1"]) { $1 },
+                force: true)
+        }
+        #expect(!box.has("failed"))
+    }
+}

@@ -148,4 +148,24 @@ struct OutputTests {
                 "\(line.prefix(200))")
         }
     }
+
+    @Test("every JSON line of a deployment says which commit, deployment and run it is of; text does not repeat that")
+    func jsonKeys() async throws {
+        let settings = ["POST_DEPLOY_COMMAND": "echo hello"]
+        let ended = try await box.agent("run-once", "--log-format", "json", settings: settings)
+        let lines = try ended.errors.split(separator: "\n").map { try JSON(String($0)) }
+        let commit = try await box.head()
+        let output = try #require(lines.first { $0["message"].string == "hello" })
+        #expect(
+            output["commit"].string == commit && output["deployment_id"].int == 1 && output["run_id"].int == 1
+                && output["hook"].string == "POST_DEPLOY" && output["stream"].string == "output", "\(output)")
+        let event = try #require(lines.first { $0["message"].string?.hasPrefix("POST_DEPLOY succeeded") == true })
+        #expect(
+            event["commit"].string == commit && event["deployment_id"].int == 1 && event["run_id"].int == 1
+                && event["hook"].string == "POST_DEPLOY" && event["stream"] == .missing, "\(event)")
+        let end = try #require(lines.first { $0["message"].string?.hasPrefix("deployed") == true })
+        #expect(end["deployment_id"].int == 1 && end["run_id"] == .missing, "\(end)")
+        let text = try await box.agent("run-once", "--force", settings: settings)
+        #expect(!text.errors.contains("deployment_id") && !text.errors.contains("commit="), "\(text)")
+    }
 }

@@ -35,7 +35,8 @@ struct DeploymentDriver: Sendable {
     let plan: DeploymentPlan
     let ledger: any LedgerStore
     let runner: HookRunner
-    let logger: Logger
+    /// In JSON every line says commit and, once there is one, deployment.
+    private(set) var logger: Logger
     let beforePost: BeforePost?
 
     /// How the work ended, before it is settled.
@@ -57,9 +58,11 @@ struct DeploymentDriver: Sendable {
     /// - Returns: the deployment as recorded, with the ids of its runs.
     /// - Throws: before the first record `GitError` or `LedgerError`, and nothing was run; after it `LedgerError` only,
     ///   when the end could not be recorded.
-    func deploy() async throws -> Deployment {
+    mutating func deploy() async throws -> Deployment {
+        logger[metadataKey: "commit"] = "\(plan.commit.id)"
         if isStaged, let source = plan.source { try await source.store.stage(plan.commit.id, source.git) }
         var progress = try await begin()
+        logger[metadataKey: "deployment_id"] = "\(progress.id)"
         let short = plan.commit.id.prefix(7)
         logger.info(
             "deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))"
@@ -93,16 +96,32 @@ struct DeploymentDriver: Sendable {
             if !isStaged { try await publish(stagedOutput: false, &progress) }
             let root = isStaged ? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
             let status = try await run(pre, in: root, &progress)
-            if let ending = try await ending(of: pre, status, progress) { return ending }
+            if let ending = try await ending(of: pre, status, progress) {
+                try await runFailed(after: pre, status, ending, in: root, &progress)
+                return ending
+            }
             preSucceeded = status.status == .succeeded
         }
         if isStaged || pre == nil { try await publish(stagedOutput: isStaged && preSucceeded, &progress) }
         await beforePost?(plan)
         if let post {
             let status = try await run(post, in: plan.scope.workspace, &progress)
-            if let ending = try await ending(of: post, status, progress) { return ending }
+            if let ending = try await ending(of: post, status, progress) {
+                try await runFailed(after: post, status, ending, in: plan.scope.workspace, &progress)
+                return ending
+            }
         }
         return .succeeded
+    }
+
+    /// Runs FAILED_DEPLOY where the failed hook ran. How it ends changes nothing but the record and the warnings.
+    private func runFailed(
+        after hook: HookSettings, _ result: RunResult, _ ending: Ending, in root: String, _ progress: inout Progress
+    ) async throws {
+        guard case .failed = ending, let failed = plan.settings.hook(.failedDeploy) else { return }
+        _ = try await run(
+            failed, in: root, &progress,
+            failure: HookContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.
@@ -130,7 +149,9 @@ struct DeploymentDriver: Sendable {
             attempt: plan.attempt, startedAt: .now)
     }
 
-    private func run(_ hook: HookSettings, in root: String, _ progress: inout Progress) async throws -> RunResult {
+    private func run(
+        _ hook: HookSettings, in root: String, _ progress: inout Progress, failure: HookContext.Failure? = nil
+    ) async throws -> RunResult {
         let name = hook.hook.rawValue
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.
@@ -150,12 +171,16 @@ struct DeploymentDriver: Sendable {
             }
             run = begun
         }
+        var logger = logger
+        logger[metadataKey: "hook"] = "\(name)"
+        logger[metadataKey: "run_id"] = "\(run.id)"
         logger.info(
             "\(name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
         let context = HookContext(
             commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
             attempt: plan.attempt,
-            trigger: plan.trigger, deployment: progress.id, run: run.id, workspace: plan.scope.workspace)
+            trigger: plan.trigger, deployment: progress.id, run: run.id, workspace: plan.scope.workspace,
+            failure: failure)
         let result = await runner.run(hook, as: run, in: root, context, plan.settings)
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)

@@ -40,7 +40,12 @@ struct HookRunner: Sendable {
                 errorMessage: "cannot write \(mark): \(errorText(errno)); it was not run")
         }
         let output = RunOutput(
-            path: state.log(run: run.id), secrets: log.secrets, lines: HookLines(output: log, name: hook.hook.rawValue))
+            path: state.log(run: run.id), secrets: log.secrets,
+            lines: HookLines(
+                output: log, name: hook.hook.rawValue,
+                context: [
+                    ("commit", context.commit), ("deployment_id", "\(context.deployment)"), ("run_id", "\(run.id)"),
+                ]))
         let command = Command(
             executable: settings.shell, arguments: ["-c", hook.command], folder: directory,
             environment: RunEnvironment.entries(context.variables, exports: settings.exports, environment: environment),

@@ -11,17 +11,32 @@ struct HookContext: Sendable {
     var deployment: Int64
     var run: Int64
     var workspace: String
+    /// What FAILED_DEPLOY runs for; nil for the other hooks.
+    var failure: Failure?
+
+    /// The strict failure of a hook.
+    struct Failure: Sendable {
+        var hook: Hook
+        var status: RunStatus
+        var exitCode: Int?
+    }
 }
 
 extension HookContext {
     /// As the hook's environment has it.
     var variables: [String: String] {
-        [
+        var variables = [
             "DEPLOY_COMMIT": commit, "DEPLOY_COMMIT_SHORT": String(commit.prefix(7)),
             "DEPLOY_PREVIOUS_COMMIT": previousCommit ?? "", "DEPLOY_REF": ref ?? "", "DEPLOY_HOOK": hook.rawValue,
             "DEPLOY_ATTEMPT": "\(attempt)", "DEPLOY_TRIGGER": trigger.rawValue, "DEPLOY_ID": "\(deployment)",
             "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace,
         ]
+        if let failure {
+            variables["DEPLOY_FAILED_HOOK"] = failure.hook.rawValue
+            variables["DEPLOY_FAILED_STATUS"] = failure.status.rawValue
+            variables["DEPLOY_FAILED_EXIT_CODE"] = failure.exitCode.map { "\($0)" } ?? ""
+        }
+        return variables
     }
 }
 

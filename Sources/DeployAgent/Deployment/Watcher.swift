@@ -153,11 +153,10 @@ public final class Watcher {
                 settings: settings,
                 source: target.source)
             let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
+            var driver = DeploymentDriver(
+                plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost)
             do {
-                return .deployment(
-                    try await DeploymentDriver(
-                        plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost
-                    ).deploy())
+                return .deployment(try await driver.deploy())
             } catch let error as LedgerError {
                 // Its end is not in the record: the next check brings that in order as after a crash.
                 isRecovered = false

@@ -20,12 +20,20 @@ final class HookLines: OutputSink {
 
     private let output: LogOutput
     private let name: String
+    /// Of a JSON line, between its time and its message.
+    private let fields: String
     private let isEnabled: Bool
     private let state = Mutex(State())
 
-    init(output: LogOutput, name: String) {
+    /// - Parameter context: what a JSON line says of the run beside the hook's name.
+    init(output: LogOutput, name: String, context: [(String, String)] = []) {
         self.output = output
         self.name = name
+        var fields = ",\"level\":\"info\""
+        for (key, value) in [("hook", name), ("stream", "output")] + context {
+            JSONText.append(key: key, value, to: &fields)
+        }
+        self.fields = fields
         isEnabled = output.level <= .info
     }
 
@@ -102,7 +110,7 @@ final class HookLines: OutputSink {
         let time = Timestamp.now.rfc3339
         switch output.format {
         case .text: return Array("\(time) INFO  [\(name)] ".utf8)
-        case .json: return Array("{\"time\":\"\(time)\",\"level\":\"info\",\"hook\":\"\(name)\",\"message\":\"".utf8)
+        case .json: return Array("{\"time\":\"\(time)\"\(fields),\"message\":\"".utf8)
         }
     }
 

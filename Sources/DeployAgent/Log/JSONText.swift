@@ -1,5 +1,17 @@
 /// JSON strings (RFC 8259) for log lines, where an encoder's set-up would cost more than the line.
 enum JSONText {
+    /// Appends `,"key":value`. Ids of the record are numbers, as in its JSON; everything else is text.
+    static func append(key: String, _ value: String, to line: inout String) {
+        line += ","
+        append(key, to: &line)
+        line += ":"
+        if key.hasSuffix("_id"), Int64(value) != nil {
+            line += value
+        } else {
+            append(value, to: &line)
+        }
+    }
+
     static func append(_ text: String, to line: inout String) {
         line += "\""
         for scalar in text.unicodeScalars {

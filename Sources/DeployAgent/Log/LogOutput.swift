@@ -61,12 +61,18 @@ public final class LogOutput: Sendable {
     }
 
     /// Writes one event.
-    func write(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) {
+    ///
+    /// - Parameters:
+    ///   - fields: what belongs to the event.
+    ///   - context: what it happened in; only JSON has it, people see it from the lines around.
+    func write(
+        _ level: Logger.Level, _ message: String, _ fields: [(String, String)], context: [(String, String)] = []
+    ) {
         state.withLock { state in
             // Before anything is escaped: an escaped secret would not be recognised.
             let message = state.secrets.mask(message)
-            let fields = fields.map { ($0, state.secrets.mask($1)) }
-            var line = line(level, message, fields, coloured: state.isColoured)
+            let shown = (format == .json ? context + fields : fields).map { ($0, state.secrets.mask($1)) }
+            var line = line(level, message, shown, coloured: state.isColoured)
             line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), &state) }
         }
     }
@@ -84,12 +90,7 @@ public final class LogOutput: Sendable {
         case .json:
             line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":"
             JSONText.append(message, to: &line)
-            for (key, value) in fields {
-                line += ","
-                JSONText.append(key, to: &line)
-                line += ":"
-                JSONText.append(value, to: &line)
-            }
+            for (key, value) in fields { JSONText.append(key: key, value, to: &line) }
             line += "}"
         }
         return line + "\n"
@@ -177,7 +178,11 @@ struct LineLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        output.write(event.level, "\(event.message)", all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") })
+        output.write(
+            event.level, "\(event.message)", Self.sorted(event.metadata ?? [:]), context: Self.sorted(metadata))
+    }
+
+    private static func sorted(_ metadata: Logger.Metadata) -> [(String, String)] {
+        metadata.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
     }
 }

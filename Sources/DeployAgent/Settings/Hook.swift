@@ -2,6 +2,8 @@
 public enum Hook: String, Sendable, CaseIterable {
     case preDeploy = "PRE_DEPLOY"
     case postDeploy = "POST_DEPLOY"
+    /// After a strict failure of one of the others; always lenient, never tried again by itself.
+    case failedDeploy = "FAILED_DEPLOY"
 
     var defaultMode: HookMode { self == .preDeploy ? .strict : .lenient }
     var defaultRetries: Retries { self == .preDeploy ? .unlimited : .atMost(0) }

@@ -113,7 +113,10 @@ public struct Setting: Sendable, Hashable {
     /// Every variable that the agent knows, in the order in which it lists them.
     public static let all: [Setting] =
         [workspacePath, repoURL, branch, token, tokenFile, syncInterval, repoFolder]
-        + Hook.allCases.flatMap { [command($0), folder($0), timeout($0), mode($0), retries($0), repoURL($0)] }
+        + [Hook.preDeploy, .postDeploy].flatMap {
+            [command($0), folder($0), timeout($0), mode($0), retries($0), repoURL($0)]
+        }
+        + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,

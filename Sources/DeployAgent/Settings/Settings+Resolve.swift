@@ -111,9 +111,14 @@ extension Settings {
         }
         let own = reader.folder(.folder(hook))
         let timeout = reader.duration(.timeout(hook))
-        let mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? hook.defaultMode
-        let retries = reader.read(.retries(hook), Retries.init) ?? hook.defaultRetries
-        if let url = reader.text(.repoURL(hook)) { reader.reject(.repoURL(hook), url, because: "cannot be used yet") }
+        var (mode, retries) = (hook.defaultMode, hook.defaultRetries)
+        if hook != .failedDeploy {
+            mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? mode
+            retries = reader.read(.retries(hook), Retries.init) ?? retries
+            if let url = reader.text(.repoURL(hook)) {
+                reader.reject(.repoURL(hook), url, because: "cannot be used yet")
+            }
+        }
         guard let command else { return nil }
         return HookSettings(
             hook: hook, command: command.value, folder: joined(own, below: repoFolder),
@@ -273,7 +278,7 @@ extension Settings {
                 )
             }
         }
-        if hooks.isEmpty {
+        if !hooks.contains(where: { $0.hook != .failedDeploy }) {
             advice.append("neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing")
         }
         if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
