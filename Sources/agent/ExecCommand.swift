@@ -31,7 +31,8 @@ struct ExecCommand: AsyncParsableCommand {
             defer { ledger.close() }
             let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
             let entrypoint = Entrypoint(
-                session: session, ledger: ledger, words: words, vitals: vitals, bell: bell, after: isUp)
+                session: session, ledger: ledger, words: words, probe: HTTPProbe.answers, vitals: vitals, bell: bell,
+                after: isUp)
             let face = HTTPFace(session: session, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
             try await session.serveUntilItEnds(entrypoint, beside: [face])
             if let failure = entrypoint.failure { throw failure }

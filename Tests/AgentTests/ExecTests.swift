@@ -166,6 +166,35 @@ struct ExecTests {
         #expect(ended.code == 0 && ended.errors.contains("POST_DEPLOY_WAIT_TIMEOUT"), "\(ended)")
     }
 
+    @Test("POST_DEPLOY waits until a URL answers with 2xx or 3xx")
+    func waitsForURL() async throws {
+        let port = try await box.freePort()
+        try box.write(
+            """
+            import http.server, sys
+            asked = [0]
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_GET(self):
+                    asked[0] += 1
+                    self.send_response(503 if asked[0] < 3 else 302)
+                    self.send_header("Location", "/nowhere"); self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    open("\(box.out)/asked", "w").write(str(asked[0]) + self.path)
+                def log_message(self, *_): pass
+            http.server.HTTPServer(("127.0.0.1", \(port)), Handler).serve_forever()
+            """, to: box.root + "/app.py")
+        let program = try box.start(
+            program: [agentBinary, "exec", "--", "python3", box.root + "/app.py"],
+            [
+                "POST_DEPLOY_COMMAND": "cp $OUT/asked $OUT/post",
+                "POST_DEPLOY_WAIT_FOR": "http://127.0.0.1:\(port)/health",
+            ])
+        try await until("POST_DEPLOY has run", details: { program.errors }) { box.has("post") }
+        #expect(box.lines("post") == ["3/health"], "it asked until the answer was good, and did not follow it")
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 143)
+    }
+
     // MARK: - Later commits
 
     @Test(

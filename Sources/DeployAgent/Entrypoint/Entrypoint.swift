@@ -15,6 +15,7 @@ public final class Entrypoint: Service {
     private let session: AgentSession
     private let ledger: any LedgerStore
     private let words: [String]
+    private let probe: HTTPAnswers
     private let vitals: Vitals
     /// Held back by this.
     private let after: Latch?
@@ -33,13 +34,15 @@ public final class Entrypoint: Service {
 
     /// - Parameter words: the app's command; empty takes what settings or workspace name.
     public init(
-        session: AgentSession, ledger: any LedgerStore, words: [String], vitals: Vitals = Vitals(),
+        session: AgentSession, ledger: any LedgerStore, words: [String], probe: @escaping HTTPAnswers,
+        vitals: Vitals = Vitals(),
         bell: TriggerBell = TriggerBell(), after: Latch? = nil,
         clock: (any Clock<Duration>)? = nil
     ) {
         self.session = session
         self.ledger = ledger
         self.words = words
+        self.probe = probe
         self.vitals = vitals
         self.bell = bell
         self.after = after
@@ -179,7 +182,9 @@ public final class Entrypoint: Service {
             return
         }
         guard let waitFor = entrypoint.waitFor, settings.hook(.postDeploy) != nil else { return }
-        if !(await Readiness(waitFor: waitFor, limit: entrypoint.waitTimeout, stop: stop).wait()), !stop.isRequested {
+        if !(await Readiness(waitFor: waitFor, limit: entrypoint.waitTimeout, stop: stop, probe: probe).wait()),
+            !stop.isRequested
+        {
             session.logger.warning(
                 "the app did not answer within \(DurationText.text(entrypoint.waitTimeout)) (\(Setting.waitTimeout.name)): POST_DEPLOY runs all the same"
             )

@@ -1,11 +1,16 @@
 import Glibc
 import Shell
 
+/// Asks a URL; whoever makes the HTTP requests brings it along.
+public typealias HTTPAnswers = @Sendable (String) async -> Bool
+
 /// Waits until the app answers.
 struct Readiness: Sendable {
     let waitFor: WaitFor
     let limit: Duration
     let stop: StopSignal
+    /// Whether a URL answers with 2xx or 3xx.
+    let probe: HTTPAnswers
 
     /// - Returns: whether it answered in time.
     func wait() async -> Bool {
@@ -24,7 +29,7 @@ struct Readiness: Sendable {
         switch waitFor {
         case .time: true
         case .port(let port): await onDedicatedThread("ready") { Self.listens(port) }
-        case .http: false
+        case .http(let url): await probe(url)
         }
     }
 
