@@ -3,6 +3,7 @@ import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+public import Ledger
 import Logging
 import NIOPosix
 public import ServiceLifecycle
@@ -14,15 +15,19 @@ public struct HTTPFace: Service {
     private let session: AgentSession
     private let vitals: Vitals
     private let version: String
+    private let ledger: any LedgerStore
     private let bell: TriggerBell
     private let isUp: Latch
 
     /// - Parameters:
     ///   - bell: is rung by the webhook.
     ///   - isUp: is opened once requests are answered, or it is certain that they will not be.
-    public init(session: AgentSession, vitals: Vitals, bell: TriggerBell, version: String, isUp: Latch) {
+    public init(
+        session: AgentSession, ledger: any LedgerStore, vitals: Vitals, bell: TriggerBell, version: String, isUp: Latch
+    ) {
         self.session = session
         self.vitals = vitals
+        self.ledger = ledger
         self.bell = bell
         self.version = version
         self.isUp = isUp
@@ -38,6 +43,7 @@ public struct HTTPFace: Service {
         let router = Router()
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
+        APIRoutes(session: session, ledger: ledger, bell: bell).add(to: router)
         WebhookRoute(settings: settings, followed: session.followedRef, bell: bell).add(to: router)
         do {
             try await server(router.buildResponder(), settings).run()

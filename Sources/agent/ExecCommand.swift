@@ -33,7 +33,8 @@ struct ExecCommand: AsyncParsableCommand {
             let entrypoint = Entrypoint(
                 session: session, ledger: ledger, words: words, probe: HTTPProbe.answers, vitals: vitals, bell: bell,
                 after: isUp)
-            let face = HTTPFace(session: session, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
+            let face = HTTPFace(
+                session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
             try await session.serveUntilItEnds(entrypoint, beside: [face])
             if let failure = entrypoint.failure { throw failure }
             return ExitCode(entrypoint.exitCode)

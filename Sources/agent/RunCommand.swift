@@ -23,7 +23,8 @@ struct RunCommand: AsyncParsableCommand {
             defer { ledger.close() }
             let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
             let sidecar = Sidecar(session: session, ledger: ledger, vitals: vitals, bell: bell, after: isUp)
-            let face = HTTPFace(session: session, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
+            let face = HTTPFace(
+                session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
             try await session.serve(sidecar, beside: [face])
             if let failure = sidecar.failure { throw failure }
             return .success

@@ -86,6 +86,10 @@ public struct Setting: Sendable, Hashable {
     static let healthPort = Setting("DEV_HEALTH_PORT", default: "9090", "a port from 1 to 65535")
     static let httpHost = Setting("AGENT_HTTP_HOST", default: "0.0.0.0", "an address of this host to listen on")
 
+    static let apiToken = Setting(
+        "AGENT_API_TOKEN", default: "none: no API", "a bearer token for /api/v1", secret: true)
+    static let apiTokenFile = Setting(
+        "AGENT_API_TOKEN_FILE", default: "none", "a file that holds the token; read again for every request")
     static let webhookSecret = Setting(
         "AGENT_WEBHOOK_SECRET", default: "none: no webhook", "the secret that the git host signs with", secret: true)
     static let webhookSecretFile = Setting(
@@ -120,7 +124,7 @@ public struct Setting: Sendable, Hashable {
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
-            stopGrace, health, healthPort, httpHost, webhookSecret, webhookSecretFile,
+            stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,
         ]
 
     static let knownNames = Set(all.map(\.name))

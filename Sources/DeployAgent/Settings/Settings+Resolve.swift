@@ -65,7 +65,8 @@ extension Settings {
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
-            resolved, environment, remote, tokens: [token, http.webhookSecret?.current()], tokenFile: tokenFile?.value,
+            resolved, environment, remote, tokens: [token, http.webhookSecret?.current(), http.apiToken?.current()],
+            tokenFile: tokenFile?.value,
             urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
         guard reader.problems.isEmpty else {
             throw SettingsError(
@@ -127,15 +128,23 @@ extension Settings {
     }
 
     private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {
-        let file = reader.text(.webhookSecretFile).map { Sourced(value: absolute($0.value), source: $0.source) }
-        if let file, readTokenFile(file.value) == nil {
-            reader.reject(.webhookSecretFile, file, because: "cannot be read or is empty")
-        }
-        let secret = SecretText(text: reader.text(.webhookSecret)?.value.trimmingSpace, file: file?.value)
         return HTTPSettings(
             isEnabled: reader.flag(.health), host: reader.text(.httpHost)?.value.trimmingSpace ?? "0.0.0.0",
             port: reader.read(.healthPort) { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } } ?? 9090,
-            webhookSecret: secret == SecretText() ? nil : secret)
+            apiToken: readSecret(.apiToken, .apiTokenFile, &reader, absolute),
+            webhookSecret: readSecret(.webhookSecret, .webhookSecretFile, &reader, absolute))
+    }
+
+    /// A secret that may also lie in a file, which then wins.
+    private static func readSecret(
+        _ text: Setting, _ file: Setting, _ reader: inout SettingsReader, _ absolute: (String) -> String
+    ) -> SecretText? {
+        let text = reader.text(text)?.value.trimmingSpace
+        guard let path = reader.text(file).map({ Sourced(value: absolute($0.value), source: $0.source) }) else {
+            return text.map { SecretText(text: $0) }
+        }
+        if readTokenFile(path.value) == nil { reader.reject(file, path, because: "cannot be read or is empty") }
+        return SecretText(text: text, file: path.value)
     }
 
     private static func readEntrypoint(_ reader: inout SettingsReader) -> EntrypointSettings {

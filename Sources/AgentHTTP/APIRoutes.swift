@@ -1,0 +1,103 @@
+import Crypto
+import DeployAgent
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Ledger
+import NIOCore
+
+/// `/api/v1`: the same JSON as the command line's, for whoever has the token. Without a token none of it exists.
+struct APIRoutes: Sendable {
+    let session: AgentSession
+    let ledger: any LedgerStore
+    let bell: TriggerBell
+
+    private var reader: RecordReader { RecordReader(session: session, ledger: ledger) }
+
+    func add(to router: Router<BasicRequestContext>) {
+        guard let token = session.settings.http.apiToken else { return }
+        let api = router.group("/api/v1").add(middleware: BearerToken(token: token))
+        api.get("/status") { _, _ in try json(await reader.status()) }
+        api.get("/deployments") { request, _ in try await deployments(request.uri.queryParameters) }
+        api.get("/deployments/:id") { _, context in try await deployment(context.parameters.get("id") ?? "") }
+        api.get("/runs/:id/log") { _, context in try await log(context.parameters.get("id") ?? "") }
+        api.post("/check") { _, _ in
+            bell.ring(.manual)
+            return try json(["status": "accepted"], .accepted)
+        }
+        api.post("/retry") { request, _ in try await retry(request.uri.queryParameters) }
+    }
+
+    private func deployments(_ query: Parameters) async throws -> Response {
+        let limit = query.get("limit").map { Int($0) ?? 0 } ?? 20
+        guard (1...1000).contains(limit) else {
+            throw HTTPError(.badRequest, message: "limit takes a whole number from 1 to 1000")
+        }
+        let status = query.get("status")
+        let known = status.flatMap { DeploymentStatus(rawValue: String($0)) }
+        guard status == nil || known != nil else {
+            throw HTTPError(
+                .badRequest,
+                message: "status takes \(DeploymentStatus.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        let reader = reader
+        let found = try await reader.history(
+            limit: limit, commit: query.get("commit").map { String($0) }, status: known)
+        return try json(found.map(reader.view))
+    }
+
+    private func deployment(_ id: String) async throws -> Response {
+        guard let found = try await reader.find(id) else {
+            throw HTTPError(.notFound, message: "no such deployment")
+        }
+        return try json(await reader.viewWithRuns(found))
+    }
+
+    private func log(_ id: String) async throws -> Response {
+        guard let number = Int64(id), let run = try await reader.run(number) else {
+            throw HTTPError(.notFound, message: "no such run")
+        }
+        // Masked when it was written. The file may be gone with its disk; the record keeps the end.
+        let file = FileManager.default.contents(atPath: session.logPath(run: number))
+        let text = file ?? Data(session.log.mask(run.outputTail).utf8)
+        return Response(
+            status: .ok, headers: [.contentType: "text/plain; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: text)))
+    }
+
+    private func retry(_ query: Parameters) async throws -> Response {
+        let reader = reader
+        guard let last = try await reader.retry(query.get("commit").map { String($0) }) else {
+            throw HTTPError(.notFound, message: "nothing to retry: no such commit has failed")
+        }
+        return try json(reader.view(try await reader.find("\(last.id)") ?? last))
+    }
+
+    private func json(_ value: some Encodable, _ status: HTTPResponse.Status = .ok) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+            status: status, headers: [.contentType: "application/json; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(value))))
+    }
+}
+
+/// Lets through who sends `Authorization: Bearer TOKEN` (RFC 6750).
+private struct BearerToken: RouterMiddleware {
+    typealias Context = BasicRequestContext
+    let token: SecretText
+
+    @concurrent
+    func handle(
+        _ request: Request, context: BasicRequestContext,
+        next: @concurrent (Request, BasicRequestContext) async throws -> Response
+    ) async throws -> Response {
+        // Read afresh, so that a rotated token needs no restart. Digests are compared, in constant time.
+        guard let token = token.current(), let sent = request.headers[.authorization], sent.hasPrefix("Bearer "),
+            SHA256.hash(data: Data(sent.dropFirst(7).utf8)) == SHA256.hash(data: Data(token.utf8))
+        else {
+            throw HTTPError(.unauthorized, headers: [.wwwAuthenticate: "Bearer"], message: "a bearer token is needed")
+        }
+        return try await next(request, context)
+    }
+}

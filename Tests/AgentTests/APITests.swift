@@ -1,0 +1,116 @@
+import Foundation
+import Glibc
+import Testing
+
+/// `/api/v1`: what the command line shows and does, for whoever has the token.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct APITests {
+    let box: Box
+    let port: String
+
+    init() async throws {
+        box = try await Box()
+        port = try await box.freePort()
+    }
+
+    private func start(_ settings: [String: String] = [:]) async throws -> Program {
+        let program = try box.start(
+            "run",
+            settings: [
+                "ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
+                "AGENT_API_TOKEN": "t0ken-t0ken", "GITHUB_SYNC_INTERVAL": "1h",
+                "POST_DEPLOY_COMMAND": "echo hello t0ken-t0ken; echo $DEPLOY_TRIGGER >> $OUT/post",
+            ].merging(settings) { $1 })
+        try await until("it has deployed", details: { program.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        return program
+    }
+
+    private func ask(_ method: String, _ path: String, token: String? = "t0ken-t0ken") async throws
+        -> (code: Int, body: String)
+    {
+        let header = token.map { ["-H", "Authorization: Bearer \($0)"] } ?? []
+        let ended = try await box.start(
+            program: ["curl", "-s", "-m", "10", "-X", method, "-w", "\n%{http_code}"] + header + [
+                "http://127.0.0.1:\(port)/api/v1\(path)"
+            ]
+        ).ended()
+        let cut = try #require(ended.output.lastIndex(of: "\n"))
+        return (Int(ended.output[ended.output.index(after: cut)...]) ?? 0, String(ended.output[..<cut]))
+    }
+
+    @Test("views are the command line's JSON")
+    func views() async throws {
+        _ = try await start()
+        let all = try await ask("GET", "/deployments")
+        #expect(all.code == 200)
+        let history = try await box.history()
+        #expect(try JSON(all.body).items == history)
+        for path in ["/deployments/1", "/deployments/" + (try await box.head())] {
+            #expect(try await JSON(ask("GET", path).body) == box.json("show", "1"))
+        }
+        let status = try JSON(try await ask("GET", "/status").body)
+        let expected = try await box.json("status")
+        for key in ["app", "commit", "workspace", "last_deployment", "lock", "ledger"] {
+            #expect(status[key] == expected[key] && status[key] != .missing, "\(key)")
+        }
+        #expect(try await JSON(ask("GET", "/deployments?status=failed").body).items.isEmpty)
+        #expect(try await ask("GET", "/runs/1/log").body == "hello ***\n")
+    }
+
+    @Test("what is not there, and what is not accepted")
+    func wrong() async throws {
+        _ = try await start()
+        for path in ["/deployments/99", "/runs/99/log", "/runs/x/log", "/nothing"] {
+            #expect(try await ask("GET", path).code == 404, "\(path)")
+        }
+        for path in ["/deployments?limit=0", "/deployments?limit=x", "/deployments?status=maybe"] {
+            #expect(try await ask("GET", path).code == 400, "\(path)")
+        }
+        #expect(try await ask("POST", "/retry").code == 404)
+    }
+
+    @Test("check deploys at once, retry makes a failed commit due again")
+    func actions() async throws {
+        let program = try await start([
+            "PRE_DEPLOY_COMMAND": "test ! -e bad || test -e $OUT/good", "PRE_DEPLOY_RETRIES": "0",
+        ])
+        try await box.commit(["bad": "1"])
+        #expect(try await ask("POST", "/check").code == 202)
+        try await until("it has failed", details: { program.errors }) {
+            try await box.history().first?["status"].string == "failed"
+        }
+        try box.touch("good")
+        let retried = try await ask("POST", "/retry")
+        let status = try JSON(retried.body)["status"].string
+        #expect(retried.code == 200 && status == "failed")
+        #expect(try await ask("POST", "/check").code == 202)
+        try await until("it is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(box.lines("post") == ["startup", "manual"])
+    }
+
+    @Test("a wrong token is refused; without one there is no API")
+    func token() async throws {
+        let program = try await start()
+        for token in [nil, "", "t0ken", "t0ken-t0ken-t0ken"] {
+            #expect(try await ask("GET", "/status", token: token).code == 401)
+            #expect(try await ask("POST", "/check", token: token).code == 401)
+        }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 0)
+        let none = try await start(["AGENT_API_TOKEN": ""])
+        try await until("it answers", details: { none.errors }) { try await ask("GET", "/status").code == 404 }
+        #expect(try await ask("POST", "/check").code == 404)
+    }
+
+    @Test("a token file is read anew for every request")
+    func tokenFile() async throws {
+        try box.write("first\n", to: box.root + "/token")
+        _ = try await start(["AGENT_API_TOKEN": "", "AGENT_API_TOKEN_FILE": box.root + "/token"])
+        #expect(try await ask("GET", "/status", token: "first").code == 200)
+        try box.write("second\n", to: box.root + "/token")
+        #expect(try await ask("GET", "/status", token: "first").code == 401)
+        #expect(try await ask("GET", "/status", token: "second").code == 200)
+    }
+}
