@@ -48,6 +48,29 @@ struct ExecTests {
         #expect(ended.code == 1 && box.has("stopped"), "\(ended)")
     }
 
+    @Test("a POST_DEPLOY that defers is tried again beside the app, which goes on")
+    func postDefers() async throws {
+        let program = try exec(
+            [
+                "POST_DEPLOY_COMMAND": "echo x >> $OUT/post; test $(wc -l < $OUT/post) -gt 1 || exit 75",
+                "GITHUB_SYNC_INTERVAL": "300ms", "AGENT_START_TIMEOUT": "100ms",
+            ], "echo x >> $OUT/app; " + Hooks.await_("go") + "exit 0")
+        try await until("it was tried again", details: { program.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        #expect(box.lines("app").count == 1 && box.lines("post").count == 2)
+        try box.touch("go")
+        #expect(try await program.ended().code == 0)
+    }
+
+    @Test("a PRE_DEPLOY that defers at the start is tried again, then 75")
+    func preDefers() async throws {
+        let ended = try await exec(
+            ["PRE_DEPLOY_COMMAND": "echo x >> $OUT/pre; exit 75", "AGENT_START_TIMEOUT": "2s"], "touch $OUT/app"
+        ).ended()
+        #expect(ended.code == 75 && !box.has("app") && box.lines("pre").count >= 2, "\(ended)")
+    }
+
     @Test("a lenient POST_DEPLOY failure leaves the app running")
     func lenientPost() async throws {
         let program = try exec(["POST_DEPLOY_COMMAND": "touch $OUT/post; exit 3"], Hooks.await_("go") + "exit 0")

@@ -117,14 +117,19 @@ public final class Entrypoint: Service {
                 outcome = await checks.check(.startup, isOffline: true)
             }
             if stop.isRequested { break }
-            let code: Int32
-            switch outcome {
-            case .deployment(let deployment) where deployment.status == .succeeded: return outcome
-            case .deployment(let deployment) where deployment.status == .deferred: code = 75
-            case .deployment:
+            if case .deployment(let deployment) = outcome, deployment.status == .failed {
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
                 finish(1)
                 return nil
+            }
+            // Whatever else is amiss once the app runs, POST_DEPLOY that defers say, is for the next check.
+            if await supervisor.isRunning { return outcome }
+            let code: Int32
+            switch outcome {
+            case .deployment(let deployment):
+                // The app has ended already, or PRE_DEPLOY deferred.
+                guard deployment.status == .deferred else { return outcome }
+                code = 75
             case .unchanged(let commit, _):
                 if let problem = outcome.problem { session.logger.warning("\(problem)") }
                 await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: nil)
