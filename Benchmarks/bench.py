@@ -4,16 +4,21 @@
 usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH. Everything happens in a temporary folder, on this machine only.
 """
 import json
+import hashlib
+import hmac
 import os
 import pathlib
 import resource
 import shutil
+import signal
+import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 AGENT, BENCH = (os.path.abspath(path) for path in sys.argv[1:3])
 CLEAN = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "USER")}
@@ -65,12 +70,102 @@ def memory(pid):
     return sizes["Rss"], sizes["Private_Dirty"]
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit("what was measured did not happen within 30 s")
+        time.sleep(0.001)
+
+
 rows = []
 
 
 def row(what, target, figure, floor, ratio, met):
     rows.append((what, target, figure, floor, ratio, "yes" if met else "**no**"))
     print("measured:", what, figure, file=sys.stderr)
+
+
+def entrypoint(plain):
+    """`agent exec`: what it costs before the app, beside it, and in memory."""
+    environment = dict(plain, DEV_HEALTH_PORT=free_port(), AGENT_HTTP_HOST="127.0.0.1", GITHUB_SYNC_INTERVAL="1h")
+    show_time = ["bash", "-c", "echo $EPOCHREALTIME"]
+
+    def first_instruction(command):
+        times = []
+        for _ in range(20):
+            start = time.time()
+            shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+            times.append((float(shown) - start) * 1000)
+        return statistics.median(times)
+
+    figure, floor = first_instruction([AGENT, "exec", "--", *show_time]), first_instruction(show_time)
+    row("exec: start to the app's first instruction, nothing to clone, no hooks", "≤ app alone + 60 ms", f"{figure:.1f} ms",
+        f"{floor:.1f} ms", f"+ {figure - floor:.1f} ms", figure <= floor + 60)
+
+    wrapped = subprocess.Popen([AGENT, "exec", "--", "sleep", "1000"], env=environment, stderr=subprocess.DEVNULL)
+    work = ["python3", "-c", "import time; s = time.perf_counter(); sum(range(30_000_000)); print(time.perf_counter() - s)"]
+    try:
+        time.sleep(10)
+        resident, private = memory(wrapped.pid)
+        # The same work with and without an idle agent beside it: stopped, it cannot cost anything. In turn.
+        beside, alone = [], []
+        for _ in range(15):
+            beside.append(float(subprocess.run(work, capture_output=True, text=True, check=True).stdout))
+            os.kill(wrapped.pid, signal.SIGSTOP)
+            alone.append(float(subprocess.run(work, capture_output=True, text=True, check=True).stdout))
+            os.kill(wrapped.pid, signal.SIGCONT)
+    finally:
+        wrapped.terminate()
+        wrapped.wait()
+    row("exec idle with its HTTP server, resident memory", "≤ 45 MB", f"{resident:.0f} MB", "–", "–", resident <= 45)
+    row("exec idle with its HTTP server, private (dirty) memory", "≤ 10 MB", f"{private:.1f} MB", "–", "–", private <= 10)
+    loss = (min(beside) / min(alone) - 1) * 100
+    row("CPU-bound work beside an idle agent, best of 15", "within 0.5 %", f"{min(beside) * 1000:.0f} ms",
+        f"{min(alone) * 1000:.0f} ms", f"{loss:+.2f} %", loss <= 0.5)
+
+
+def webhook(root, upstream):
+    """From a delivery to the hook's first instruction, beside one `git fetch` of the same commit."""
+    port, started = free_port(), root / "hook-started"
+    environment = dict(
+        CLEAN, WORKSPACE_PATH=str(root / "ws-hook"), AGENT_STATE_DIR=str(root / "state-hook"), AGENT_LOG_LEVEL="error",
+        GITHUB_REPO_URL=f"file://{upstream}", GITHUB_BRANCH="main", GITHUB_SYNC_INTERVAL="1h", DEV_HEALTH_PORT=port,
+        AGENT_HTTP_HOST="127.0.0.1", AGENT_WEBHOOK_SECRET="bench",
+        PRE_DEPLOY_COMMAND=f"echo $EPOCHREALTIME >>{started}")
+    run([*GIT, "clone", "-q", str(upstream), str(root / "fetching")])
+    body = b'{"ref":"refs/heads/main"}'
+    signature = "sha256=" + hmac.new(b"bench", body, hashlib.sha256).hexdigest()
+    times, floors = [], []
+    sidecar = subprocess.Popen([AGENT, "run"], env=environment, stderr=subprocess.DEVNULL)
+    lines = lambda: started.read_text().splitlines() if started.exists() else []
+    try:
+        wait_until(lambda: len(lines()) == 1)
+        for number in range(10):
+            # The check after the first deployment must be over: it would find the commit too.
+            time.sleep(0.5)
+            run([*GIT, "commit", "-q", "--allow-empty", "-m", f"{number}"], cwd=root / "dev")
+            run([*GIT, "push", "-q", str(upstream), "HEAD:main"], cwd=root / "dev")
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/webhook", body, 
+                {"X-Hub-Signature-256": signature, "X-GitHub-Event": "push", "Content-Type": "application/json"})
+            start = time.time()
+            urllib.request.urlopen(request).read()
+            wait_until(lambda: len(lines()) == number + 2)
+            times.append((float(lines()[-1]) - start) * 1000)
+            floors.append(wall(["git", "fetch", "-q"], 1, cwd=root / "fetching", env=CLEAN))
+    finally:
+        sidecar.terminate()
+        sidecar.wait()
+    figure, floor = statistics.median(times), statistics.median(floors)
+    row("webhook to the hook's first instruction", "≤ git fetch + 50 ms", f"{figure:.1f} ms", f"{floor:.1f} ms",
+        f"+ {figure - floor:.1f} ms", figure <= floor + 50)
 
 
 def main(root):
@@ -151,6 +246,9 @@ def main(root):
     row("sidecar between checks, context switches in 20 s", "0", f"{woken}", "–", "–", woken == 0)
     row("sidecar between checks, resident memory", "≤ 40 MB", f"{resident:.0f} MB", "–", "–", resident <= 40)
     row("sidecar between checks, private (dirty) memory", "≤ 8 MB", f"{private:.1f} MB", "–", "–", private <= 8)
+
+    entrypoint(plain)
+    webhook(root, upstream)
 
     # A long record.
     ledger = root / "state-local" / "ledger.sqlite"

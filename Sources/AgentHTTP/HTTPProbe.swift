@@ -1,17 +1,44 @@
-import AsyncHTTPClient
+import Foundation
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 
 /// Asks a URL whether the app answers.
 public enum HTTPProbe {
-    /// Whether it answers with 2xx or 3xx within 5 seconds; redirections are not followed.
+    /// Whether an `http://` URL answers with 2xx or 3xx within 5 seconds; redirections are not followed.
     public static func answers(_ url: String) async -> Bool {
-        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-        configuration.timeout = .init(connect: .seconds(5), read: .seconds(5))
-        // Used for a few seconds in the life of a container: made for each question, so that nothing of it stays.
-        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-        let status = try? await client.execute(HTTPClientRequest(url: url), timeout: .seconds(5)).status.code
-        try? await client.shutdown()
-        return status.map { (200..<400).contains($0) } ?? false
+        guard let parts = URLComponents(string: url), let host = parts.host else { return false }
+        let path = parts.percentEncodedPath.isEmpty ? "/" : parts.percentEncodedPath
+        let target = path + (parts.percentEncodedQuery.map { "?\($0)" } ?? "")
+        return await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                (try? await status(host, parts.port ?? 80, target)).map { (200..<400).contains($0) } ?? false
+            }
+            group.addTask {
+                try? await Task.sleep(for: .seconds(5))
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
+    }
+
+    private static func status(_ host: String, _ port: Int, _ target: String) async throws -> UInt {
+        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(5))
+        let connection = try await bootstrap.connect(host: host, port: port) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                    wrappingChannelSynchronously: channel)
+            }
+        }
+        return try await connection.executeThenClose { inbound, outbound in
+            let headers: HTTPHeaders = ["Host": "\(host):\(port)", "Connection": "close", "User-Agent": "deploy-agent"]
+            try await outbound.write(
+                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: headers)))
+            try await outbound.write(.end(nil))
+            for try await case .head(let head) in inbound { return head.status.code }
+            return 0
+        }
     }
 }

@@ -55,13 +55,12 @@ public enum WaitFor: Sendable, Equatable {
     case http(String)
     case time(Duration)
 
-    /// Reads `tcp:PORT`, `http://…`, `https://…` or a duration.
+    /// Reads `tcp:PORT`, `http://…` or a duration.
     init?(_ text: String) {
         if text.lowercased().hasPrefix("tcp:") {
             guard let port = Int(text.dropFirst(4)), (1...65_535).contains(port) else { return nil }
             self = .port(port)
-        } else if ["http://", "https://"].contains(where: { text.lowercased().hasPrefix($0) && text.count > $0.count })
-        {
+        } else if text.lowercased().hasPrefix("http://"), text.count > 7 {
             self = .http(text)
         } else if let time = DurationText.parse(text) {
             self = .time(time)

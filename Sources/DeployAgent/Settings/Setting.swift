@@ -76,7 +76,7 @@ public struct Setting: Sendable, Hashable {
     static let onDeploy = Setting("AGENT_ON_DEPLOY", default: "none", "none, restart or signal:NAME (signal:HUP)")
     static let waitFor = Setting(
         "POST_DEPLOY_WAIT_FOR", default: "none",
-        "tcp:PORT, a URL that begins with http:// or https://, or a duration")
+        "tcp:PORT, a URL that begins with http://, or a duration")
     static let waitTimeout = Setting("POST_DEPLOY_WAIT_TIMEOUT", default: "60", durationForm)
     static let keepAlive = Setting("AGENT_KEEP_ALIVE", default: "false", "true or false")
     static let stopGrace = Setting("AGENT_STOP_GRACE", default: "20", durationForm)
