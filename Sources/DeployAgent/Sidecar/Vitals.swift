@@ -56,6 +56,8 @@ public final class Vitals: Sendable {
     }
 
     private let state: Mutex<Snapshot>
+    /// Why the last deployment failed: what its commit is not ready for, also while it waits for the next attempt.
+    private let lastFailure = Mutex<(commit: String, message: String)?>(nil)
 
     public init() {
         state = Mutex(Snapshot(aliveUntil: .now + .seconds(600), staleAfter: .seconds(600)))
@@ -70,6 +72,7 @@ public final class Vitals: Sendable {
 
     /// What the record says of the time before this start: the alert on a failed run must not clear itself by a restart.
     func recall(_ deployment: Deployment, _ runs: [Run]) {
+        noteFailure(of: deployment)
         state.withLock { state in
             state.commit = deployment.commit
             state.ref = deployment.ref
@@ -92,7 +95,9 @@ public final class Vitals: Sendable {
             case .unchanged(let commit, let detail):
                 state.lastSuccessfulCheck = .now
                 state.commit = commit
-                state.readiness = detail == .deployed ? .ready : .failed(outcome.problem ?? "the deployment failed")
+                let failure = lastFailure.withLock { $0?.commit == commit ? $0?.message : nil }
+                state.readiness =
+                    detail == .deployed ? .ready : .failed(failure ?? outcome.problem ?? "the deployment failed")
             case .misconfigured(let error):
                 state.readiness = .failed(error.description)
             // Says nothing of the commit: what was known holds until it is stale.
@@ -102,7 +107,12 @@ public final class Vitals: Sendable {
         }
     }
 
+    private func noteFailure(of deployment: Deployment) {
+        lastFailure.withLock { $0 = deployment.errorMessage.map { (deployment.commit, $0) } }
+    }
+
     func deployed(_ deployment: Deployment, _ runs: [Run]) {
+        noteFailure(of: deployment)
         state.withLock { state in
             state.deployments[deployment.status, default: 0] += 1
             state.commit = deployment.commit
