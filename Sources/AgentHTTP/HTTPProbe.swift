@@ -15,6 +15,7 @@ public enum HTTPProbe {
                 (try? await status(host, parts.port ?? 80, target)).map { (200..<400).contains($0) } ?? false
             }
             group.addTask {
+                // The deadline; cancelled, and so over at once, when the answer comes first.
                 try? await Task.sleep(for: .seconds(5))
                 return false
             }

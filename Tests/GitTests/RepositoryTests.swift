@@ -78,26 +78,26 @@ struct RepositoryTests {
     @Test(
         "a folder on disk is resolved only where it stays below the root",
         arguments: [
-            (".", "/root"), ("a", "/root/a"), ("a/../a/b", "/root/a/b"), ("link-in", "/root/a"), ("link-out", nil),
-            ("..", nil), ("../root", "/root"), ("../root-beside", nil), ("file", nil), ("missing", nil),
-            ("dangling", nil), ("link-out/../root/a", "/root/a"),
+            (".", "/tree"), ("a", "/tree/a"), ("a/../a/b", "/tree/a/b"), ("link-in", "/tree/a"), ("link-out", nil),
+            ("..", nil), ("../tree", "/tree"), ("../tree-beside", nil), ("file", nil), ("missing", nil),
+            ("dangling", nil), ("link-out/../tree/a", "/tree/a"),
         ])
     func resolve(folder: String, expected: String?) async throws {
         let temporary = try TemporaryFolder()
         let made = try await shell(
             """
-            set -e; mkdir -p root/a/b root-beside outside; touch root/file
-            ln -s a root/link-in; ln -s ../outside root/link-out; ln -s nowhere root/dangling
+            set -e; mkdir -p tree/a/b tree-beside outside; touch tree/file
+            ln -s a tree/link-in; ln -s ../outside tree/link-out; ln -s nowhere tree/dangling
             """, in: temporary.path)
         try #require(made.verdict.isSuccess)
-        #expect(resolveFolder(folder, below: temporary.path + "/root") == expected.map { temporary.path + $0 })
+        #expect(resolveFolder(folder, below: temporary.path + "/tree") == expected.map { temporary.path + $0 })
     }
 
     @Test("below a root that is a symbolic link folders are resolved too, below none nothing is")
     func resolveRoot() async throws {
         let temporary = try TemporaryFolder()
-        try #require(try await shell("mkdir -p root/a; ln -s root link", in: temporary.path).verdict.isSuccess)
-        #expect(resolveFolder("a", below: temporary.path + "/link") == temporary.path + "/root/a")
+        try #require(try await shell("mkdir -p tree/a; ln -s tree link", in: temporary.path).verdict.isSuccess)
+        #expect(resolveFolder("a", below: temporary.path + "/link") == temporary.path + "/tree/a")
         #expect(resolveFolder("a", below: temporary.path + "/none") == nil)
         #expect(resolveFolder("tmp", below: "/") == "/tmp")
     }
