@@ -7,14 +7,18 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
@@ -65,6 +69,50 @@ int agent_peek_child(pid_t pid, int *code, int *signaled) {
     *code = info.si_status;
     *signaled = info.si_code != CLD_EXITED;
     return 1;
+}
+
+uint64_t agent_file_locks_limit(pid_t pid) {
+    struct rlimit limit;
+    return prlimit(pid, RLIMIT_LOCKS, NULL, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+}
+
+int agent_set_file_locks_limit(uint64_t value) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_LOCKS, &limit) != 0) return -1;
+    limit.rlim_cur = (rlim_t)value;
+    return setrlimit(RLIMIT_LOCKS, &limit);
+}
+
+int agent_kill_marked_children(uint64_t limit, pid_t leader) {
+    char path[64], list[65536];
+    struct timespec now, end;
+    int killed = 0;
+    /* Orphans become children of the first thread. */
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += 100 * 1000 * 1000;
+    for (int clean = 0; clean < 2;) {
+        ssize_t length = pread(fd, list, sizeof list - 1, 0);
+        int found = 0;
+        list[length > 0 ? length : 0] = '\0';
+        for (char *at = list + (length > 0 ? length : 0); at > list;) {
+            /* The list is "1 2 3 ": back to the begin of the number before `at`. */
+            while (at > list && at[-1] == ' ') at--;
+            while (at > list && at[-1] != ' ') at--;
+            pid_t pid = (pid_t)atoi(at);
+            if (pid <= 0 || pid == leader || agent_file_locks_limit(pid) != limit) continue;
+            /* It stays a child, dead or alive, until it is reaped here: its id is nobody else's. */
+            kill(pid, SIGKILL);
+            if (waitpid(pid, NULL, WNOHANG) == 0) found = 1, killed++;
+        }
+        clean = found ? 0 : clean + 1;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if ((now.tv_sec - end.tv_sec) * 1000000000L + now.tv_nsec >= end.tv_nsec) break;
+    }
+    close(fd);
+    return killed;
 }
 
 pid_t agent_spawn_drain(int fd) {

@@ -25,7 +25,7 @@ public final class AppProcess: Sendable {
         let terminal = isatty(standardInput) == 1 && tcgetpgrp(standardInput) == getpgrp() ? standardInput : nil
         let marked = environment + [Array("\(Command.markerVariable)=\(marker)".utf8)]
         var pid: Int32 = 0
-        Children.willSpawn(marker)
+        Children.willSpawnAtOnce(marker)
         let failure = Self.withCStrings([executable] + arguments) { arguments in
             Self.withCStrings(bytes: marked) { environment in
                 agent_spawn_app(executable, arguments, environment, folder, terminal ?? -1, &pid)

@@ -6,12 +6,13 @@ import Synchronization
 /// (prctl(2), PR_SET_CHILD_SUBREAPER), which it must reap itself.
 enum Children {
     private struct State {
-        /// Spawns whose process id is not known yet: no ended child may be reaped, it could be one of these.
-        var spawning = 0
+        /// Whether a spawn is under way: its process id is not known yet, so no ended child may be reaped, it could be that
+        /// one; and whatever is spawned meanwhile would get the same mark.
+        var isSpawning = false
+        /// Those that wait for their turn to spawn.
+        var waiting: [@Sendable () -> Void] = []
         /// Processes that their own caller reaps.
         var owned: Set<Int32> = []
-        /// Markers of every command run so far: a process that carries one of them belongs to that command.
-        var markers: Set<String> = []
         /// Readers of output that background processes hold open.
         var drains: Set<Int32> = []
     }
@@ -19,29 +20,56 @@ enum Children {
     private static let state = Mutex(State())
     private static let subreaper: Bool = agent_become_subreaper() == 0
 
-    /// Announces a spawn; `spawned` or `spawnFailed` ends it.
-    static func willSpawn(_ marker: String) {
-        _ = subreaper
-        state.withLock {
-            $0.spawning += 1
-            $0.markers.insert(marker)
+    /// Waits for its turn and begins a spawn, whose process will have the marker's mark; `spawned` or `spawnFailed` ends it.
+    static func willSpawn(_ marker: String) async {
+        await withCheckedContinuation { continuation in
+            takeTurn { continuation.resume() }
         }
+        LimitMark(marker: marker).begin()
     }
 
-    /// Whether a marker is that of a command which this process ran.
-    static func isKnown(_ marker: String) -> Bool {
-        state.withLock { $0.markers.contains(marker) }
+    /// The same for a caller that must not be suspended: blocks while another spawn is under way, a millisecond.
+    static func willSpawnAtOnce(_ marker: String) {
+        let isMyTurn = Cell(false)
+        let turn = StopSignal()
+        takeTurn {
+            isMyTurn.set(true)
+            turn.request()
+        }
+        while !isMyTurn.get() { _ = turn.wait(atMost: .milliseconds(10)) }
+        LimitMark(marker: marker).begin()
+    }
+
+    private static func takeTurn(_ go: @escaping @Sendable () -> Void) {
+        _ = subreaper
+        let isFree = state.withLock { state in
+            if state.isSpawning { state.waiting.append(go) }
+            defer { state.isSpawning = true }
+            return !state.isSpawning
+        }
+        if isFree { go() }
     }
 
     static func spawned(_ pid: Int32) {
-        state.withLock {
-            $0.spawning -= 1
-            $0.owned.insert(pid)
-        }
+        endTurn { $0.owned.insert(pid) }
     }
 
     static func spawnFailed() {
-        state.withLock { $0.spawning -= 1 }
+        endTurn { _ in }
+    }
+
+    private static func endTurn(_ change: (inout State) -> Void) {
+        LimitMark.end()
+        let next = state.withLock { state in
+            change(&state)
+            // The turn passes on without a moment in which another could take it.
+            guard !state.waiting.isEmpty else {
+                state.isSpawning = false
+                return nil as (@Sendable () -> Void)?
+            }
+            return state.waiting.removeFirst()
+        }
+        next?()
     }
 
     /// Says that the caller has reaped its child.
@@ -63,10 +91,19 @@ enum Children {
         state.withLock { $0.owned.contains(pid) || $0.drains.contains(pid) }
     }
 
+    /// Kills and reaps adopted orphans that have a run's mark, as fast as that can be done.
+    ///
+    /// - Parameter leader: the run's own process, which its caller reaps.
+    /// - Returns: how many it killed.
+    static func killOrphans(_ mark: LimitMark, leader: Int32) -> Int {
+        // Under the lock nobody else reaps.
+        state.withLock { _ in Int(agent_kill_marked_children(mark.value, leader)) }
+    }
+
     /// Reaps adopted orphans that have ended. Cost when there is none: one system call.
     static func reapOrphans() {
         state.withLock { state in
-            guard state.spawning == 0 else { return }
+            guard !state.isSpawning else { return }
             // The kernel shows one ended child at a time; an owned one is its caller's and hides those behind it
             // until it is reaped, when this is called again.
             while case let pid = agent_peek_ended_child(), pid > 0, !state.owned.contains(pid) {

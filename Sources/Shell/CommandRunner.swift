@@ -90,7 +90,7 @@ private struct CommandRun {
         )
         let standard = FileDescriptorOutput.fileDescriptor(
             FileDescriptor(rawValue: output), closeAfterSpawningProcess: true)
-        Children.willSpawn(command.marker)
+        await Children.willSpawn(command.marker)
         let registration = Registration()
         do {
             if let errors {

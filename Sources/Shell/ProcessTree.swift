@@ -1,8 +1,8 @@
 import CAgentShims
 import Glibc
 
-/// All processes of one run, wherever they went: its session, whatever carries its marker, orphans that the agent
-/// adopted, and the descendants of all of these.
+/// All processes of one run, wherever they went: its session, whatever has its mark among its limits or its marker in its
+/// environment, orphans that the agent adopted, and the descendants of all of these.
 struct ProcessTree {
     let mark: ProcessMark
     /// Whether orphans that became children of this process are the run's: only while this process is its sub-reaper.
@@ -14,25 +14,25 @@ struct ProcessTree {
         let table = ProcessTable.all().filter { $0.pid != me && $0.pid != 1 }
         let session = knownSession(in: table)
         let marker = Array(mark.marker.utf8)
+        let limit = LimitMark(marker: mark.marker)
         var found: Set<Int32> = []
-        var markers: [Int32: [UInt8]] = [:]
+        var marked: Set<Int32> = []
         for entry in table {
             // Its own process counts also where it leads no session.
-            if entry.session == session || entry.pid == session {
+            if entry.session == session || entry.pid == session || LimitMark(of: entry.pid) == limit {
                 found.insert(entry.pid)
                 continue
             }
             let value = ProcessTable.variable(Command.markerVariable, of: entry.pid)
-            markers[entry.pid] = value
-            if value == marker { found.insert(entry.pid) }
+            if value == marker { found.insert(entry.pid) } else if value != nil { marked.insert(entry.pid) }
         }
         if includesAdopted {
-            // What is not the agent's own child became one as an orphan. It is this run's unless it is older, carries
-            // another run's marker, or is a child being spawned just now, which still runs our program.
+            // What is not the agent's own child became one as an orphan. It is this run's unless it is older, has another
+            // run's mark or marker, or is a child being spawned just now, which still runs our program.
             for entry in table
             where entry.parent == me && entry.startTime >= mark.startTime && !entry.isZombie
                 && !Children.isOwn(entry.pid) && !ProcessTable.runsOurProgram(entry.pid)
-                && !belongsElsewhere(markers[entry.pid] ?? markerAtLeisure(of: entry.pid))
+                && !marked.contains(entry.pid) && LimitMark(of: entry.pid) == nil
             {
                 found.insert(entry.pid)
             }
@@ -49,17 +49,6 @@ struct ProcessTree {
         return table.filter { found.contains($0.pid) && !$0.isZombie }
     }
 
-    /// A process has no environment for a moment while it begins to run a program: what shows none is looked at again.
-    private func markerAtLeisure(of pid: Int32) -> [UInt8]? {
-        usleep(2000)
-        return ProcessTable.variable(Command.markerVariable, of: pid)
-    }
-
-    /// Whether a marker names another run. One that a process made up itself does not.
-    private func belongsElsewhere(_ marker: [UInt8]?) -> Bool {
-        marker.map { Children.isKnown(String(decoding: $0, as: UTF8.self)) } ?? false
-    }
-
     /// The session's id while it is certain that it is still the run's.
     private func knownSession(in table: [ProcessEntry]) -> Int32 {
         guard let pid = mark.pid, mark.isOfThisBoot else { return -1 }
@@ -73,12 +62,29 @@ struct ProcessTree {
     /// Blocks: call it on a thread of its own.
     /// - Returns: the ids of those that could not be ended within 10 seconds after SIGKILL.
     func end(grace: Duration) -> [Int32] {
+        terminate(within: grace)
+        let clock = ContinuousClock()
+        let limit = clock.now + .seconds(10)
+        while true {
+            // Twice, from two sides: a pass over all processes can miss one that forks and ends meanwhile.
+            let orphans = Children.killOrphans(LimitMark(marker: mark.marker), leader: mark.pid ?? 0)
+            let alive = members()
+            if alive.isEmpty, orphans == 0 { return [] }
+            if clock.now >= limit { return alive.map(\.pid) }
+            let watched = Self.watch(alive)
+            defer { watched.forEach { close($0.descriptor) } }
+            for process in watched { _ = agent_pidfd_signal(process.descriptor, SIGKILL) }
+            Self.waitForOne(of: watched, atMost: .milliseconds(200))
+        }
+    }
+
+    private func terminate(within grace: Duration) {
         let clock = ContinuousClock()
         let deadline = clock.now + grace
         var terminated: Set<Int32> = []
         while true {
             let alive = members()
-            if alive.isEmpty { return [] }
+            if alive.isEmpty { return }
             // Processes that appeared meanwhile get their SIGTERM too; those that had one are only waited for.
             let watched = Self.watch(alive)
             defer { watched.forEach { close($0.descriptor) } }
@@ -88,20 +94,10 @@ struct ProcessTree {
                 _ = agent_pidfd_signal(process.descriptor, SIGCONT)
             }
             let remaining = deadline - clock.now
-            if remaining <= .zero { break }
+            if remaining <= .zero { return }
             // Woken by the first one that ends; then looked at afresh.
             Self.waitForOne(of: watched, atMost: remaining)
         }
-        let limit = clock.now + .seconds(10)
-        var alive = members()
-        while !alive.isEmpty, clock.now < limit {
-            let watched = Self.watch(alive)
-            defer { watched.forEach { close($0.descriptor) } }
-            for process in watched { _ = agent_pidfd_signal(process.descriptor, SIGKILL) }
-            Self.waitForOne(of: watched, atMost: .milliseconds(200))
-            alive = members()
-        }
-        return alive.map(\.pid)
     }
 
     private struct Watched {
@@ -122,7 +118,9 @@ struct ProcessTree {
         }
     }
 
+    /// Returns soon when there is none to wait for: they ended after they were found.
     private static func waitForOne(of processes: [Watched], atMost limit: Duration) {
+        let limit = processes.isEmpty ? min(limit, .milliseconds(1)) : limit
         var entries = processes.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
         _ = poll(&entries, nfds_t(entries.count), limit.pollTimeout)
     }

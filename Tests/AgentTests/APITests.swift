@@ -21,9 +21,7 @@ struct APITests {
                 "AGENT_API_TOKEN": "t0ken-t0ken", "GITHUB_SYNC_INTERVAL": "1h",
                 "POST_DEPLOY_COMMAND": "echo hello t0ken-t0ken; echo $DEPLOY_TRIGGER >> $OUT/post",
             ].merging(settings) { $1 })
-        try await until("it has deployed", details: { program.errors }) {
-            try await box.history().first?["status"].string == "succeeded"
-        }
+        try await box.atRest(after: 1, program)
         return program
     }
 

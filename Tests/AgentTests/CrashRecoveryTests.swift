@@ -142,8 +142,7 @@ struct CrashRecoveryTests {
         try await first.send(SIGKILL)
         _ = try await first.ended()
         #expect(try await box.once(settings).outcome == "deployed")
-        // Nothing but a control group tells such a process from any other once its agent is dead.
-        withKnownIssue { #expect(!Processes.isAlive(bare)) }
+        #expect(!Processes.isAlive(bare))
         kill(bare, SIGKILL)
     }
 

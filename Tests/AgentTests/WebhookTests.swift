@@ -40,7 +40,7 @@ struct WebhookTests {
     }
 
     private func deployed(_ count: Int, _ program: Program) async throws {
-        try await until("\(count) deployments", details: { program.errors }) { box.lines("post").count == count }
+        try await box.atRest(after: count, program)
     }
 
     private func send(

@@ -37,6 +37,23 @@ extension CommandRunnerTests {
             #expect(isWhole)
         }
 
+        @Test(
+            "of commands started at the same time each has its own mark among its limits, and the tests themselves none"
+        )
+        func limitMarks() async throws {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<30 {
+                    group.addTask {
+                        let script = try Script("exec grep 'file locks' /proc/self/limits")
+                        let mark = LimitMark(marker: script.command.marker)
+                        #expect(try await script.run().output.contains(" \(mark.value) "))
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(LimitMark(of: getpid()) == nil)
+        }
+
         @Test("a command started from within a run is found by its own marker, not by the outer run's")
         func nestedMarker() async throws {
             let script = try Script(

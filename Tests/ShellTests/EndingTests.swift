@@ -34,6 +34,21 @@ extension CommandRunnerTests {
             #expect(script.living.isEmpty)
         }
 
+        @Test("a chain of processes that fork and end at once, again and again, is ended")
+        func chain() async throws {
+            let fork = "import os, time; t = time.time()\nwhile time.time() < t + 20:\n  if os.fork(): os._exit(0)"
+            let script = try Script("(python3 -c '\(fork)' &); touch up; sleep 1000")
+            defer { script.cleanUp() }
+            let stop = StopSignal()
+            async let result = script.run(stop: stop)
+            try await script.waitUntilUp()
+            stop.request()
+            let verdict = try await result.verdict
+            #expect(verdict.survivors.isEmpty)
+            // What runs is another process at every look: none of many looks may find one.
+            for _ in 0..<200 { #expect(script.living.isEmpty) }
+        }
+
         @Test(
             "what a failed command leaves behind is ended wherever it went",
             arguments: [

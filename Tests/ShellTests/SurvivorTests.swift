@@ -21,6 +21,7 @@ extension CommandRunnerTests {
         @Test(
             "it is found by the marker alone and ended",
             arguments: [
+                "env -i MK=$MK setsid /bin/sh -c '\(Script.waiting)' >/dev/null 2>&1 &",
                 "setsid sh -c 'trap \"\" TERM; \(Script.waiting)' >/dev/null 2>&1 &",
                 "setsid sh -c ': > up; kill -STOP $$; read x < fifo' >/dev/null 2>&1 &",
             ])

@@ -26,6 +26,15 @@ pid_t agent_peek_ended_child(void);
 /* Whether the child `pid` has ended, without waiting for it: 1, 0, or -1. `code` is its exit code or signal number,
    `signaled` tells which. */
 int agent_peek_child(pid_t pid, int *code, int *signaled);
+/* The soft RLIMIT_LOCKS of a process, 0 for the caller's own (prlimit(2)); UINT64_MAX when it has none or it may not be
+   read. */
+uint64_t agent_file_locks_limit(pid_t pid);
+/* Sets the caller's own. */
+int agent_set_file_locks_limit(uint64_t limit);
+/* Kills those of the caller's children that have this soft RLIMIT_LOCKS, `leader` excepted, newest first and again and
+   again for as long as there are any, a tenth of a second at most, and reaps them; how many it killed. One that forks and
+   ends all the time is a new process every few microseconds: only this is fast enough to catch it. */
+int agent_kill_marked_children(uint64_t limit, pid_t leader);
 /* A process in a session of its own that reads `fd` to its end and throws it away; its id. */
 pid_t agent_spawn_drain(int fd);
 /* Names the calling thread (15 bytes are kept). */

@@ -124,6 +124,23 @@ final class Box: Sendable {
 
     func history() async throws -> [JSON] { try await json("history", "--limit", "1000").items }
 
+    /// Returns once an agent that watches has made so many deployments, has looked for a further commit right after the
+    /// last one, and waits for its next check: what is committed from now on is found by that check and no earlier one.
+    func atRest(
+        after deployments: Int, _ agent: Program, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        try await until(
+            "\(deployments) deployments, then rest", sourceLocation: sourceLocation, details: { agent.errors }
+        ) {
+            guard try await history().count == deployments else { return false }
+            let status = try await json("status")
+            guard let completed = status["last_deployment"]["completed_at"].string,
+                let checked = status["last_check"].string
+            else { return false }
+            return status["last_outcome"].string == "unchanged" && checked >= completed
+        }
+    }
+
     /// What the box started and still lives, but for agents and their launchers.
     func survivors() -> [Int32] {
         Processes.carrying(mark).filter { pid in
