@@ -234,33 +234,53 @@ int agent_unlock(int fd) {
     return agent_lock_call(fd, F_OFD_SETLK, F_UNLCK, &lock);
 }
 
+static int agent_bind_name(const struct sockaddr_un *address, socklen_t size) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    if (bind(fd, (const struct sockaddr *)address, size) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
 int agent_claim_name(const char *name, pid_t *pid, uid_t *uid) {
     struct sockaddr_un address;
     struct ucred peer;
-    socklen_t size = sizeof peer;
+    socklen_t peer_size = sizeof peer;
     size_t length = strlen(name);
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
     if (length > sizeof address.sun_path - 1) length = sizeof address.sun_path - 1;
     memcpy(address.sun_path + 1, name, length);
-    socklen_t address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    if (bind(fd, (struct sockaddr *)&address, address_size) == 0 && listen(fd, 8) == 0) return fd;
-    int error = errno;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     *pid = 0;
     *uid = 0;
-    /* The peer of a connection is whoever called listen. */
-    if (error == EADDRINUSE && connect(fd, (struct sockaddr *)&address, address_size) == 0 &&
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
-        *pid = peer.pid;
-        *uid = peer.uid;
-    } else if (error == EADDRINUSE) {
-        error = EAGAIN; /* It went away between the two calls. */
+    /* Who has the name may go away between the two calls; then it is there for the taking. */
+    for (int attempt = 0; attempt < 100; attempt++) {
+        int fd = agent_bind_name(&address, size);
+        if (fd >= 0 || errno != EADDRINUSE) return fd;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0) return -1;
+        int connected = connect(fd, (const struct sockaddr *)&address, size);
+        int error = errno;
+        /* The peer of a connection is whoever called listen. */
+        if (connected == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0) {
+            *pid = peer.pid;
+            *uid = peer.uid;
+        }
+        close(fd);
+        /* EAGAIN: so many have asked that the holder's queue is full. */
+        if (connected == 0 || error == EAGAIN) break;
+        usleep(1000);
     }
-    close(fd);
-    errno = error;
+    errno = EADDRINUSE;
     return -1;
+}
+
+void agent_forget_askers(int claim) {
+    int fd;
+    while ((fd = accept4(claim, NULL, NULL, SOCK_CLOEXEC)) >= 0) close(fd);
 }
 
 char **agent_environment(void) { return environ; }

@@ -97,10 +97,11 @@ public struct CommitStore: Sendable {
         } catch {
             return false
         }
+        // Broken off, by a stop or its deadline, the check has found nothing.
         let check = try? await git.run(
             ["fsck", "--no-dangling", "--no-progress"] + (content ? [] : ["--connectivity-only"]), in: path,
             operation: "check \(path)")
-        return check?.exitCode == 0
+        return check.map { $0.exitCode == 0 } ?? true
     }
 
     /// Removes the repository and the staged checkout; the next check fetches what it needs.

@@ -47,6 +47,9 @@ public protocol LedgerStore: Sendable {
 
     func run(_ id: Int64) async throws -> Run?
 
+    /// The newest run of that name in the scope that has ended.
+    func lastRun(_ scope: Scope, name: String) async throws -> Run?
+
     /// Makes a settled or waiting deployment due at once.
     func makeDue(_ deployment: Int64) async throws
 

@@ -63,6 +63,22 @@ extension SQLiteLedger {
         }
     }
 
+    public func lastRun(_ scope: Scope, name: String) async throws -> Run? {
+        try await read { db in
+            try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT \(Run.columns) FROM runs
+                    JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    WHERE runs.name = ? AND runs.status <> 'running'
+                    AND deployments.host = ? AND deployments.app = ? AND deployments.workspace = ?
+                    ORDER BY runs.id DESC LIMIT 1
+                    """,
+                arguments: [name, scope.host, scope.app, scope.workspace]
+            ).map(Run.init(row:))
+        }
+    }
+
     public func deployment(_ id: Int64) async throws -> Deployment? {
         try await read { db in
             try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])

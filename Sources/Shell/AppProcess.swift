@@ -65,15 +65,16 @@ public final class AppProcess: Sendable {
             defer { if process >= 0 { close(process) } }
             kill(-pid, SIGTERM)
             kill(-pid, SIGCONT)
-            let deadline = Self.waitForEnd(of: process, ContinuousClock.now + grace, hurry)
+            let deadline = Self.waitForEnd(of: pid, process, ContinuousClock.now + grace, hurry)
             _ = ProcessTree(mark: mark, includesAdopted: false).end(grace: max(.zero, deadline - ContinuousClock.now))
         }
         _ = await termination
     }
 
+    /// - Parameter process: a descriptor of the process, -1 where there is none.
     /// - Returns: until when what is left may take its time.
     private static func waitForEnd(
-        of process: Int32, _ deadline: ContinuousClock.Instant, _ hurry: StopSignal
+        of pid: Int32, _ process: Int32, _ deadline: ContinuousClock.Instant, _ hurry: StopSignal
     ) -> ContinuousClock.Instant {
         var deadline = deadline
         var entries = [
@@ -81,8 +82,10 @@ public final class AppProcess: Sendable {
             pollfd(fd: hurry.descriptor, events: Int16(POLLIN), revents: 0),
         ]
         while deadline > ContinuousClock.now {
-            _ = poll(&entries, 2, (deadline - ContinuousClock.now).pollTimeout)
-            if entries[0].revents != 0 { break }
+            let remaining = deadline - ContinuousClock.now
+            _ = poll(&entries, 2, (process >= 0 ? remaining : min(remaining, .milliseconds(100))).pollTimeout)
+            // Without a descriptor the end is looked for.
+            if entries[0].revents != 0 || (process < 0 && (ProcessTable.entry(pid)?.isZombie ?? true)) { break }
             if entries[1].revents != 0 {
                 entries[1].fd = -1
                 entries[1].revents = 0

@@ -71,11 +71,17 @@ final class OutputPump: Sendable {
         _ pipe: (readEnd: Int32, sink: any OutputSink), _ buffer: UnsafeMutableRawBufferPointer,
         _ budgets: inout [Int]?, _ index: Int
     ) -> Reading {
-        if let left = budgets?[index], left <= 0 { return .heldOpen }
+        if let left = budgets?[index], left <= 0, hasWriter(pipe.readEnd) { return .heldOpen }
         let count = Glibc.read(pipe.readEnd, buffer.baseAddress, buffer.count)
         guard count > 0 else { return count == 0 ? .end : errno == EAGAIN ? .heldOpen : errno == EINTR ? .more : .end }
         pipe.sink.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         budgets?[index] -= count
         return .more
+    }
+
+    private func hasWriter(_ readEnd: Int32) -> Bool {
+        var entry = pollfd(fd: readEnd, events: Int16(POLLIN), revents: 0)
+        _ = poll(&entry, 1, 0)
+        return entry.revents & Int16(POLLHUP) == 0
     }
 }

@@ -72,8 +72,8 @@ struct ProcessTree {
             if alive.isEmpty, orphans == 0 { return [] }
             if clock.now >= limit { return alive.map(\.pid) }
             let watched = Self.watch(alive)
-            defer { watched.forEach { close($0.descriptor) } }
-            for process in watched { _ = agent_pidfd_signal(process.descriptor, SIGKILL) }
+            defer { watched.forEach { if $0.descriptor >= 0 { close($0.descriptor) } } }
+            for process in watched { process.send(SIGKILL) }
             Self.waitForOne(of: watched, atMost: .milliseconds(200))
         }
     }
@@ -87,11 +87,11 @@ struct ProcessTree {
             if alive.isEmpty { return }
             // Processes that appeared meanwhile get their SIGTERM too; those that had one are only waited for.
             let watched = Self.watch(alive)
-            defer { watched.forEach { close($0.descriptor) } }
+            defer { watched.forEach { if $0.descriptor >= 0 { close($0.descriptor) } } }
             for process in watched where terminated.insert(process.pid).inserted {
-                _ = agent_pidfd_signal(process.descriptor, SIGTERM)
+                process.send(SIGTERM)
                 // A stopped process acts on SIGTERM only once it goes on.
-                _ = agent_pidfd_signal(process.descriptor, SIGCONT)
+                process.send(SIGCONT)
             }
             let remaining = deadline - clock.now
             if remaining <= .zero { return }
@@ -102,27 +102,36 @@ struct ProcessTree {
 
     private struct Watched {
         var pid: Int32
+        /// Stands for the very process; -1 where there are no such descriptors (Linux before 5.3, some sandboxes).
         var descriptor: Int32
+
+        func send(_ signal: Int32) {
+            if descriptor >= 0 {
+                _ = agent_pidfd_signal(descriptor, signal)
+            } else {
+                // Its start time was compared a moment ago: the best that can be had.
+                kill(pid, signal)
+            }
+        }
     }
 
     /// Opens descriptors that stand for these very processes, leaving out those whose id has a new owner.
     private static func watch(_ entries: [ProcessEntry]) -> [Watched] {
         entries.compactMap { entry in
             let descriptor = agent_pidfd_open(entry.pid)
-            guard descriptor >= 0 else { return nil }
             guard ProcessTable.entry(entry.pid)?.startTime == entry.startTime else {
-                close(descriptor)
+                if descriptor >= 0 { close(descriptor) }
                 return nil
             }
             return Watched(pid: entry.pid, descriptor: descriptor)
         }
     }
 
-    /// Returns soon when there is none to wait for: they ended after they were found.
+    /// Returns soon when there is none to wait for (they ended after they were found) or an end cannot be waited for.
     private static func waitForOne(of processes: [Watched], atMost limit: Duration) {
-        let limit = processes.isEmpty ? min(limit, .milliseconds(1)) : limit
+        let canWait = !processes.isEmpty && !processes.contains { $0.descriptor < 0 }
         var entries = processes.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
-        _ = poll(&entries, nfds_t(entries.count), limit.pollTimeout)
+        _ = poll(&entries, nfds_t(entries.count), (canWait ? limit : min(limit, .milliseconds(10))).pollTimeout)
     }
 }
 

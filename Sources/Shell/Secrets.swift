@@ -11,17 +11,28 @@ public struct Secrets: Sendable {
         insert(texts)
     }
 
-    /// Adds values. The empty text is none. Of a text of several lines each line of 8 bytes and more counts by itself
-    /// too, since programs print such texts indented or line by line.
+    /// Adds values, each also without white space at its ends, which shells and programs drop. Blank texts are none. Of a
+    /// text of several lines each line of 8 bytes and more counts by itself too, since programs print such texts indented
+    /// or line by line.
     public mutating func insert(_ texts: some Sequence<String>) {
         var all = Set(values)
-        for text in texts where !text.isEmpty {
+        for text in texts {
+            let trimmed = Self.trimmed(text.utf8)
+            guard !trimmed.isEmpty else { continue }
             all.insert(Array(text.utf8))
-            for line in text.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
+            all.insert(Array(trimmed))
+            for line in trimmed.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
                 all.insert(Array(line))
             }
         }
         values = Self.ordered(all)
+    }
+
+    private static func trimmed(_ text: String.UTF8View) -> Substring.UTF8View {
+        func isSpace(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
+        guard let first = text.firstIndex(where: { !isSpace($0) }), let last = text.lastIndex(where: { !isSpace($0) })
+        else { return text[text.endIndex...] }
+        return text[first...last]
     }
 
     /// Adds the values of another set.

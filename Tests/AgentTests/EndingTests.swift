@@ -73,6 +73,35 @@ struct EndingTests {
         #expect(third.code == 0 && third.outcome == "unchanged", "\(third)")
     }
 
+    /// Runs a command without pidfd_open(2), as before Linux 5.3 and in some sandboxes.
+    private static let withoutProcessDescriptors = """
+        import ctypes, os, struct, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 434), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7fff0000)]
+        code = b"".join(struct.pack("HBBI", *step) for step in steps)
+        buffer = ctypes.create_string_buffer(code)
+        program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(buffer)))
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+        os.execv(sys.argv[1], sys.argv[1:])
+        """
+
+    @Test("where the kernel has no process descriptors a timeout ends everything all the same")
+    func withoutProcessDescriptors() async throws {
+        try box.write(Self.withoutProcessDescriptors, to: box.root + "/without.py")
+        let settings = [
+            "PRE_DEPLOY_COMMAND": "(trap '' TERM; setsid sleep 1000 &); sleep 1000", "PRE_DEPLOY_TIMEOUT": "300ms",
+            "AGENT_KILL_GRACE": "300ms",
+        ]
+        let ended = try await box.start(
+            program: ["python3", "without.py", agentBinary, "run-once", "--json"], settings
+        ).ended()
+        #expect(ended.code == 1, "\(ended)")
+        let deployment = try JSON(ended.output)["deployment"]
+        #expect(deployment["runs"][0]["status"].string == "timed_out", "\(ended)")
+        #expect((deployment["duration_ms"].int ?? .max) < 8000, "\(ended)")
+        #expect(box.survivors().isEmpty, "\(box.survivors().map(Processes.commandLine))")
+    }
+
     // MARK: - The agent's end
 
     @Test(

@@ -65,6 +65,10 @@ import Testing
         let both = try resolve(["GITHUB_REPO_URL": "https://host/x", "GITHUB_TOKEN": "token-in-variable"])
         #expect(settings.secrets.mask("token-in-file token-as-user-of-the-url") == "*** ***")
         #expect(both.secrets.mask("token-in-variable") == "***")
+        let oauth = try resolve(["GITHUB_REPO_URL": "https://oauth-token-as-user:x-oauth-basic@host/x"])
+        #expect(oauth.secrets.mask("oauth-token-as-user") == "***")
+        let named = try resolve(["GITHUB_REPO_URL": "https://deploy-user:s3cr3t@host/x"])
+        #expect(named.secrets.mask("deploy-user s3cr3t") == "deploy-user ***")
         #expect(settings.listing.allSatisfy { $0.value?.contains("token-as") != true })
         #expect(settings.remote?.tokenFile == file)
     }
@@ -88,6 +92,19 @@ import Testing
     func secretEntries(entry: String, environment: [String: String]) throws {
         let settings = try resolve(environment, spec: "envs:\n- \(entry)\n")
         #expect(settings.secrets.mask("x s3cr3t-value x") == "x *** x")
+    }
+
+    @Test(
+        "what a SECRET entry refers to is hidden also where the entry itself is not exported",
+        arguments: [
+            "{key: A, value: '${PW}', type: SECRET, scope: BUILD_TIME}",
+            "{key: A, value: 'x${PW}${NONE}', type: SECRET}",
+        ])
+    func references(entry: String) throws {
+        let spec = try AppSpec(text: "envs:\n- \(entry)\n", file: "appspec.yaml")
+        let settings = try Settings.resolve(
+            options: [:], environment: ProcessEnvironment(["PW": "held-by-the-platform"]), appspec: spec)
+        #expect(settings.secrets.mask("echo held-by-the-platform") == "echo ***")
     }
 
     @Test("a service's SECRET entries are hidden, also where another service's hold", arguments: ["web", "worker"])

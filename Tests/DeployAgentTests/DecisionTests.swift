@@ -6,13 +6,14 @@ import Testing
 /// A deployment in which only what bears on the decision is set.
 private func deployment(
     _ commit: String, _ status: DeploymentStatus, settled: Bool = true, published: Bool = true, attempt: Int = 1,
-    retryAt: Int64? = nil, id: Int64 = 1
+    retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1
 ) -> Deployment {
     Deployment(
         id: id, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: commit, subject: "", author: "", ref: nil,
         previousCommit: nil, trigger: "poll", attempt: attempt, series: 1, status: status, settled: settled,
         published: published, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: 0,
-        startedAt: Timestamp(milliseconds: 0), completedAt: nil, errorMessage: nil)
+        startedAt: Timestamp(milliseconds: 0), completedAt: completedAt.map(Timestamp.init(milliseconds:)),
+        errorMessage: nil)
 }
 
 @Suite struct DecisionTests {
@@ -79,7 +80,24 @@ private func deployment(
         #expect(decide("a", latest: own, own: own) == .deploy(attempt: 2, series: 1))
     }
 
-    @Test("an interrupted or deferred commit is due and its series goes on")
+    @Test(
+        "a deferred commit waits for the next regular check, however long the interval is",
+        arguments: [(Trigger.poll, 4_000_000, 900_000), (.poll, 1_000_001, 999_000)] as [(Trigger, Int64, Int64)])
+    func deferred(trigger: Trigger, retryAt: Int64, completedAt: Int64) {
+        let own = deployment("a", .deferred, settled: false, retryAt: retryAt, completedAt: completedAt)
+        #expect(decide("a", latest: own, own: own) == .nothing(.deferred))
+        #expect(decide("a", latest: own, own: own, trigger: .manual) == .deploy(attempt: 2, series: 1))
+    }
+
+    @Test("a deferred commit whose time has come, or was written before the clock was set back, is due")
+    func deferredOver() {
+        for (retryAt, completedAt) in [(999_999, 900_000), (4_000_000, 1_100_000)] as [(Int64, Int64)] {
+            let own = deployment("a", .deferred, settled: false, retryAt: retryAt, completedAt: completedAt)
+            #expect(decide("a", latest: own, own: own) == .deploy(attempt: 2, series: 1))
+        }
+    }
+
+    @Test("an interrupted commit is due and its series goes on")
     func unsettled() {
         let own = deployment("a", .interrupted, settled: false, attempt: 4)
         #expect(decide("a", latest: own, own: own, trigger: .startup) == .deploy(attempt: 5, series: 1))

@@ -50,6 +50,32 @@ struct WorkspaceLockTests {
         withExtendedLifetime(lock) {}
     }
 
+    @Test("however many with other state directories ask, each is answered at once")
+    func manyAsk() throws {
+        let lock = try #require(try acquire())
+        let other = StateDirectory(path: temporary.path + "/other")
+        try other.prepare(for: temporary.path)
+        for round in 0..<10_000 {
+            guard case .held = try WorkspaceLock.attempt(other.workspace(temporary.path), command: "run", host: "h")
+            else {
+                Issue.record("two agents work on one workspace, in round \(round)")
+                return
+            }
+        }
+        lock.update { $0.lastOutcome = "unchanged" }
+        guard
+            case .held(let holder) = try WorkspaceLock.attempt(
+                other.workspace(temporary.path), command: "run", host: "h")
+        else { return }
+        #expect(holder?.pid == getpid(), "a check makes room for those that ask")
+        lock.release()
+        guard case .acquired = try WorkspaceLock.attempt(other.workspace(temporary.path), command: "run", host: "h")
+        else {
+            Issue.record("a lock that was given back is still held")
+            return
+        }
+    }
+
     @Test("the lock ends with its holder, and the next one learns that it was not released")
     func abandoned() throws {
         var lock = try acquire()

@@ -126,6 +126,23 @@ struct LedgerStoreConformanceTests {
         #expect(try await store.failures(series: other, name: "PRE_DEPLOY") == 1)
     }
 
+    @Test("the last run of a hook is found however many deployments came since", arguments: StoreFactory.allCases)
+    func lastRun(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let scope = DeploymentDraft.sample().scope
+        #expect(try await store.lastRun(scope, name: "POST_DEPLOY") == nil)
+        _ = try await settle(store, .sample(), .sample(.succeeded), runs: [("POST_DEPLOY", .succeeded)])
+        _ = try await settle(store, .sample(), .sample(.succeeded), runs: [("POST_DEPLOY", .failed)])
+        _ = try await settle(store, .sample(host: "other"), .sample(.succeeded), runs: [("POST_DEPLOY", .timedOut)])
+        for _ in 0..<5 {
+            _ = try await settle(store, .sample(), .sample(.failed), runs: [("PRE_DEPLOY", .timedOut)])
+        }
+        let (running, _) = try await store.begin(.sample(), firstRun: nil)
+        try await store.write([.beginRun(.sample("POST_DEPLOY", parent: running.id))])
+        #expect(try await store.lastRun(scope, name: "POST_DEPLOY")?.status == .failed)
+        #expect(try await store.lastRun(scope, name: "PRE_DEPLOY")?.status == .timedOut)
+    }
+
     @Test(
         "unfinished lists what is still running on a workspace, on one host or on all",
         arguments: StoreFactory.allCases)

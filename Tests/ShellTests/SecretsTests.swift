@@ -18,6 +18,13 @@ import Testing
         #expect(Secrets([secret]).mask(text) == expected)
     }
 
+    @Test(
+        "a secret with white space at its ends is hidden also without it; one of white space alone is none",
+        arguments: [("hunter2\n", "x hunter2 .", "x *** ."), (" pw\t", "pw pw", "*** ***"), (" \n", "a b\n", "a b\n")])
+    func whiteSpaceAtTheEnds(secret: String, text: String, expected: String) {
+        #expect(Secrets([secret]).mask(text) == expected)
+    }
+
     @Test("what is learnt later is hidden as well, and a longer secret whole")
     func learnt() {
         var secrets = Secrets(["abc", "one1"])

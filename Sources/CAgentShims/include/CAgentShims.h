@@ -65,8 +65,11 @@ int agent_try_lock(int fd);
 int agent_is_locked(int fd);
 int agent_unlock(int fd);
 /* Claims a name on this machine (an abstract unix socket, unix(7)) for as long as the descriptor is open, so with the
-   process: the descriptor; -1 with errno EADDRINUSE when a process has it, then `pid` and `uid` are that one's. */
+   process: the descriptor; -1 with errno EADDRINUSE when a process has it, then `pid` and `uid` are that one's, 0 when it
+   cannot be told. Never blocks for long. */
 int agent_claim_name(const char *name, pid_t *pid, uid_t *uid);
+/* Makes room in a claim's queue for those that ask who has it. */
+void agent_forget_askers(int claim);
 /* Runs a job of Swift's concurrency on one of at most four threads: soon, or when so much time has passed. */
 void agent_run_job(void *job);
 void agent_run_job_after(void *job, int64_t nanoseconds);

@@ -12,24 +12,45 @@ public struct SettingsOrigin: Sendable {
         self.environment = environment
     }
 
-    /// Settings without any app spec.
+    /// Settings without any commit: those of an app spec outside the checkout among them.
+    ///
+    /// - Throws: `SettingsError`.
     public func base() throws -> Settings {
-        try Settings.resolve(options: options, environment: environment, appspec: nil)
+        let own = try Settings.resolve(options: options, environment: environment, appspec: nil)
+        guard let named = namedSpec, isSpecOutside(own.workspace) else { return own }
+        return try Settings.resolve(options: options, environment: environment, appspec: outsideSpec(named))
+    }
+
+    private func outsideSpec(_ named: Sourced<String>) throws -> AppSpec {
+        guard let bytes = TextFile.read(named.value, limit: AppSpec.sizeLimit) else {
+            throw SettingsError(Setting.appspec.name, "\"\(named.value)\" cannot be read", source: named.source)
+        }
+        return try AppSpec(text: String(decoding: bytes, as: UTF8.self), file: named.value)
     }
 
     /// Settings as they hold for a commit, read from the spec in that very commit.
     ///
+    /// - Parameters:
+    ///   - workspace: where the agent works. A spec that names another one comes too late: it is warned of.
+    ///   - stateDirectory: the same for the state directory; nil when none is in use yet.
     /// - Throws: `SettingsError`; `GitError` when the commit cannot be read.
-    func settings(for commit: String, in repository: Repository, workspace: String) async throws -> Settings {
+    func settings(
+        for commit: String, in repository: Repository, workspace: String, stateDirectory: String? = nil
+    ) async throws -> Settings {
         let spec = try await appspec(commit, repository, workspace)
         let settings = try Settings.resolve(options: options, environment: environment, appspec: spec)
-        guard settings.workspace == workspace else {
-            throw SettingsError(
-                Setting.workspacePath.name,
-                "\"\(settings.workspace)\" comes too late: the spec that says so was read from \(workspace); set it in the environment",
-                source: settings.source(of: .workspacePath))
-        }
-        return settings
+        var inUse: [Setting: String] = [:]
+        if settings.workspace != workspace { inUse[.workspacePath] = workspace }
+        if let stateDirectory, settings.stateDirectory != stateDirectory { inUse[.stateDirectory] = stateDirectory }
+        guard !inUse.isEmpty else { return settings }
+        // Again with those in use, since others follow from them.
+        var kept = options
+        for (setting, value) in inUse { kept[setting.name] = value }
+        var result = try Settings.resolve(options: kept, environment: environment, appspec: spec)
+        result.warnings += inUse.map { setting, value in
+            "\(setting.name) (\(settings.source(of: setting))) comes too late: the agent works with \(value); set it in the environment"
+        }.sorted()
+        return result
     }
 
     /// Whether the spec is a file outside the checkout, which may change without a commit.
@@ -54,21 +75,18 @@ public struct SettingsOrigin: Sendable {
             }
             return nil
         }
-        func missing(_ reason: String) -> SettingsError {
-            SettingsError(Setting.appspec.name, "\"\(named.value)\" \(reason)", source: named.source)
-        }
         var path = named.value
         if path.hasPrefix("/") {
             let canonical = Settings.canonicalPath(path)
-            guard canonical.hasPrefix(workspace + "/") else {
-                guard let bytes = TextFile.read(path, limit: AppSpec.sizeLimit) else { throw missing("cannot be read") }
-                return try AppSpec(text: String(decoding: bytes, as: UTF8.self), file: path)
-            }
+            guard canonical.hasPrefix(workspace + "/") else { return try outsideSpec(named) }
             path = String(canonical.dropFirst(workspace.count + 1))
         }
         while path.hasPrefix("./") { path = String(path.dropFirst(2)) }
         guard let bytes = try await repository.file(path, in: commit, limit: AppSpec.sizeLimit) else {
-            throw missing("is not in commit \(commit.prefix(7)); it takes \(Setting.appspec.accepts)")
+            throw SettingsError(
+                Setting.appspec.name,
+                "\"\(named.value)\" is not in commit \(commit.prefix(7)); it takes \(Setting.appspec.accepts)",
+                source: named.source)
         }
         return try AppSpec(text: String(decoding: bytes, as: UTF8.self), file: path)
     }

@@ -15,6 +15,8 @@ enum Decision: Equatable, Sendable {
         case settledAsFailed
         /// It failed and is tried again, but not before this time.
         case backoff(until: Timestamp)
+        /// It was deferred and is tried again at the next regular check.
+        case deferred
     }
 
     /// What else bears on it.
@@ -31,12 +33,17 @@ enum Decision: Equatable, Sendable {
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
-            // A time further away than any backoff was written before the clock was set back.
+            // A time further away than any backoff, or than when it was written: the clock was set back since.
             if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt,
-                retryAt > situation.now,
-                retryAt.millisecondsSince(situation.now) <= Backoff.longest.wholeMilliseconds
+                retryAt > situation.now
             {
-                return .nothing(.backoff(until: retryAt))
+                let isDeferred = own.status == .deferred
+                let longest =
+                    isDeferred
+                    ? retryAt.millisecondsSince(own.completedAt ?? own.startedAt) : Backoff.longest.wholeMilliseconds
+                if retryAt.millisecondsSince(situation.now) <= longest {
+                    return .nothing(isDeferred ? .deferred : .backoff(until: retryAt))
+                }
             }
             return .deploy(attempt: own.attempt + 1, series: own.series)
         }

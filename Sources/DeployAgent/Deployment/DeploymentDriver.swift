@@ -96,7 +96,7 @@ struct DeploymentDriver: Sendable {
             if !isStaged { try await publish(stagedOutput: false, &progress) }
             let root = isStaged ? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
             let status = try await run(pre, in: root, &progress)
-            if let ending = try await ending(of: pre, status, progress) {
+            if let ending = try await ending(of: pre, status, &progress) {
                 try await runFailed(after: pre, status, ending, in: root, &progress)
                 return ending
             }
@@ -106,7 +106,7 @@ struct DeploymentDriver: Sendable {
         await beforePost?(plan)
         if let post {
             let status = try await run(post, in: plan.scope.workspace, &progress)
-            if let ending = try await ending(of: post, status, progress) {
+            if let ending = try await ending(of: post, status, &progress) {
                 try await runFailed(after: post, status, ending, in: plan.scope.workspace, &progress)
                 return ending
             }
@@ -131,8 +131,8 @@ struct DeploymentDriver: Sendable {
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
             previousCommit: plan.previousCommit,
             trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now)
-        // With nothing to publish before it, the first hook begins with the deployment.
-        let first = isStaged ? pre : plan.source == nil ? pre ?? post : nil
+        // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
+        let first = isStaged ? pre : plan.source == nil ? pre ?? (beforePost == nil ? post : nil) : nil
         var firstRun: (@Sendable (Int64) -> RunDraft)?
         if let first { firstRun = { deployment in draftRun(first, deployment) } }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
@@ -193,7 +193,7 @@ struct DeploymentDriver: Sendable {
                 "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
             if hook.mode == .lenient {
                 progress.warnings += 1
-                logger.warning("\(message); lenient: the deployment goes on")
+                logger.warning("\(message)\(hook.hook == .failedDeploy ? "" : "; lenient: the deployment goes on")")
             } else {
                 logger.error("\(message)")
             }
@@ -202,7 +202,9 @@ struct DeploymentDriver: Sendable {
     }
 
     /// What a run's result means for the deployment; nil when it goes on.
-    private func ending(of hook: HookSettings, _ result: RunResult, _ progress: Progress) async throws -> Ending? {
+    private func ending(
+        of hook: HookSettings, _ result: RunResult, _ progress: inout Progress
+    ) async throws -> Ending? {
         let text =
             "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
         switch result.status {
@@ -211,8 +213,9 @@ struct DeploymentDriver: Sendable {
         case .deferred: return .deferred(text)
         case .failed, .timedOut:
             guard hook.mode == .strict else { return nil }
-            // The result of this run is still pending, so it is not counted yet.
-            let failures = try await ledger.failures(series: progress.series, name: hook.hook.rawValue) + 1
+            // Written first: what can be known of it must not be lost when the record cannot be read.
+            try await progress.write([])
+            let failures = try await ledger.failures(series: progress.series, name: hook.hook.rawValue)
             return .failed(text, settled: !hook.retries.allows(afterFailures: failures), failures: failures)
         }
     }
@@ -263,7 +266,7 @@ struct DeploymentDriver: Sendable {
             // which looks for a newer commit, must not find this one due.
             return DeploymentResult(
                 status: .deferred, settled: false,
-                retryAt: now.advanced(by: min(plan.settings.interval * 0.85, Backoff.longest)),
+                retryAt: now.advanced(by: plan.settings.interval * 0.85),
                 warnings: warnings,
                 completedAt: now, errorMessage: message)
         case .interrupted(let message):

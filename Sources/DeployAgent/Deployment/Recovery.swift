@@ -4,7 +4,7 @@ import Ledger
 import Logging
 import Shell
 
-/// Brings the record and the processes in order after an agent that was killed.
+/// Brings the record and the processes in order after an agent that was killed, or after a record that could not be written.
 ///
 /// Call it only while holding the workspace's lock: then nobody else can own what is still marked `running`.
 struct Recovery: Sendable {
@@ -13,17 +13,25 @@ struct Recovery: Sendable {
     let folder: WorkspaceFolder
     let logger: Logger
 
+    /// Why there may be something to bring in order.
+    enum Reason: String {
+        case killed = "the agent was killed"
+        /// This very agent could not write how a deployment ended. Its hooks have ended, and what a successful one left in the
+        /// background lives on.
+        case unrecorded = "the record could not be written"
+    }
+
     /// Ends the surviving processes of runs still marked `running`, then records those as interrupted; the commit is due
     /// again.
     /// - Throws: `LedgerError`; then nothing was recorded, though survivors may have been ended.
-    func run(workspace: String, grace: Duration, abandoned: Bool) async throws {
+    func run(workspace: String, grace: Duration, abandoned: Bool, after reason: Reason) async throws {
         if abandoned { await endGit(grace) }
         let (deployments, runs) = try await ledger.unfinished(host: nil, workspace: workspace)
-        try await endUnrecorded(except: Set(runs.map(\.marker)), grace)
+        if reason == .killed { try await endUnrecorded(except: Set(runs.map(\.marker)), grace) }
         var entries: [LedgerEntry] = []
         for run in runs {
             // First the processes, then the record: a second copy must not start while the first one lives.
-            let found = try await endProcesses(run.marker, "\(run.name) (run \(run.id))", grace)
+            let found = reason == .killed ? try await endProcesses(run.marker, "\(run.name) (run \(run.id))", grace) : 0
             if found > 0 {
                 logger.warning(
                     "ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed")
@@ -33,7 +41,7 @@ struct Recovery: Sendable {
                     run.id,
                     RunResult(
                         status: .interrupted, completedAt: .now, outputTail: tail(of: run.id),
-                        errorMessage: "the agent was killed while it ran")))
+                        errorMessage: "\(reason.rawValue) while it ran")))
         }
         for deployment in deployments {
             entries.append(
@@ -41,9 +49,9 @@ struct Recovery: Sendable {
                     deployment.id,
                     DeploymentResult(
                         status: .interrupted, settled: false, warnings: deployment.warnings, completedAt: .now,
-                        errorMessage: "the agent was killed during the deployment")))
+                        errorMessage: "\(reason.rawValue) during the deployment")))
             logger.notice(
-                "deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted when the agent was killed; it is due again"
+                "deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted: \(reason.rawValue); it is due again"
             )
         }
         if !entries.isEmpty { try await ledger.write(entries) }

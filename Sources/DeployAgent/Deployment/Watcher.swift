@@ -1,4 +1,5 @@
 import Git
+import Glibc
 public import Ledger
 import LedgerSQLite
 import Logging
@@ -24,6 +25,7 @@ public enum CheckOutcome: Sendable {
         case deployed
         case settledAsFailed
         case backoff(until: Timestamp)
+        case deferred
     }
 }
 
@@ -45,10 +47,15 @@ public final class Watcher {
     private let stop: StopSignal
     /// Settings of the commit looked at last: an unchanged check reads no spec.
     private var known: (commit: String, settings: Settings)?
+    /// The branch or tag that the last check followed.
+    private(set) var followedRef: String?
     /// Settings of the commit that the workspace holds; they say which remote is followed.
     private var current: (head: String?, settings: Settings)
     private var git: (basis: GitBasis, program: GitProgram)?
     private var isRecovered = false
+    private var toRecoverFrom = Recovery.Reason.killed
+    /// Whether the store was found sound since the last check that went through.
+    private var isStoreExamined = false
     private let wasAbandoned: Bool
     /// What a start does where AGENT_ON_START is not set.
     private let onStart: OnStart
@@ -93,14 +100,18 @@ public final class Watcher {
     /// - Parameters:
     ///   - isForced: deploy although the commit is settled.
     ///   - isOffline: take the commit that the workspace holds and do not ask the remote.
-    public func check(_ trigger: Trigger, isForced: Bool = false, isOffline: Bool = false) async -> CheckOutcome {
+    ///   - deploying: is called before a deployment, with the commit's settings.
+    public func check(
+        _ trigger: Trigger, isForced: Bool = false, isOffline: Bool = false,
+        deploying: (Settings) -> Void = { _ in }
+    ) async -> CheckOutcome {
         reapOrphans()
         do {
             do {
-                return try await look(trigger, isForced: isForced, isOffline: isOffline)
+                return try await look(trigger, isForced: isForced, isOffline: isOffline, deploying)
             } catch let error as GitError {
                 guard try await removedDamagedStore(after: error) else { throw error }
-                return try await look(trigger, isForced: isForced, isOffline: isOffline)
+                return try await look(trigger, isForced: isForced, isOffline: isOffline, deploying)
             }
         } catch let error as SettingsError {
             return .misconfigured(error)
@@ -120,7 +131,9 @@ public final class Watcher {
         }
     }
 
-    private func look(_ trigger: Trigger, isForced: Bool, isOffline: Bool) async throws -> CheckOutcome {
+    private func look(
+        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void
+    ) async throws -> CheckOutcome {
         try await recoverOnce(current.settings)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
@@ -131,7 +144,9 @@ public final class Watcher {
         }
         try await refreshCurrent(place)
         let target = try await findTarget(place, isOffline: isOffline)
+        followedRef = target.ref
         let settings = try await settings(of: target)
+        isStoreExamined = false
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
@@ -144,8 +159,10 @@ public final class Watcher {
         case .nothing(.deployed): return .unchanged(commit: target.commit, .deployed)
         case .nothing(.settledAsFailed): return .unchanged(commit: target.commit, .settledAsFailed)
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
+        case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
         case .deploy(let attempt, let series):
             try await checkFolders(settings, target)
+            deploying(settings)
             for warning in settings.warnings { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
                 scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
@@ -160,6 +177,7 @@ public final class Watcher {
             } catch let error as LedgerError {
                 // Its end is not in the record: the next check brings that in order as after a crash.
                 isRecovered = false
+                toRecoverFrom = .unrecorded
                 throw error
             }
         }
@@ -170,31 +188,31 @@ public final class Watcher {
     private func recoverOnce(_ settings: Settings) async throws {
         guard !isRecovered else { return }
         try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger).run(
-            workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned)
+            workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned, after: toRecoverFrom)
         isRecovered = true
     }
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
     private func useLedger(of settings: Settings) async throws {
-        guard settings.stateDirectory == state.path else {
-            throw SettingsError(
-                Setting.stateDirectory.name,
-                "\"\(settings.stateDirectory)\" comes too late: the lock and the commits lie in \(state.path) by now; set it in "
-                    + "the environment", source: settings.source(of: .stateDirectory))
-        }
         guard settings.ledgerPath != ledgerPath else { return }
         ledger = try openLedger(settings)
         ledgerPath = settings.ledgerPath
         isRecovered = false
+        toRecoverFrom = .killed
         try await recoverOnce(settings)
     }
 
-    /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew.
+    /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew. One that was
+    /// found sound is not examined again while failures last: an outage of the remote is no reason to read it at every check.
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
-        guard error.code == .corrupt || error.code == .unreachable || error.code == .publish, !stop.isRequested,
-            let remote = current.settings.remote, let git = try? gitProgram(remote),
-            await !store.isSound(content: error.code != .unreachable, git)
+        guard !isStoreExamined, error.code == .corrupt || error.code == .unreachable || error.code == .publish,
+            !stop.isRequested,
+            let remote = current.settings.remote, let git = try? gitProgram(remote)
         else { return false }
+        guard await !store.isSound(content: error.code != .unreachable, git) else {
+            isStoreExamined = true
+            return false
+        }
         logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
         try store.discard()
         known = nil
@@ -203,13 +221,28 @@ public final class Watcher {
 
     /// Settings that say what to follow may stand in the spec of the commit that the workspace holds.
     private func refreshCurrent(_ place: Workspace.State) async throws {
-        guard let head = place.head, head != current.head else { return }
+        let isOutside = origin.isSpecOutside(workspace.path)
+        // A spec outside the checkout may change without a commit.
+        guard isOutside || place.head != current.head else { return }
         do {
-            current = (head, try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path))
-        } catch {
+            if let head = place.head, !isOutside {
+                current = (
+                    head,
+                    try await origin.settings(
+                        for: head, in: workspace.repository, workspace: workspace.path, stateDirectory: state.path)
+                )
+            } else {
+                current = (place.head, try origin.base())
+            }
+        } catch let error as SettingsError where !isOutside {
             // A commit with a wrong spec still leaves what the environment says; its own check reports the spec.
             logger.debug("the spec of the workspace's commit is not used: \(error)")
-            current = (head, try origin.base())
+            current = (place.head, try origin.base())
+        } catch let error as GitError {
+            // Its commit cannot be read, now; a deployment may mend that, where something else is followed.
+            let base = try origin.base()
+            guard base.remote != nil else { throw error }
+            current = (nil, base)
         }
         log.learn(current.settings.secrets)
     }
@@ -240,7 +273,7 @@ public final class Watcher {
         let git = try gitProgram(remote)
         try await store.prepare(git)
         let tip = try await git.tip(of: remote.remote, from: store.path)
-        if known?.commit != tip.commit, await !store.holds(tip.commit) {
+        if await !store.holds(tip.commit) {
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
             try await store.fetch(tip, from: remote.remote, git)
         }
@@ -296,7 +329,8 @@ public final class Watcher {
 
     private func settings(of target: Target) async throws -> Settings {
         if let known, known.commit == target.commit { return known.settings }
-        let settings = try await origin.settings(for: target.commit, in: target.repository, workspace: workspace.path)
+        let settings = try await origin.settings(
+            for: target.commit, in: target.repository, workspace: workspace.path, stateDirectory: state.path)
         log.learn(settings.secrets)
         known = origin.isSpecOutside(workspace.path) ? nil : (target.commit, settings)
         return settings
@@ -310,14 +344,14 @@ public final class Watcher {
             // In the workspace itself a folder need not be tracked; elsewhere only what the commit holds is there.
             if target.source == nil {
                 if resolveFolder(hook.folder, below: workspace.path) != nil { continue }
+                if mayBeMade(hook, settings), access("\(workspace.path)/\(hook.folder)", F_OK) != 0 { continue }
                 problems.append(folderProblem(hook, "is no folder inside \(workspace.path)", settings))
                 continue
             }
             switch try await target.repository.folder(hook.folder, in: target.commit) {
             case .folder: continue
             case .missing:
-                // PRE_DEPLOY may make the folder in which POST_DEPLOY runs.
-                if hook.hook == .postDeploy, settings.hook(.preDeploy) != nil { continue }
+                if mayBeMade(hook, settings) { continue }
                 problem = "does not exist in commit \(target.commit.prefix(7))"
             case .notAFolder: problem = "is no folder in commit \(target.commit.prefix(7))"
             case .escapes: problem = "leads out of the checkout by a symbolic link in commit \(target.commit.prefix(7))"
@@ -325,6 +359,11 @@ public final class Watcher {
             problems.append(folderProblem(hook, problem, settings))
         }
         guard problems.isEmpty else { throw SettingsError(problems) }
+    }
+
+    /// PRE_DEPLOY may make the folder in which a later hook runs.
+    private func mayBeMade(_ hook: HookSettings, _ settings: Settings) -> Bool {
+        hook.hook != .preDeploy && settings.hook(.preDeploy) != nil
     }
 
     private func folderProblem(_ hook: HookSettings, _ text: String, _ settings: Settings) -> SettingsError.Problem {

@@ -77,14 +77,14 @@ package final class WorkspaceLock: Sendable {
 
     private let descriptor: Int32
     /// The workspace's name on this machine, which agents with other state directories claim too; -1 without one.
-    private let claim: Int32
+    private let claim: Cell<Int32>
     private let state: Mutex<LockRecord>
     /// What the holder before left: it did not release the lock by itself, so it was killed.
     let abandoned: LockRecord?
 
     private init(descriptor: Int32, claim: Int32, record: LockRecord, abandoned: LockRecord?) {
         self.descriptor = descriptor
-        self.claim = claim
+        self.claim = Cell(claim)
         self.abandoned = abandoned
         state = Mutex(record)
         write(record.text)
@@ -92,6 +92,12 @@ package final class WorkspaceLock: Sendable {
 
     deinit {
         close(descriptor)
+        endClaim()
+    }
+
+    private func endClaim() {
+        let claim = claim.get()
+        self.claim.set(-1)
         if claim >= 0 { close(claim) }
     }
 
@@ -144,8 +150,9 @@ package final class WorkspaceLock: Sendable {
         return agent_is_locked(descriptor) == 1 ? read(descriptor) : nil
     }
 
-    /// Says what a check found and when the next one comes. Cost: one write.
+    /// Says what a check found and when the next one comes. Cost: two system calls.
     func update(_ change: (inout LockRecord) -> Void) {
+        agent_forget_askers(claim.get())
         let text = state.withLock { record in
             change(&record)
             return record.text
@@ -156,7 +163,7 @@ package final class WorkspaceLock: Sendable {
     /// Gives the lock back in order. The file is emptied first: what is in it then says that the holder was killed.
     package func release() {
         write("")
-        if claim >= 0 { shutdown(claim, Int32(SHUT_RDWR)) }
+        endClaim()
         _ = agent_unlock(descriptor)
     }
 

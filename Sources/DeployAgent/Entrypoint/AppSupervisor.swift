@@ -29,8 +29,8 @@ actor AppSupervisor {
     /// Called when the app has ended and nobody asked it to.
     private let onEnd: @Sendable (End) -> Void
     private var app: AppProcess?
-    /// How the last one ended.
-    private(set) var lastEnd: End?
+    /// Whether one is being ended for another to take its place.
+    private(set) var isRestarting = false
 
     init(
         words: [String], environment: ProcessEnvironment, logger: Logger, onEnd: @escaping @Sendable (End) -> Void
@@ -75,7 +75,6 @@ actor AppSupervisor {
     }
 
     private func ended(_ which: AppProcess, _ end: End) {
-        lastEnd = end
         // One that was ended for another to take its place is no longer ours by now.
         guard app === which else { return }
         app = nil
@@ -95,8 +94,20 @@ actor AppSupervisor {
         guard let ending = app else { return nil }
         app = nil
         await ending.end(grace: grace, hurry: hurry)
-        let end = End(await ending.termination)
-        lastEnd = end
-        return end
+        return End(await ending.termination)
+    }
+
+    /// Ends the app and starts it anew.
+    ///
+    /// - Parameter unless: asked in between; then it is not started.
+    /// - Throws: `AppCommand.Unusable`.
+    func restart(
+        _ settings: Settings, commit: String, ref: String?, grace: Duration, hurry: StopSignal,
+        unless: @Sendable () -> Bool
+    ) async throws {
+        isRestarting = true
+        defer { isRestarting = false }
+        await end(grace: grace, hurry: hurry)
+        if !unless() { try start(settings, commit: commit, ref: ref) }
     }
 }

@@ -26,6 +26,8 @@ public final class Entrypoint: Service {
     /// Shortens the app's grace.
     private let hurry = StopSignal()
     private let end = Cell<Int32?>(nil)
+    /// As the commit deployed or looked at last has them.
+    private let settings: Cell<EntrypointSettings>
     private let fatal = Cell<SettingsError?>(nil)
     /// Whether SIGTERM has come.
     private let isTerminating = Cell<Bool>(false)
@@ -47,6 +49,7 @@ public final class Entrypoint: Service {
         self.bell = bell
         self.after = after
         self.clock = clock ?? ContinuousClock()
+        settings = Cell(session.settings.entrypoint)
     }
 
     /// What the agent ends with.
@@ -72,10 +75,10 @@ public final class Entrypoint: Service {
             try await live(supervisor)
             await terminating.get()?.value
             // It may still run after a strict failure at the start.
-            if let ended = await supervisor.end(grace: session.settings.entrypoint.stopGrace, hurry: hurry) {
+            if let ended = await supervisor.end(grace: settings.get().stopGrace, hurry: hurry) {
                 finish(ended.code)
             }
-            await endWholeContainer(grace: session.settings.entrypoint.stopGrace, hurry: hurry)
+            await endWholeContainer(grace: settings.get().stopGrace, hurry: hurry)
         }
         session.logger.info("stopped: exit code \(exitCode)")
     }
@@ -83,8 +86,10 @@ public final class Entrypoint: Service {
     // MARK: - The course
 
     private func live(_ supervisor: AppSupervisor) async throws {
-        let limit = session.settings.entrypoint.startTimeout
-        guard let lock = try await session.acquireLock("exec", within: limit, bell: bell, stop: stop, clock: clock)
+        let limit = settings.get().startTimeout
+        guard
+            let lock = try await session.acquireLock(
+                "exec", within: limit, bell: bell, stop: stop, clock: clock, vitals: vitals)
         else { return finish(stop.isRequested ? 128 + SIGTERM : 75) }
         defer { lock.release() }
         let watcher = session.watcher(
@@ -98,6 +103,7 @@ public final class Entrypoint: Service {
         var trigger = await checks.rest(after: first)
         while !stop.isRequested {
             let outcome = await checks.check(trigger)
+            settings.set(watcher.settingsInForce.entrypoint)
             if stop.isRequested { break }
             trigger = await checks.rest(after: outcome)
         }
@@ -108,7 +114,7 @@ public final class Entrypoint: Service {
     /// - Returns: the last check's outcome; nil when there is no app to go on with, and `exitCode` says why.
     private func start(_ checks: CheckLoop, _ supervisor: AppSupervisor) async -> CheckOutcome? {
         let watcher = checks.watcher
-        let deadline = ContinuousClock.now + session.settings.entrypoint.startTimeout
+        let begin = ContinuousClock.now
         var failures = 0
         while !stop.isRequested {
             var outcome = await checks.check(.startup)
@@ -116,6 +122,7 @@ public final class Entrypoint: Service {
                 session.logger.warning("\(problem); the checkout that is there is used")
                 outcome = await checks.check(.startup, isOffline: true)
             }
+            settings.set(watcher.settingsInForce.entrypoint)
             if stop.isRequested { break }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
@@ -130,10 +137,17 @@ public final class Entrypoint: Service {
                 // The app has ended already, or PRE_DEPLOY deferred.
                 guard deployment.status == .deferred else { return outcome }
                 code = 75
-            case .unchanged(let commit, _):
-                if let problem = outcome.problem { session.logger.warning("\(problem)") }
-                await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: nil)
+            case .unchanged(let commit, .deployed):
+                await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: watcher.followedRef)
                 return stop.isRequested ? nil : outcome
+            case .unchanged(_, .deferred):
+                session.logger.notice("\(outcome.problem ?? "")")
+                code = 75
+            case .unchanged:
+                // The commit failed at an earlier start, and the app is not started for one that failed.
+                session.logger.error("\(outcome.problem ?? "")")
+                finish(1)
+                return nil
             case .misconfigured(let error):
                 fatal.set(error)
                 finish(78)
@@ -147,11 +161,12 @@ public final class Entrypoint: Service {
             case .stopped: return nil
             }
             failures += 1
-            let pause = Backoff.delay(afterFailures: failures, interval: .seconds(1))
-            guard ContinuousClock.now + pause < deadline else {
+            let limit = settings.get().startTimeout
+            let remaining = limit - (ContinuousClock.now - begin)
+            let pause = min(Backoff.delay(afterFailures: failures, interval: .seconds(1)), .seconds(10), remaining)
+            guard pause > .zero else {
                 session.logger.error(
-                    "the app was not started within \(DurationText.text(session.settings.entrypoint.startTimeout)) (\(Setting.startTimeout.name))"
-                )
+                    "the app was not started within \(DurationText.text(limit)) (\(Setting.startTimeout.name))")
                 finish(code)
                 return nil
             }
@@ -165,18 +180,21 @@ public final class Entrypoint: Service {
     /// answers.
     private func bringUp(_ supervisor: AppSupervisor, _ settings: Settings, commit: String, ref: String?) async {
         let entrypoint = settings.entrypoint
+        self.settings.set(entrypoint)
         do {
             if await supervisor.isRunning {
                 switch entrypoint.onDeploy {
-                case .none: return
-                case .signal(let number): return await supervisor.send(number)
+                case .none: break
+                case .signal(let number): await supervisor.send(number)
                 case .restart:
                     session.logger.info("restarting the app for \(commit.prefix(7))")
-                    await supervisor.end(grace: entrypoint.stopGrace, hurry: hurry)
+                    try await supervisor.restart(
+                        settings, commit: commit, ref: ref, grace: entrypoint.stopGrace, hurry: hurry,
+                        unless: { [self] in isTerminating.get() })
                 }
+            } else if !isTerminating.get() {
+                try await supervisor.start(settings, commit: commit, ref: ref)
             }
-            guard !isTerminating.get() else { return }
-            try await supervisor.start(settings, commit: commit, ref: ref)
         } catch let unusable as AppCommand.Unusable {
             session.logger.error("\(unusable.message)")
             finish(unusable.code)
@@ -186,7 +204,7 @@ public final class Entrypoint: Service {
             finish(71)
             return
         }
-        guard let waitFor = entrypoint.waitFor, settings.hook(.postDeploy) != nil else { return }
+        guard let waitFor = entrypoint.waitFor, settings.hook(.postDeploy) != nil, !isTerminating.get() else { return }
         if !(await Readiness(waitFor: waitFor, limit: entrypoint.waitTimeout, stop: stop, probe: probe).wait()),
             !stop.isRequested
         {
@@ -206,10 +224,9 @@ public final class Entrypoint: Service {
     }
 
     private func appEnded(_ ended: AppSupervisor.End) {
-        if session.settings.entrypoint.keepsAlive, ended.code != 0, !isTerminating.get() {
+        if settings.get().keepsAlive, ended.code != 0, !isTerminating.get() {
             session.logger.warning(
                 "\(Setting.keepAlive.name): the container stays up; the next deployed commit starts the app again")
-            end.set(nil)
             return
         }
         finish(ended.code)
@@ -231,7 +248,7 @@ public final class Entrypoint: Service {
                 return
             }
             isTerminating.set(true)
-            let grace = session.settings.entrypoint.stopGrace
+            let grace = settings.get().stopGrace
             // Apart, so that a second signal is heard meanwhile; before the stop, which lets `run` go on to wait for it.
             terminating.set(
                 Task {
@@ -244,6 +261,8 @@ public final class Entrypoint: Service {
         }
         if await supervisor.isRunning {
             await supervisor.send(number)
+        } else if await supervisor.isRestarting {
+            session.logger.debug("a signal came between two runs of the app")
         } else if Self.forwarded.contains(where: { $0.ends && $0.signal.rawValue == number }) {
             isTerminating.set(true)
             finish(128 + number)

@@ -34,23 +34,18 @@ extension AppSpec {
                 "\(file) has \(services.count) services; their envs are left out until AGENT_SERVICE names one")
         }
         resolved.secretKeys = Set(secrets.map(\.key))
-        resolved.secretValues = secrets.compactMap(\.value)
+        // Also those that are not exported: what they refer to is secret wherever it is printed.
+        for value in secrets.compactMap(\.value) {
+            resolved.secretValues.append(value)
+            resolved.secretValues += Self.references(in: value).compactMap { environment[$0] }
+        }
         for entry in entries + (chosen?.entries ?? []) {
-            let expansion = Self.expand(entry.value, environment)
-            if !expansion.isValue, environment[entry.key] == nil,
-                Hook.allCases.contains(where: { Setting.command($0).name == entry.key })
-            {
-                // Left out, the hook would be missing without a failure: the gate would stand open.
-                resolved.problems.append(
-                    SettingsError.Problem(
-                        name: entry.key,
-                        text:
-                            "its value cannot be resolved, and without it the hook would not run; set what it refers to "
-                            + "in the environment, or write $NAME without braces to leave it to the shell",
-                        source: .appspec(file: file, line: entry.line)))
-                continue
-            }
-            switch expansion {
+            // Without its command a hook does not run: that wants more than a word.
+            let consequence =
+                Hook.allCases.first { Setting.command($0).name == entry.key }.map {
+                    "; \($0.rawValue) DOES NOT RUN. Set what is missing in the environment, or write $NAME without braces to leave it to the shell"
+                } ?? ""
+            switch Self.expand(entry.value, environment) {
             case .value(let text):
                 var entry = entry
                 entry.value = text
@@ -59,12 +54,13 @@ extension AppSpec {
                 // The platform puts such values into the process environment; only their absence is worth a word.
                 if environment[entry.key] == nil {
                     resolved.warnings.append(
-                        "\(file) line \(entry.line): \(entry.key) has no value that the agent can read; it is left out")
+                        "\(file) line \(entry.line): \(entry.key) has no value that the agent can read; it is left out\(consequence)"
+                    )
                 }
             case .unresolved(let name):
                 if environment[entry.key] == nil {
                     resolved.warnings.append(
-                        "\(file) line \(entry.line): \(entry.key) is left out: ${\(name)} is not set in the environment"
+                        "\(file) line \(entry.line): \(entry.key) is left out: ${\(name)} is not set in the environment\(consequence)"
                     )
                 }
             }
@@ -76,10 +72,6 @@ extension AppSpec {
         case value(String)
         case platform
         case unresolved(String)
-
-        var isValue: Bool {
-            if case .value = self { true } else { false }
-        }
     }
 
     /// Replaces `${NAME}`; a dollar sign without a brace stays as it is.
@@ -87,16 +79,36 @@ extension AppSpec {
         guard let value else { return .platform }
         if value.hasPrefix("EV["), value.hasSuffix("]") { return .platform }
         var result = ""
+        for part in parts(of: value) {
+            switch part {
+            case .text(let text): result += text
+            case .reference(let name):
+                guard let text = environment[name] else { return .unresolved(name) }
+                result += text
+            }
+        }
+        return .value(result)
+    }
+
+    private enum Part {
+        case text(Substring)
+        case reference(String)
+    }
+
+    /// Cuts a value at each `${NAME}`.
+    private static func parts(of value: String) -> [Part] {
+        var parts: [Part] = []
         var rest = value[...]
-        while let open = rest.firstRange(of: "${") {
-            guard let close = rest[open.upperBound...].firstIndex(of: "}") else { break }
-            result += rest[..<open.lowerBound]
-            let name = String(rest[open.upperBound..<close])
-            guard let text = environment[name] else { return .unresolved(name) }
-            result += text
+        while let open = rest.firstRange(of: "${"), let close = rest[open.upperBound...].firstIndex(of: "}") {
+            parts += [.text(rest[..<open.lowerBound]), .reference(String(rest[open.upperBound..<close]))]
             rest = rest[rest.index(after: close)...]
         }
-        return .value(result + rest)
+        return parts + [.text(rest)]
+    }
+
+    /// The names in a value's `${NAME}`.
+    private static func references(in value: String) -> [String] {
+        parts(of: value).compactMap { if case .reference(let name) = $0 { name } else { nil } }
     }
 
     /// The service that the spec itself names, in its top-level envs.

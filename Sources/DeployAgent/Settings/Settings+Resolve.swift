@@ -53,7 +53,8 @@ extension Settings {
         let entrypoint = readEntrypoint(&reader)
         let http = readHTTP(&reader, absolute)
         let shell = absolute(readShell(&reader))
-        let stateDirectory = absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment))
+        let stateDirectory = canonicalPath(
+            absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment)))
         let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
         let folderName = workspace.split(separator: "/").last.map(String.init) ?? "app"
         let app = reader.text(.app)?.value.trimmingSpace ?? appspec?.name ?? folderName
@@ -259,11 +260,14 @@ extension Settings {
         }
         texts += tokens.compactMap { $0 }
         texts += [remote?.password, tokenFile.flatMap(readTokenFile)].compactMap { $0 }
-        // A token is also given as the user of an https URL.
-        if let remote, remote.password == nil, let user = remote.user, user.utf8.count >= 8 { texts.append(user) }
         for url in urls.compactMap({ $0 }) {
-            if let credentials = URLCredentials(url: url), let password = credentials.rawPassword {
-                texts += [password, URLCredentials.decoded(password)]
+            guard let credentials = URLCredentials(url: url) else { continue }
+            if let password = credentials.rawPassword { texts += [password, URLCredentials.decoded(password)] }
+            // A token is also given as the user, alone or with what says that it is one.
+            if url.lowercased().hasPrefix("http"), [nil, "x-oauth-basic"].contains(credentials.rawPassword),
+                credentials.user.utf8.count >= 8
+            {
+                texts.append(credentials.user)
             }
         }
         return Secrets(texts)

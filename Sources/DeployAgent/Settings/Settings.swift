@@ -47,6 +47,17 @@ public struct Settings: Sendable {
         return hooks + gitTimeout * 20 + entrypoint.waitTimeout + entrypoint.stopGrace + .seconds(60)
     }
 
+    /// Names of settings that an agent reads once, at its start, and that have another value here.
+    func changedSinceStart(_ start: Settings) -> [String] {
+        let names: [(Setting, Bool)] = [
+            (.health, http.isEnabled != start.http.isEnabled), (.healthPort, http.port != start.http.port),
+            (.httpHost, http.host != start.http.host), (.logFormat, logFormat != start.logFormat),
+            (.logLevel, logLevel != start.logLevel), (.apiToken, http.apiToken?.text != start.http.apiToken?.text),
+            (.webhookSecret, http.webhookSecret?.text != start.http.webhookSecret?.text),
+        ]
+        return names.filter(\.1).map(\.0.name)
+    }
+
     public func hook(_ hook: Hook) -> HookSettings? {
         hooks.first { $0.hook == hook }
     }

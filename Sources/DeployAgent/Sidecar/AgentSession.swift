@@ -92,9 +92,15 @@ public struct AgentSession: Sendable {
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
-    /// - Throws: `LedgerError`.
+    /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
     public func existingLedger() throws -> (any LedgerStore)? {
-        access(settings.ledgerPath, F_OK) == 0 ? try Self.open(settings) : nil
+        if access(settings.ledgerPath, F_OK) == 0 { return try Self.open(settings) }
+        guard errno == ENOENT else {
+            throw LedgerError(
+                errno == EACCES ? .denied : .unreachable, operation: "open", location: settings.ledgerPath,
+                explanation: errorText(errno))
+        }
+        return nil
     }
 
     private static func open(_ settings: Settings) throws -> any LedgerStore {

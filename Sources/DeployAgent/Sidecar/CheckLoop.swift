@@ -29,22 +29,33 @@ struct CheckLoop {
     /// Makes one check.
     func check(_ trigger: Trigger, isOffline: Bool = false) async -> CheckOutcome {
         vitals.beat(quietFor: watcher.settingsInForce.longestCheck)
-        let outcome = await watcher.check(trigger, isOffline: isOffline)
+        // A commit may bring longer timeouts than the one before.
+        let outcome = await watcher.check(trigger, isOffline: isOffline) { settings in
+            vitals.deploying(quietFor: settings.longestCheck)
+            for name in settings.changedSinceStart(session.settings) {
+                session.logger.warning(
+                    "\(name) of this commit's app spec counts from the agent's next start on; to have it at once, set it in the environment"
+                )
+            }
+        }
         let settings = watcher.settingsInForce
-        vitals.checked(outcome, staleAfter: settings.interval * 3 + settings.gitTimeout)
+        vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
         if case .deployment(let deployment) = outcome {
             vitals.deployed(deployment, (try? await watcher.ledger.runs(deployment: deployment.id)) ?? [])
         }
         return outcome
     }
 
-    /// Tells the vitals what the record says of the last deployment.
+    /// Tells the vitals what the record says of the time before this start.
     func recall() async {
-        guard
-            let last = try? await RecordReader(session: session, ledger: watcher.ledger)
-                .history(limit: 1, commit: nil, status: nil).first
-        else { return }
-        vitals.recall(last, (try? await watcher.ledger.runs(deployment: last.id)) ?? [])
+        let record = RecordReader(session: session, ledger: watcher.ledger)
+        guard let last = try? await record.history(limit: 1, commit: nil, status: nil).first else { return }
+        let succeeded = try? await record.history(limit: 1, commit: nil, status: .succeeded).first
+        var runs: [Run] = []
+        for hook in Hook.allCases {
+            if let run = try? await watcher.ledger.lastRun(session.scope, name: hook.rawValue) { runs.append(run) }
+        }
+        vitals.recall(last, lastSucceeded: succeeded, runs)
     }
 
     /// Says what a check came to, and waits for the next one.
@@ -95,8 +106,8 @@ struct CheckLoop {
             return
         case .unchanged(let commit, .settledAsFailed):
             text = "\(commit.prefix(7)) failed and its retries are used up: waiting for a new commit or `agent retry`"
-        case .unchanged(let commit, .backoff(let until)):
-            text = "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
+        case .unchanged(_, .backoff), .unchanged(_, .deferred):
+            text = outcome.problem ?? ""
         case .misconfigured(let error):
             text = "\(error); nothing is run until this is set right"
         case .stopped: return
@@ -105,7 +116,7 @@ struct CheckLoop {
         }
         guard text != said else { return }
         said = text
-        if case .unchanged(_, .backoff) = outcome {
+        if outcome.isWaiting {
             session.logger.info("\(text)")
         } else if case .unchanged = outcome {
             session.logger.warning("\(text)")
@@ -122,7 +133,7 @@ extension AgentSession {
     /// - Returns: nil when there was a stop, or the time was up.
     func acquireLock(
         _ command: String, within limit: Duration? = nil, bell: TriggerBell, stop: StopSignal,
-        clock: any Clock<Duration>
+        clock: any Clock<Duration>, vitals: Vitals
     ) async throws -> WorkspaceLock? {
         let start = ContinuousClock.now
         var said = false
@@ -140,6 +151,7 @@ extension AgentSession {
                     said = true
                 }
                 if let limit, ContinuousClock.now - start >= limit { return nil }
+                vitals.beat(quietFor: .seconds(30))
                 _ = await bell.wait(atMost: .seconds(1), clock: clock)
             }
         }

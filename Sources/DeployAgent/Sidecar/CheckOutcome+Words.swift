@@ -18,12 +18,21 @@ extension CheckOutcome {
         }
     }
 
+    /// Whether the commit is tried again by itself, later.
+    var isWaiting: Bool {
+        switch self {
+        case .unchanged(_, .backoff), .unchanged(_, .deferred): true
+        default: false
+        }
+    }
+
     /// What went wrong, nil when nothing did.
     public var problem: String? {
         switch self {
         case .deployment(let deployment): deployment.errorMessage
         case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
+        case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
         case .unchanged, .stopped: nil
         case .unreachable(let text), .ledgerFailed(let text), .failed(let text): text
         case .misconfigured(let error): error.description

@@ -52,7 +52,8 @@ public final class Sidecar: Service {
     }
 
     private func loop() async throws {
-        guard let lock = try await session.acquireLock("run", bell: bell, stop: stop, clock: clock) else { return }
+        guard let lock = try await session.acquireLock("run", bell: bell, stop: stop, clock: clock, vitals: vitals)
+        else { return }
         defer { lock.release() }
         let watcher = session.watcher(lock, ledger: ledger, stop: stop)
         var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals)

@@ -35,6 +35,8 @@ public final class Vitals: Sendable {
         public var lastSuccessfulCheck: Timestamp?
         /// From when on a check that did not succeed makes the state unknown.
         public var staleAfter: Duration
+        /// Whether a deployment is under way: no check can be made beside it.
+        public var isDeploying = false
         public var lastSucceededDeployment: Timestamp?
         public var commit: String?
         public var ref: String?
@@ -50,7 +52,7 @@ public final class Vitals: Sendable {
 
         /// Whether the last successful check is too long ago to know anything.
         public func isStale(at now: Timestamp) -> Bool {
-            guard let last = lastSuccessfulCheck else { return false }
+            guard !isDeploying, let last = lastSuccessfulCheck else { return false }
             return Duration.milliseconds(now.millisecondsSince(last)) > staleAfter
         }
     }
@@ -70,22 +72,36 @@ public final class Vitals: Sendable {
         state.withLock { $0.aliveUntil = .now + limit }
     }
 
+    /// Says that the commit was read and is being deployed, which takes so long at most.
+    func deploying(quietFor limit: Duration) {
+        state.withLock { state in
+            state.aliveUntil = .now + limit
+            state.isDeploying = true
+        }
+    }
+
     /// What the record says of the time before this start: the alert on a failed run must not clear itself by a restart.
-    func recall(_ deployment: Deployment, _ runs: [Run]) {
+    ///
+    /// - Parameter runs: the last one of each hook.
+    func recall(_ deployment: Deployment, lastSucceeded: Deployment?, _ runs: [Run]) {
         noteFailure(of: deployment)
         state.withLock { state in
             state.commit = deployment.commit
             state.ref = deployment.ref
             state.attempt = deployment.attempt
-            if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
+            state.lastSucceededDeployment = lastSucceeded?.completedAt
             for run in runs where run.status != .running { state.lastRuns[run.name] = run.status }
         }
     }
 
-    func checked(_ outcome: CheckOutcome, staleAfter: Duration) {
+    /// - Parameter isOffline: the remote was not asked, so that of it nothing new is known.
+    func checked(_ outcome: CheckOutcome, isOffline: Bool, staleAfter: Duration) {
         state.withLock { state in
             state.checks[outcome.name, default: 0] += 1
             state.staleAfter = staleAfter
+            state.isDeploying = false
+            let before = state.lastSuccessfulCheck
+            defer { if isOffline { state.lastSuccessfulCheck = before } }
             switch outcome {
             case .deployment(let deployment):
                 state.lastSuccessfulCheck = .now

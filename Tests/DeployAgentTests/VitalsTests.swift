@@ -1,0 +1,46 @@
+import Ledger
+import Testing
+
+@testable import DeployAgent
+
+@Suite struct VitalsTests {
+    private let vitals = Vitals()
+
+    private func deployment(_ status: DeploymentStatus, completedAt: Int64 = 5) -> Deployment {
+        Deployment(
+            id: 1, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: "c", subject: "", author: "", ref: nil,
+            previousCommit: nil, trigger: "poll", attempt: 1, series: 1, status: status, settled: true, published: true,
+            retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0),
+            completedAt: Timestamp(milliseconds: completedAt), errorMessage: nil)
+    }
+
+    @Test("a deployment may take as long as its own commit's timeouts allow, and nothing counts as stale meanwhile")
+    func deploying() {
+        vitals.checked(.unchanged(commit: "c", .deployed), isOffline: false, staleAfter: .zero)
+        let later = Timestamp.now.advanced(by: .seconds(3600))
+        #expect(vitals.snapshot.isStale(at: later))
+        vitals.deploying(quietFor: .seconds(7200))
+        #expect(!vitals.snapshot.isStale(at: later))
+        #expect(vitals.snapshot.aliveUntil > .now + .seconds(7000))
+        vitals.checked(.deployment(deployment(.succeeded)), isOffline: false, staleAfter: .zero)
+        #expect(vitals.snapshot.isStale(at: later))
+    }
+
+    @Test("a check that did not ask the remote is none that succeeded")
+    func offline() {
+        vitals.checked(.unchanged(commit: "c", .deployed), isOffline: true, staleAfter: .zero)
+        #expect(vitals.snapshot.lastSuccessfulCheck == nil && vitals.snapshot.readiness == .ready)
+    }
+
+    @Test("a restart forgets neither the last success nor a hook that did not run since")
+    func recall() {
+        let run = Run(
+            id: 1, kind: .hook, name: "POST_DEPLOY", parent: 1, marker: "m", command: "c", folder: ".", mode: "lenient",
+            timeout: .seconds(1), attempt: 1, status: .failed, exitCode: 1, signal: nil,
+            startedAt: Timestamp(milliseconds: 0), completedAt: Timestamp(milliseconds: 1), outputTail: "",
+            errorMessage: nil)
+        vitals.recall(deployment(.failed), lastSucceeded: deployment(.succeeded, completedAt: 3), [run])
+        #expect(vitals.snapshot.lastSucceededDeployment == Timestamp(milliseconds: 3))
+        #expect(vitals.snapshot.lastRuns == ["POST_DEPLOY": .failed])
+    }
+}
