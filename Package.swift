@@ -36,6 +36,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibgit2", pkgConfig: "libgit2", providers: [.apt(["libgit2-dev"])]),
         .target(name: "CAgentShims"),
+        .target(name: "CCurl"),
         .target(
             name: "Shell",
             dependencies: [
@@ -66,7 +67,7 @@ let package = Package(
         .target(
             name: "AgentHTTP",
             dependencies: [
-                "DeployAgent", "Ledger",
+                "CCurl", "DeployAgent", "Ledger", "Shell",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Crypto", package: "swift-crypto"),

@@ -58,7 +58,8 @@ func withWatcher(_ body: (Watcher, AgentSession) async throws -> [String: Double
         throw BenchError(description: "the workspace is locked")
     }
     defer { lock.release() }
-    return try await body(session.watcher(lock, ledger: try session.openLedger(), stop: StopSignal()), session)
+    let inForce = InForce(session.settings, try session.openLedger())
+    return try await body(session.watcher(lock, inForce, stop: StopSignal()), session)
 }
 
 /// Processor time of one unchanged check, its children's apart.

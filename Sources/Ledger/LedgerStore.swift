@@ -5,6 +5,12 @@ public enum LedgerEntry: Sendable {
     /// From now on the workspace may hold the deployment's commit.
     case publish(deployment: Int64)
     case completeDeployment(Int64, DeploymentResult)
+    /// The deployment is to be told of.
+    case notify(deployment: Int64, at: Timestamp)
+    /// A notification was taken, or is given up.
+    case removeNotification(Int64)
+    /// Nobody took it; it is tried again at that time.
+    case postponeNotification(Int64, until: Timestamp)
 }
 
 /// The record of deployments and runs. Every store passes the one conformance suite.
@@ -52,6 +58,9 @@ public protocol LedgerStore: Sendable {
 
     /// Makes a settled or waiting deployment due at once.
     func makeDue(_ deployment: Int64) async throws
+
+    /// The notification of a deployment on the workspace and host that is due first; nil when there is none.
+    func nextNotification(_ scope: Scope) async throws -> PendingNotification?
 
     /// Deletes all but the newest `keep` deployments of the scope, never the last succeeded one.
     ///

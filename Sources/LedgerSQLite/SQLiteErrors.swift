@@ -20,6 +20,8 @@ extension LedgerError {
             return try await body()
         } catch let error as DatabaseError {
             throw LedgerError(error, operation, path)
+        } catch is CancellationError {
+            throw LedgerError(.failed, operation: operation, location: path, explanation: "the agent is being stopped")
         }
     }
 

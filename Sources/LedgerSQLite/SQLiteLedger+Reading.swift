@@ -79,6 +79,25 @@ extension SQLiteLedger {
         }
     }
 
+    public func nextNotification(_ scope: Scope) async throws -> PendingNotification? {
+        try await read { db in
+            try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT notifications.id, deployment, attempts, created_at, due_at FROM notifications
+                    JOIN deployments ON deployments.id = notifications.deployment
+                    WHERE deployments.host = ? AND deployments.workspace = ?
+                    ORDER BY due_at, notifications.id LIMIT 1
+                    """,
+                arguments: [scope.host, scope.workspace]
+            ).map { row in
+                PendingNotification(
+                    id: row[0], deployment: row[1], attempts: row[2], createdAt: Timestamp(milliseconds: row[3]),
+                    dueAt: Timestamp(milliseconds: row[4]))
+            }
+        }
+    }
+
     public func deployment(_ id: Int64) async throws -> Deployment? {
         try await read { db in
             try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])

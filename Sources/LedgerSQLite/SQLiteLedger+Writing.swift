@@ -65,6 +65,16 @@ extension SQLiteLedger {
                             result.status.rawValue, result.settled, result.retryAt?.milliseconds, result.warnings,
                             result.completedAt.milliseconds, result.errorMessage, id,
                         ])
+                case .notify(let deployment, let time):
+                    try db.execute(
+                        sql: "INSERT INTO notifications (deployment, created_at, due_at) VALUES (?, ?, ?)",
+                        arguments: [deployment, time.milliseconds, time.milliseconds])
+                case .removeNotification(let id):
+                    try db.execute(sql: "DELETE FROM notifications WHERE id = ?", arguments: [id])
+                case .postponeNotification(let id, let time):
+                    try db.execute(
+                        sql: "UPDATE notifications SET attempts = attempts + 1, due_at = ? WHERE id = ?",
+                        arguments: [time.milliseconds, id])
                 }
             }
             return begun
@@ -133,6 +143,7 @@ extension SQLiteLedger {
                 runs += try Int64.fetchAll(
                     db, sql: "SELECT id FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
                 try db.execute(sql: "DELETE FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                try db.execute(sql: "DELETE FROM notifications WHERE deployment = ?", arguments: [id])
                 try db.execute(sql: "DELETE FROM deployments WHERE id = ?", arguments: [id])
             }
             return runs

@@ -61,6 +61,17 @@ enum SQLiteSchema {
         CREATE INDEX runs_parent ON runs (kind, parent, id);
         CREATE INDEX runs_marker ON runs (marker);
         CREATE INDEX runs_running ON runs (parent) WHERE status = 'running';
+        """,
         """
+        CREATE TABLE notifications (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            deployment INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            created_at INTEGER NOT NULL,
+            due_at INTEGER NOT NULL
+        );
+        CREATE INDEX notifications_deployment ON notifications (deployment);
+        CREATE INDEX notifications_due ON notifications (due_at, id);
+        """,
     ]
 }

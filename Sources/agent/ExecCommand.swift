@@ -30,12 +30,14 @@ struct ExecCommand: AsyncParsableCommand {
             let ledger = try session.openLedger()
             defer { ledger.close() }
             let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
+            let inForce = InForce(session.settings, ledger)
+            let notifier = Notifier(session: session, inForce: inForce, send: NotificationSender.send)
             let entrypoint = Entrypoint(
-                session: session, ledger: ledger, words: words, probe: HTTPProbe.answers, vitals: vitals, bell: bell,
-                after: isUp)
+                session: session, inForce: inForce, notifier: notifier, words: words, probe: HTTPProbe.answers,
+                vitals: vitals, bell: bell, after: isUp)
             let face = HTTPFace(
                 session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
-            try await session.serveUntilItEnds(entrypoint, beside: [face])
+            try await session.serveUntilItEnds(entrypoint, beside: [face, notifier])
             if let failure = entrypoint.failure { throw failure }
             return ExitCode(entrypoint.exitCode)
         }

@@ -22,10 +22,13 @@ struct RunCommand: AsyncParsableCommand {
             let ledger = try session.openLedger()
             defer { ledger.close() }
             let (vitals, bell, isUp) = (Vitals(), TriggerBell(), Latch())
-            let sidecar = Sidecar(session: session, ledger: ledger, vitals: vitals, bell: bell, after: isUp)
+            let inForce = InForce(session.settings, ledger)
+            let notifier = Notifier(session: session, inForce: inForce, send: NotificationSender.send)
+            let sidecar = Sidecar(
+                session: session, inForce: inForce, notifier: notifier, vitals: vitals, bell: bell, after: isUp)
             let face = HTTPFace(
                 session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
-            try await session.serve(sidecar, beside: [face])
+            try await session.serve(sidecar, beside: [face, notifier])
             if let failure = sidecar.failure { throw failure }
             return .success
         }

@@ -1,3 +1,4 @@
+import AgentHTTP
 import ArgumentParser
 import DeployAgent
 import Ledger
@@ -34,7 +35,10 @@ struct RunOnceCommand: AsyncParsableCommand {
                 return reporter.report(error)
             }
             defer { ledger.close() }
-            let check = OneCheck(session: session, ledger: ledger, isForced: force)
+            let inForce = InForce(session.settings, ledger)
+            let check = OneCheck(
+                session: session, inForce: inForce,
+                notifier: Notifier(session: session, inForce: inForce, send: NotificationSender.send), isForced: force)
             try await session.serve(check, hangupStops: true)
             switch check.result {
             case .busy(let holder):
@@ -42,8 +46,8 @@ struct RunOnceCommand: AsyncParsableCommand {
                     "\(holder?.holder ?? "another agent") works on \(session.settings.workspace); try again later")
                 if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
                 return .temporary
-            case .checked(let outcome, let ledger):
-                return try await report(outcome, RecordReader(session: session, ledger: ledger), reporter)
+            case .checked(let outcome):
+                return try await report(outcome, RecordReader(session: session, ledger: inForce.ledger), reporter)
             case nil:
                 return .failure
             }

@@ -1,13 +1,30 @@
 import ArgumentParser
 import CAgentShims
+import DeployAgent
+import Glibc
+import Shell
 
 // Before any thread starts and any file is opened.
 agent_carry_on_as_child_of_init()
 agent_prepare_process(CommandLine.arguments.dropFirst().first == "run" ? 1 : 0)
 QuietExecutor.install()
 
-/// An async function, so that the parser's asynchronous entry point is chosen.
 func start() async {
-    await AgentCommand.main(nil)
+    do {
+        var command = try AgentCommand.parseAsRoot()
+        if var asynchronous = command as? any AsyncParsableCommand {
+            try await asynchronous.run()
+        } else {
+            try command.run()
+        }
+    } catch  where AgentCommand.exitCode(for: error) == .validationFailure {
+        // The parser repeats what is wrong, which may hold a password.
+        let held = Setting.all.filter(\.isSecret).compactMap { getenv($0.name).map { String(cString: $0) } }
+        let text = Secrets(held).mask(AgentCommand.fullMessage(for: error)) + "\n"
+        _ = text.withCString { write(2, $0, strlen($0)) }
+        exit(ExitCode.validationFailure.rawValue)
+    } catch {
+        AgentCommand.exit(withError: error)
+    }
 }
 await start()

@@ -330,6 +330,15 @@ struct BadInputTests {
 
     // MARK: - Usage
 
+    @Test("what wrong usage repeats is masked")
+    func usageWithSecret() async throws {
+        let ended = try await box.agent(
+            "run-once", "postgresql://u:s3cr3t-pw@host/db", "t0ken-in-env",
+            settings: ["GITHUB_TOKEN": "t0ken-in-env"])
+        #expect(ended.code == 64 && ended.errors.contains("postgresql://u:***@host/db"), "\(ended)")
+        #expect(!ended.errors.contains("s3cr3t-pw") && !ended.errors.contains("t0ken-in-env"))
+    }
+
     @Test(
         "wrong usage ends with 64 and says how it goes",
         arguments: [

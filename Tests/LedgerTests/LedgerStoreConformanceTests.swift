@@ -126,6 +126,35 @@ struct LedgerStoreConformanceTests {
         #expect(try await store.failures(series: other, name: "PRE_DEPLOY") == 1)
     }
 
+    @Test(
+        "a notification waits until it is taken, the one that is due first before the others",
+        arguments: StoreFactory.allCases)
+    func notifications(factory: StoreFactory) async throws {
+        let store = try factory.make(in: folder)
+        let scope = DeploymentDraft.sample().scope
+        #expect(try await store.nextNotification(scope) == nil)
+        let (first, _) = try await store.begin(.sample(), firstRun: nil)
+        let (second, _) = try await store.begin(.sample(), firstRun: nil)
+        let (elsewhere, _) = try await store.begin(.sample(workspace: "/other"), firstRun: nil)
+        func time(_ milliseconds: Int64) -> Timestamp { Timestamp(milliseconds: milliseconds) }
+        try await store.write([
+            .completeDeployment(first.id, .sample(.succeeded)), .notify(deployment: first.id, at: time(10)),
+        ])
+        try await store.write([.notify(deployment: elsewhere.id, at: time(1))])
+        try await store.write([.notify(deployment: second.id, at: time(20))])
+        let due = try #require(try await store.nextNotification(scope))
+        #expect(due.deployment == first.id && due.attempts == 0 && due.createdAt == time(10) && due.dueAt == time(10))
+        try await store.write([.postponeNotification(due.id, until: time(30))])
+        let other = try #require(try await store.nextNotification(scope))
+        #expect(other.deployment == second.id)
+        try await store.write([.removeNotification(other.id)])
+        let again = try #require(try await store.nextNotification(scope))
+        #expect(again.id == due.id && again.attempts == 1 && again.createdAt == time(10) && again.dueAt == time(30))
+        _ = try await store.write([.completeDeployment(second.id, .sample(.succeeded))])
+        _ = try await store.prune(scope, keep: 1, limit: 10)
+        #expect(try await store.nextNotification(scope) == nil, "a deployment that is deleted is told to nobody")
+    }
+
     @Test("the last run of a hook is found however many deployments came since", arguments: StoreFactory.allCases)
     func lastRun(factory: StoreFactory) async throws {
         let store = try factory.make(in: folder)

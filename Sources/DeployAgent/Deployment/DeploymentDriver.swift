@@ -76,7 +76,11 @@ struct DeploymentDriver: Sendable {
             ending = .failed(error.description, settled: false, failures: plan.attempt)
         }
         let result = self.result(ending, warnings: progress.warnings)
-        try await progress.write([.completeDeployment(progress.id, result)])
+        var entries: [LedgerEntry] = [.completeDeployment(progress.id, result)]
+        if result.settled, plan.settings.notifications != nil {
+            entries.append(.notify(deployment: progress.id, at: result.completedAt))
+        }
+        try await progress.write(entries)
         if isStaged { try? plan.source?.store.discardStage() }
         announce(result, short)
         await tidy()

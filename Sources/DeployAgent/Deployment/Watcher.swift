@@ -36,8 +36,9 @@ public final class Watcher {
     private let origin: SettingsOrigin
     private let log: LogOutput
     private let logger: Logger
+    private let inForce: InForce
     /// The record that the last check used.
-    package private(set) var ledger: any LedgerStore
+    var ledger: any LedgerStore { inForce.ledger }
     private var ledgerPath: String
     private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
@@ -63,14 +64,14 @@ public final class Watcher {
     private let beforePost: BeforePost?
 
     init(
-        origin: SettingsOrigin, base: Settings, log: LogOutput, ledger: any LedgerStore, state: StateDirectory,
+        origin: SettingsOrigin, base: Settings, log: LogOutput, inForce: InForce, state: StateDirectory,
         stop: StopSignal, wasAbandoned: Bool, onStart: OnStart, beforePost: BeforePost?,
         openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
         self.log = log
         logger = log.logger()
-        self.ledger = ledger
+        self.inForce = inForce
         self.openLedger = openLedger
         ledgerPath = base.ledgerPath
         self.state = state
@@ -194,8 +195,8 @@ public final class Watcher {
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
     private func useLedger(of settings: Settings) async throws {
-        guard settings.ledgerPath != ledgerPath else { return }
-        ledger = try openLedger(settings)
+        guard settings.ledgerPath != ledgerPath else { return inForce.set(settings, ledger) }
+        inForce.set(settings, try openLedger(settings))
         ledgerPath = settings.ledgerPath
         isRecovered = false
         toRecoverFrom = .killed

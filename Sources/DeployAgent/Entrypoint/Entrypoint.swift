@@ -13,7 +13,8 @@ import UnixSignals
 /// Signals go to the app. When the app ends, the agent ends with its exit code.
 public final class Entrypoint: Service {
     private let session: AgentSession
-    private let ledger: any LedgerStore
+    private let inForce: InForce
+    private let notifier: Notifier
     private let words: [String]
     private let probe: HTTPAnswers
     private let vitals: Vitals
@@ -26,8 +27,6 @@ public final class Entrypoint: Service {
     /// Shortens the app's grace.
     private let hurry = StopSignal()
     private let end = Cell<Int32?>(nil)
-    /// As the commit deployed or looked at last has them.
-    private let settings: Cell<EntrypointSettings>
     private let fatal = Cell<SettingsError?>(nil)
     /// Whether SIGTERM has come.
     private let isTerminating = Cell<Bool>(false)
@@ -36,20 +35,20 @@ public final class Entrypoint: Service {
 
     /// - Parameter words: the app's command; empty takes what settings or workspace name.
     public init(
-        session: AgentSession, ledger: any LedgerStore, words: [String], probe: @escaping HTTPAnswers,
+        session: AgentSession, inForce: InForce, notifier: Notifier, words: [String], probe: @escaping HTTPAnswers,
         vitals: Vitals = Vitals(),
         bell: TriggerBell = TriggerBell(), after: Latch? = nil,
         clock: (any Clock<Duration>)? = nil
     ) {
         self.session = session
-        self.ledger = ledger
+        self.inForce = inForce
+        self.notifier = notifier
         self.words = words
         self.probe = probe
         self.vitals = vitals
         self.bell = bell
         self.after = after
         self.clock = clock ?? ContinuousClock()
-        settings = Cell(session.settings.entrypoint)
     }
 
     /// What the agent ends with.
@@ -75,35 +74,39 @@ public final class Entrypoint: Service {
             try await live(supervisor)
             await terminating.get()?.value
             // It may still run after a strict failure at the start.
-            if let ended = await supervisor.end(grace: settings.get().stopGrace, hurry: hurry) {
+            if let ended = await supervisor.end(grace: settings.stopGrace, hurry: hurry) {
                 finish(ended.code)
             }
-            await endWholeContainer(grace: settings.get().stopGrace, hurry: hurry)
+            await endWholeContainer(grace: settings.stopGrace, hurry: hurry)
         }
         session.logger.info("stopped: exit code \(exitCode)")
     }
 
+    /// As the commit deployed or looked at last has them.
+    private var settings: EntrypointSettings { inForce.settings.entrypoint }
+
     // MARK: - The course
 
     private func live(_ supervisor: AppSupervisor) async throws {
-        let limit = settings.get().startTimeout
+        let limit = settings.startTimeout
         guard
             let lock = try await session.acquireLock(
                 "exec", within: limit, bell: bell, stop: stop, clock: clock, vitals: vitals)
         else { return finish(stop.isRequested ? 128 + SIGTERM : 75) }
         defer { lock.release() }
         let watcher = session.watcher(
-            lock, ledger: ledger, stop: stop, onStart: .always,
+            lock, inForce, stop: stop, onStart: .always,
             beforePost: { [self] plan in
                 await bringUp(supervisor, plan.settings, commit: plan.commit.id, ref: plan.ref)
             })
-        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals)
+        var checks = CheckLoop(
+            session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals, notifier: notifier
+        )
         await checks.recall()
         guard let first = await start(checks, supervisor) else { return }
         var trigger = await checks.rest(after: first)
         while !stop.isRequested {
             let outcome = await checks.check(trigger)
-            settings.set(watcher.settingsInForce.entrypoint)
             if stop.isRequested { break }
             trigger = await checks.rest(after: outcome)
         }
@@ -122,7 +125,6 @@ public final class Entrypoint: Service {
                 session.logger.warning("\(problem); the checkout that is there is used")
                 outcome = await checks.check(.startup, isOffline: true)
             }
-            settings.set(watcher.settingsInForce.entrypoint)
             if stop.isRequested { break }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
@@ -161,7 +163,7 @@ public final class Entrypoint: Service {
             case .stopped: return nil
             }
             failures += 1
-            let limit = settings.get().startTimeout
+            let limit = settings.startTimeout
             let remaining = limit - (ContinuousClock.now - begin)
             let pause = min(Backoff.delay(afterFailures: failures, interval: .seconds(1)), .seconds(10), remaining)
             guard pause > .zero else {
@@ -180,7 +182,6 @@ public final class Entrypoint: Service {
     /// answers.
     private func bringUp(_ supervisor: AppSupervisor, _ settings: Settings, commit: String, ref: String?) async {
         let entrypoint = settings.entrypoint
-        self.settings.set(entrypoint)
         do {
             if await supervisor.isRunning {
                 switch entrypoint.onDeploy {
@@ -224,7 +225,7 @@ public final class Entrypoint: Service {
     }
 
     private func appEnded(_ ended: AppSupervisor.End) {
-        if settings.get().keepsAlive, ended.code != 0, !isTerminating.get() {
+        if settings.keepsAlive, ended.code != 0, !isTerminating.get() {
             session.logger.warning(
                 "\(Setting.keepAlive.name): the container stays up; the next deployed commit starts the app again")
             return
@@ -248,7 +249,7 @@ public final class Entrypoint: Service {
                 return
             }
             isTerminating.set(true)
-            let grace = settings.get().stopGrace
+            let grace = settings.stopGrace
             // Apart, so that a second signal is heard meanwhile; before the stop, which lets `run` go on to wait for it.
             terminating.set(
                 Task {

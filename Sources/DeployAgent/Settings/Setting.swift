@@ -95,6 +95,11 @@ public struct Setting: Sendable, Hashable {
     static let webhookSecretFile = Setting(
         "AGENT_WEBHOOK_SECRET_FILE", default: "none", "a file that holds the secret; read again for every delivery")
 
+    static let notifyURL = Setting(
+        "NOTIFY_URL", default: "none: nobody is told", "a URL that begins with http:// or https://", secret: true)
+    static let notifySecret = Setting(
+        "NOTIFY_SECRET", default: "none: not signed", "the secret that notifications are signed with", secret: true)
+
     static func command(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_COMMAND", default: "none: no such hook", "a shell command")
     }
@@ -125,6 +130,7 @@ public struct Setting: Sendable, Hashable {
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,
+            notifyURL, notifySecret,
         ]
 
     static let knownNames = Set(all.map(\.name))

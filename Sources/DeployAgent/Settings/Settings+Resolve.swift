@@ -52,6 +52,7 @@ extension Settings {
         let keep = reader.read(.keep) { Int($0).flatMap { $0 >= 1 ? $0 : nil } } ?? 1000
         let entrypoint = readEntrypoint(&reader)
         let http = readHTTP(&reader, absolute)
+        let notifications = readNotifications(&reader)
         let shell = absolute(readShell(&reader))
         let stateDirectory = canonicalPath(
             absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment)))
@@ -66,9 +67,13 @@ extension Settings {
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
-            resolved, environment, remote, tokens: [token, http.webhookSecret?.current(), http.apiToken?.current()],
+            resolved, environment, remote,
+            tokens: [
+                token, http.webhookSecret?.current(), http.apiToken?.current(), notifications?.url,
+                notifications?.secret,
+            ],
             tokenFile: tokenFile?.value,
-            urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value])
+            urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value, notifications?.url])
         guard reader.problems.isEmpty else {
             throw SettingsError(
                 reader.problems.map { problem in
@@ -82,7 +87,8 @@ extension Settings {
             gitTimeout: gitTimeout,
             killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app,
             host: host,
-            logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http, keep: keep,
+            logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
+            notifications: notifications, keep: keep,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
             listing: Setting.all.map { setting in
@@ -146,6 +152,16 @@ extension Settings {
         }
         if readTokenFile(path.value) == nil { reader.reject(file, path, because: "cannot be read or is empty") }
         return SecretText(text: text, file: path.value)
+    }
+
+    private static func readNotifications(_ reader: inout SettingsReader) -> NotificationSettings? {
+        let secret = reader.text(.notifySecret)?.value.trimmingSpace
+        let url = reader.read(.notifyURL) { text in
+            let lower = text.lowercased()
+            let isHTTP = lower.hasPrefix("http://") || lower.hasPrefix("https://")
+            return isHTTP && !text.contains(where: \.isWhitespace) ? text : nil
+        }
+        return url.map { NotificationSettings(url: $0, secret: secret) }
     }
 
     private static func readEntrypoint(_ reader: inout SettingsReader) -> EntrypointSettings {

@@ -26,6 +26,8 @@ public struct Settings: Sendable {
     /// What `agent exec` does around the app.
     public var entrypoint: EntrypointSettings
     public var http: HTTPSettings
+    /// Nil: nobody is told.
+    public var notifications: NotificationSettings?
     /// Deployments kept in record and logs.
     public var keep: Int
     /// Variables of the app spec that the hooks get.

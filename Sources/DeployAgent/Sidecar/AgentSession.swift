@@ -80,9 +80,7 @@ public struct AgentSession: Sendable {
     public var followedRef: String? { settings.remote?.remote.ref }
 
     /// Whose record the views show.
-    public var scope: Scope {
-        Scope(app: settings.app, host: settings.host, workspace: settings.workspace)
-    }
+    public var scope: Scope { settings.scope }
 
     /// Opens the record for writing, creating it where there is none.
     /// - Throws: `LedgerError`, `SettingsError`.
@@ -124,15 +122,15 @@ public struct AgentSession: Sendable {
         try WorkspaceLock.attempt(state.workspace(settings.workspace), command: command, host: settings.host)
     }
 
-    package func watcher(_ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal) -> Watcher {
-        watcher(lock, ledger: ledger, stop: stop, onStart: .changed, beforePost: nil)
+    package func watcher(_ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal) -> Watcher {
+        watcher(lock, inForce, stop: stop, onStart: .changed, beforePost: nil)
     }
 
     func watcher(
-        _ lock: WorkspaceLock, ledger: any LedgerStore, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?
+        _ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?
     ) -> Watcher {
         Watcher(
-            origin: origin, base: settings, log: log, ledger: ledger, state: state, stop: stop,
+            origin: origin, base: settings, log: log, inForce: inForce, state: state, stop: stop,
             wasAbandoned: lock.abandoned != nil, onStart: onStart, beforePost: beforePost,
             openLedger: { try Self.open($0) })
     }

@@ -11,12 +11,13 @@ struct CheckLoop {
     let bell: TriggerBell
     let clock: any Clock<Duration>
     let vitals: Vitals
+    let notifier: Notifier
     /// What was said last.
     private var said: String?
 
     init(
         session: AgentSession, lock: WorkspaceLock, watcher: Watcher, bell: TriggerBell, clock: any Clock<Duration>,
-        vitals: Vitals
+        vitals: Vitals, notifier: Notifier
     ) {
         self.session = session
         self.lock = lock
@@ -24,6 +25,7 @@ struct CheckLoop {
         self.bell = bell
         self.clock = clock
         self.vitals = vitals
+        self.notifier = notifier
     }
 
     /// Makes one check.
@@ -42,12 +44,15 @@ struct CheckLoop {
         vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
         if case .deployment(let deployment) = outcome {
             vitals.deployed(deployment, (try? await watcher.ledger.runs(deployment: deployment.id)) ?? [])
+            notifier.wake()
         }
         return outcome
     }
 
     /// Tells the vitals what the record says of the time before this start.
     func recall() async {
+        // What an earlier agent could not deliver.
+        notifier.wake()
         let record = RecordReader(session: session, ledger: watcher.ledger)
         guard let last = try? await record.history(limit: 1, commit: nil, status: nil).first else { return }
         let succeeded = try? await record.history(limit: 1, commit: nil, status: .succeeded).first

@@ -8,22 +8,23 @@ import UnixSignals
 /// On graceful shutdown the run in progress is ended and recorded.
 public final class OneCheck: Service {
     public enum Result: Sendable {
-        /// With the record in which a deployment stands.
-        case checked(CheckOutcome, any LedgerStore)
+        case checked(CheckOutcome)
         /// Another agent works on the workspace.
         case busy(LockRecord?)
     }
 
     private let session: AgentSession
-    private let ledger: any LedgerStore
+    private let inForce: InForce
+    private let notifier: Notifier
     private let isForced: Bool
     private let stop = StopSignal()
     private let cell = Cell<Result?>(nil)
 
     /// - Parameter isForced: deploy although the commit is settled.
-    public init(session: AgentSession, ledger: any LedgerStore, isForced: Bool) {
+    public init(session: AgentSession, inForce: InForce, notifier: Notifier, isForced: Bool) {
         self.session = session
-        self.ledger = ledger
+        self.inForce = inForce
+        self.notifier = notifier
         self.isForced = isForced
     }
 
@@ -41,13 +42,17 @@ public final class OneCheck: Service {
             cell.set(.busy(holder))
         case .acquired(let lock):
             defer { lock.release() }
-            let watcher = session.watcher(lock, ledger: ledger, stop: stop)
+            let watcher = session.watcher(lock, inForce, stop: stop)
             let outcome = await withGracefulShutdownHandler {
-                await watcher.check(.manual, isForced: isForced)
+                let outcome = await watcher.check(.manual, isForced: isForced)
+                // While the lock is held: only one delivers.
+                await notifier.deliverAll()
+                return outcome
             } onGracefulShutdown: {
                 self.stop.request()
+                self.notifier.end()
             }
-            cell.set(.checked(outcome, watcher.ledger))
+            cell.set(.checked(outcome))
         }
     }
 }

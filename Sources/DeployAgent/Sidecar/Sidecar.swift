@@ -9,7 +9,8 @@ import UnixSignals
 /// SIGHUP checks at once. On graceful shutdown the run in progress is ended and recorded, and `run()` returns.
 public final class Sidecar: Service {
     private let session: AgentSession
-    private let ledger: any LedgerStore
+    private let inForce: InForce
+    private let notifier: Notifier
     private let clock: any Clock<Duration>
     private let vitals: Vitals
     /// Held back by this.
@@ -19,12 +20,14 @@ public final class Sidecar: Service {
     private let fatal = Cell<SettingsError?>(nil)
 
     public init(
-        session: AgentSession, ledger: any LedgerStore, vitals: Vitals = Vitals(), bell: TriggerBell = TriggerBell(),
+        session: AgentSession, inForce: InForce, notifier: Notifier, vitals: Vitals = Vitals(),
+        bell: TriggerBell = TriggerBell(),
         after: Latch? = nil,
         clock: any Clock<Duration> = ContinuousClock()
     ) {
         self.session = session
-        self.ledger = ledger
+        self.inForce = inForce
+        self.notifier = notifier
         self.clock = clock
         self.vitals = vitals
         self.bell = bell
@@ -55,8 +58,9 @@ public final class Sidecar: Service {
         guard let lock = try await session.acquireLock("run", bell: bell, stop: stop, clock: clock, vitals: vitals)
         else { return }
         defer { lock.release() }
-        let watcher = session.watcher(lock, ledger: ledger, stop: stop)
-        var checks = CheckLoop(session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals)
+        var checks = CheckLoop(
+            session: session, lock: lock, watcher: session.watcher(lock, inForce, stop: stop), bell: bell, clock: clock,
+            vitals: vitals, notifier: notifier)
         await checks.recall()
         var trigger = Trigger.startup
         while !stop.isRequested {
