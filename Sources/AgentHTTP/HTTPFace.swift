@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdCore
 public import Ledger
 import Logging
+import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 
@@ -46,7 +47,7 @@ public struct HTTPFace: Service {
         APIRoutes(session: session, ledger: ledger, bell: bell).add(to: router)
         WebhookRoute(settings: settings, followed: session.followedRef, bell: bell).add(to: router)
         do {
-            try await server(router.buildResponder(), settings).run()
+            try await serve(router.buildResponder(), settings)
         } catch {
             session.logger.warning(
                 "no health checks and metrics on \(settings.host):\(settings.port): \(error); DEV_HEALTH_PORT names another port, ENABLE_DEV_HEALTH=false does without"
@@ -56,19 +57,37 @@ public struct HTTPFace: Service {
         }
     }
 
+    /// How long requests that are under way may take once the agent ends.
+    private static let closingTime = TimeAmount.seconds(1)
+
+    /// Serves until the agent ends.
+    private func serve(_ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings) async throws {
+        let eventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let connections = Connections(limit: Connections.usualLimit)
+        let server = try server(responder, settings, eventLoop, connections)
+        try await withGracefulShutdownHandler {
+            try await server.run()
+        } onGracefulShutdown: {
+            // The server waits for requests that are under way, and a client takes as long as it likes.
+            eventLoop.next().scheduleTask(in: Self.closingTime) { connections.closeAll() }
+        }
+    }
+
     /// Hummingbird's server without its `Application`, whose cache of the date wakes the process every second.
     private func server(
-        _ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings
+        _ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings, _ eventLoop: any EventLoopGroup,
+        _ connections: Connections
     ) throws -> any Service {
         var quiet = Logger(label: "http")
         quiet.logLevel = .critical
         let logger = quiet
-        // A client that sends nothing keeps its connection only so long.
-        return try HTTPServerBuilder.http1(configuration: .init(idleTimeout: .seconds(60))).buildServer(
-            configuration: ServerConfiguration(
-                address: .hostname(settings.host, port: settings.port),
-                availableConnectionsDelegate: MaximumAvailableConnections(1024)),
-            eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), logger: logger,
+        let configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [connections.handler()],
+            // A client that sends nothing keeps its connection only so long.
+            idleTimeout: .seconds(60))
+        return try HTTPServerBuilder.http1(configuration: configuration).buildServer(
+            configuration: ServerConfiguration(address: .hostname(settings.host, port: settings.port)),
+            eventLoopGroup: eventLoop, logger: logger,
             responder: { request, writer, channel in
                 let context = BasicRequestContext(
                     source: ApplicationRequestContextSource(channel: channel, logger: logger))
@@ -80,6 +99,7 @@ public struct HTTPFace: Service {
                 }
                 response.headers[.date] = httpDate()
                 try await writer.write(response: response.head, body: response.body)
+                connections.answered(channel)
             },
             onServerRunning: { [isUp] _ in isUp.open() })
     }

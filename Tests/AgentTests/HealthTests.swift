@@ -13,10 +13,13 @@ struct HealthTests {
         port = try await box.freePort()
     }
 
-    private func start(_ settings: [String: String] = [:], _ arguments: String...) throws -> Program {
+    private func start(_ settings: [String: String] = [:], _ arguments: String..., limit: String = ":") throws
+        -> Program
+    {
         let defaults = ["ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1"]
         return try box.start(
-            program: [agentBinary] + (arguments.isEmpty ? ["run"] : arguments), defaults.merging(settings) { $1 })
+            program: [agentBinary] + (arguments.isEmpty ? ["run"] : arguments), defaults.merging(settings) { $1 },
+            limit: limit)
     }
 
     /// Status code and body; nil when nothing answers.
@@ -154,6 +157,49 @@ struct HealthTests {
         try await until("all are connected", details: { crowd.errors }) { box.has("crowd") }
         try await box.commit()
         try await until("the next commit is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await get("/livez")?.code == 200)
+    }
+
+    /// Opens connections, says the same on each, and goes on saying a byte on each until it is ended.
+    private static let crowd = """
+        import os, socket, sys, time
+        port, count, first = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode().decode("unicode_escape").encode()
+        connections = []
+        for _ in range(count):
+            connections.append(socket.create_connection(("127.0.0.1", port)))
+            if first: connections[-1].sendall(first)
+        open(os.environ["OUT"] + "/crowd", "w")
+        for _ in range(60):
+            time.sleep(1)
+            for connection in connections if first else []:
+                try: connection.send(b"x")
+                except OSError: pass
+        """
+
+    private func crowd(of count: Int, saying first: String = "") async throws {
+        let crowd = try box.start(
+            program: ["python3", "-c", Self.crowd, port, "\(count)", first], limit: "ulimit -Sn 4096")
+        try await until("all are connected", details: { crowd.errors }) { box.has("crowd") }
+    }
+
+    @Test("connections take no descriptors that the work needs")
+    func descriptors() async throws {
+        let program = try start(["POST_DEPLOY_COMMAND": "echo x >> $OUT/post"], limit: "ulimit -Sn 256")
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await crowd(of: 400)
+        try await box.commit()
+        try await until("the next commit is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await get("/livez")?.code == 200)
+        #expect(program.code == nil)
+    }
+
+    @Test("clients that never finish their requests keep nobody else out")
+    func slowRequests() async throws {
+        let program = try start(["AGENT_WEBHOOK_SECRET": "s3cret"], limit: "ulimit -Sn 4096")
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await crowd(
+            of: 1100,
+            saying: #"POST /webhook HTTP/1.1\r\nHost: a\r\nX-Gitlab-Token: no\r\nContent-Length: 1000\r\n\r\n"#)
         #expect(try await get("/livez")?.code == 200)
     }
 }
