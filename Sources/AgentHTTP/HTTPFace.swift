@@ -57,6 +57,8 @@ public struct HTTPFace: Service {
         }
     }
 
+    /// How long a request may take, above all to arrive.
+    private static let requestTime = TimeAmount.seconds(10)
     /// How long requests that are under way may take once the agent ends.
     private static let closingTime = TimeAmount.seconds(1)
 
@@ -91,6 +93,11 @@ public struct HTTPFace: Service {
             responder: { request, writer, channel in
                 let context = BasicRequestContext(
                     source: ApplicationRequestContextSource(channel: channel, logger: logger))
+                // No more of the request is read then; what is answered already, or needs no more of it, still goes out.
+                let deadline = channel.eventLoop.scheduleTask(in: Self.requestTime) {
+                    channel.close(mode: .input, promise: nil)
+                }
+                defer { deadline.cancel() }
                 var response: Response
                 do {
                     response = try await responder.respond(to: request, context: context)

@@ -191,4 +191,50 @@ struct WebhookTests {
         // The deadline of a delivery would end it too, later.
         #expect(try await program.ended(within: 8).code == 0)
     }
+
+    @Test("slow deliveries do not keep others out, however long they say they are")
+    func slowOnes() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        let slow = try slow("26214400", "26214400", "14680064")
+        try await until("deliveries are under way", details: { slow.errors }) { box.has("slow") }
+        #expect(try await send() == 202)
+    }
+
+    @Test("a delivery that does not arrive in time is ended with 408")
+    func deadline() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        #expect(try await slow("1000").ended(within: 30).output == "408\n")
+    }
+
+    @Test(
+        "what is not signed is refused before its body has come",
+        arguments: ["X-Other: s3cret", "X-Hub-Signature-256: sha256=zz"])
+    func unsigned(header: String) async throws {
+        let program = try start()
+        try await deployed(1, program)
+        #expect(try await slow("1000", header: header).ended(within: 30).output == "401\n")
+    }
+
+    @Test("a push too large to be read starts a check all the same; memory stays small")
+    func largePush() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        let pid = try await program.started()
+        try await box.commit()
+        let script = """
+            import hashlib, hmac, http.client
+            body = b'{"x":[' + b"1," * 11000000 + b'1],"ref":"refs/heads/main"}'
+            connection = http.client.HTTPConnection("127.0.0.1", \(port), timeout=60)
+            connection.request("POST", "/webhook", body, {"X-GitHub-Event": "push",
+                "X-Hub-Signature-256": "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()})
+            print(connection.getresponse().status)
+            """
+        let sent = try await box.start(program: ["python3", "-c", script]).ended()
+        #expect(sent.output == "202\n", "\(sent)")
+        try await deployed(2, program)
+        let peak = Processes.peakMemory(pid) ?? .max
+        #expect(peak < 120 * 1024, "\(peak) KiB")
+    }
 }
