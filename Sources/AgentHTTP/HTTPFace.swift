@@ -41,7 +41,7 @@ public struct HTTPFace: Service {
             isUp.open()
             return try await waitForEnd()
         }
-        let router = Router()
+        let router = Router(options: .autoGenerateHeadEndpoints)
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
         APIRoutes(session: session, ledger: ledger, bell: bell).add(to: router)
@@ -50,7 +50,7 @@ public struct HTTPFace: Service {
             try await serve(router.buildResponder(), settings)
         } catch {
             session.logger.warning(
-                "no health checks and metrics on \(settings.host):\(settings.port): \(error); DEV_HEALTH_PORT names another port, ENABLE_DEV_HEALTH=false does without"
+                "no health checks and metrics on \(settings.host):\(settings.port): \(Self.problem(error)), ENABLE_DEV_HEALTH=false does without"
             )
             isUp.open()
             try await waitForEnd()
@@ -109,6 +109,18 @@ public struct HTTPFace: Service {
                 connections.answered(channel)
             },
             onServerRunning: { [isUp] _ in isUp.open() })
+    }
+
+    /// Why nothing listens, and the setting to change.
+    private static func problem(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError:
+            let reason = String(cString: strerror(error.errnoCode))
+            return error.errnoCode == EADDRINUSE || error.errnoCode == EACCES
+                ? "\(reason); DEV_HEALTH_PORT names another port" : "\(reason); AGENT_HTTP_HOST names another address"
+        case is SocketAddressError.UnknownHost: return "no such host; AGENT_HTTP_HOST names another address"
+        default: return "\(error)"
+        }
     }
 
     private func waitForEnd() async throws {

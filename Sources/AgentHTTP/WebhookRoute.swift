@@ -30,7 +30,7 @@ struct WebhookRoute: Sendable {
 
     func add(to router: Router<BasicRequestContext>) {
         guard settings.webhookSecret != nil else { return }
-        router.post("/webhook") { request, _ in try await answer(request) }
+        router.add(.post, "/webhook") { request, _ in try await answer(request) }
     }
 
     private func answer(_ request: Request) async throws -> EditedResponse<Answer> {

@@ -31,6 +31,16 @@ struct HealthTests {
         return (Int(ended.output[ended.output.index(after: cut)...]) ?? 0, String(ended.output[..<cut]))
     }
 
+    /// An answer's head, lower-case, its lines ended by a line feed.
+    private func head(_ arguments: String..., path: String) async throws -> String {
+        let ended = try await box.start(
+            program: ["curl", "-s", "-m", "5", "-D", "-", "-o", "/dev/null"] + arguments + [
+                "http://127.0.0.1:\(port)\(path)"
+            ]
+        ).ended()
+        return ended.output.lowercased().replacing("\r\n", with: "\n")
+    }
+
     private func metric(_ line: String) async throws -> String? {
         try await get("/metrics")?.body.split(separator: "\n").first { $0.hasPrefix(line + " ") }
             .map { String($0.dropFirst(line.count + 1)) }
@@ -130,6 +140,31 @@ struct HealthTests {
             : try start(other, "exec", "--", "sh", "-c", "touch $OUT/second")
         try await until("the second one works", details: { second.errors }) { box.has("second") }
         #expect(second.errors.contains("WARN") && second.errors.contains("DEV_HEALTH_PORT"))
+        #expect(second.errors.contains(":\(port): Address already in use;"), "\(second.errors)")
+    }
+
+    @Test("an address that is not this host's is a warning that names the setting")
+    func foreignAddress() async throws {
+        // Of the block for documentation (RFC 5737): nobody's.
+        let program = try start(["AGENT_HTTP_HOST": "192.0.2.1", "POST_DEPLOY_COMMAND": "touch $OUT/done"])
+        try await until("it has deployed", details: { program.errors }) { box.has("done") }
+        #expect(program.errors.contains("AGENT_HTTP_HOST") && !program.errors.contains("DEV_HEALTH_PORT"))
+    }
+
+    @Test("HEAD is answered as GET is; another method is refused with those that are allowed")
+    func methods() async throws {
+        let program = try start(["AGENT_WEBHOOK_SECRET": "s3cret"])
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        for path in ["/dev_health", "/livez", "/readyz", "/metrics"] {
+            let answer = try await head("-I", path: path)
+            #expect(answer.hasPrefix("http/1.1 200 ") && answer.contains("\ncontent-length: "), "\(path): \(answer)")
+            let refused = try await head("-X", "POST", path: path)
+            #expect(
+                refused.hasPrefix("http/1.1 405 ") && refused.contains("\nallow: get, head\n"), "\(path): \(refused)")
+        }
+        let refused = try await head(path: "/webhook")
+        #expect(refused.hasPrefix("http/1.1 405 ") && refused.contains("\nallow: post\n"), "\(refused)")
+        #expect(try await head("-I", path: "/nothing").hasPrefix("http/1.1 404 "))
     }
 
     @Test("ENABLE_DEV_HEALTH=false listens to nothing")
