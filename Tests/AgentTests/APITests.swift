@@ -72,6 +72,35 @@ struct APITests {
         #expect(try await ask("GET", "/check", token: "no").code == 401)
     }
 
+    @Test("the OpenAPI document has every key that is sent, and no other")
+    func document() async throws {
+        _ = try await start()
+        let document = try #require(FileManager.default.contents(atPath: Self.repository + "/docs/openapi.yaml"))
+        let deployment = try JSON(try await ask("GET", "/deployments/1").body)
+        let status = try JSON(try await ask("GET", "/status").body)
+        let error = try JSON(try await ask("GET", "/deployments/99").body)
+        for (schema, sent) in [
+            ("Status", status), ("Deployment", deployment), ("Run", deployment["runs"].items[0]), ("Error", error),
+        ] {
+            let keys = Set(sent.keys).subtracting(["runs"])
+            #expect(Self.properties(of: schema, in: String(decoding: document, as: UTF8.self)) == keys, "\(schema)")
+        }
+    }
+
+    private static let repository = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+
+    /// The names under `properties:` of a schema of the document's components.
+    private static func properties(of schema: String, in document: String) -> Set<String> {
+        let lines = document.split(separator: "\n")
+        guard let begin = lines.firstIndex(of: "    \(schema):") else { return [] }
+        let section = lines[(begin + 1)...].prefix { $0.hasPrefix("     ") }.drop { $0 != "      properties:" }
+            .dropFirst()
+        return Set(
+            section.filter { $0.hasPrefix("        ") && !$0.hasPrefix("         ") }.map {
+                String($0.prefix { $0 != ":" }.drop { $0 == " " })
+            })
+    }
+
     @Test("check deploys at once, retry makes a failed commit due again")
     func actions() async throws {
         let program = try await start([
