@@ -17,15 +17,15 @@ struct APIRoutes: Sendable {
     func add(to router: Router<BasicRequestContext>) {
         guard let token = session.settings.http.apiToken else { return }
         let api = router.group("/api/v1").add(middleware: BearerToken(token: token))
-        api.get("/status") { _, _ in try json(await reader.status()) }
-        api.get("/deployments") { request, _ in try await deployments(request.uri.queryParameters) }
-        api.get("/deployments/:id") { _, context in try await deployment(context.parameters.get("id") ?? "") }
-        api.get("/runs/:id/log") { _, context in try await log(context.parameters.get("id") ?? "") }
-        api.post("/check") { _, _ in
+        api.add(.get, "/status") { _, _ in try json(await reader.status()) }
+        api.add(.get, "/deployments") { request, _ in try await deployments(request.uri.queryParameters) }
+        api.add(.get, "/deployments/:id") { _, context in try await deployment(context.parameters.get("id") ?? "") }
+        api.add(.get, "/runs/:id/log") { _, context in try await log(context.parameters.get("id") ?? "") }
+        api.add(.post, "/check") { _, _ in
             bell.ring(.manual)
             return try json(["status": "accepted"], .accepted)
         }
-        api.post("/retry") { request, _ in try await retry(request.uri.queryParameters) }
+        api.add(.post, "/retry") { request, _ in try await retry(request.uri.queryParameters) }
     }
 
     private func deployments(_ query: Parameters) async throws -> Response {
@@ -93,11 +93,18 @@ private struct BearerToken: RouterMiddleware {
         next: @concurrent (Request, BasicRequestContext) async throws -> Response
     ) async throws -> Response {
         // Read afresh, so that a rotated token needs no restart. Digests are compared, in constant time.
-        guard let token = token.current(), let sent = request.headers[.authorization], sent.hasPrefix("Bearer "),
-            SHA256.hash(data: Data(sent.dropFirst(7).utf8)) == SHA256.hash(data: Data(token.utf8))
+        guard let token = token.current(), let sent = request.headers[.authorization].flatMap(Self.token),
+            SHA256.hash(data: Data(sent.utf8)) == SHA256.hash(data: Data(token.utf8))
         else {
             throw HTTPError(.unauthorized, headers: [.wwwAuthenticate: "Bearer"], message: "a bearer token is needed")
         }
         return try await next(request, context)
+    }
+
+    /// The token of an `Authorization` header; the scheme's name is case-insensitive (RFC 9110, 11.1).
+    private static func token(_ header: String) -> Substring? {
+        let scheme = header.prefix { $0 != " " }
+        guard scheme.lowercased() == "bearer" else { return nil }
+        return header[scheme.endIndex...].drop { $0 == " " }
     }
 }

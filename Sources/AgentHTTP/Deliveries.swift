@@ -32,25 +32,3 @@ final class Deliveries: Sendable {
         }
     }
 }
-
-/// Bounds how many bytes of bodies are held at once.
-final class ByteBudget: Sendable {
-    private let left: Mutex<Int>
-
-    init(limit: Int) {
-        left = Mutex(limit)
-    }
-
-    /// Whether so many were to be had.
-    func take(_ count: Int) -> Bool {
-        left.withLock { left in
-            guard left >= count else { return false }
-            left -= count
-            return true
-        }
-    }
-
-    func giveBack(_ count: Int) {
-        left.withLock { $0 += count }
-    }
-}

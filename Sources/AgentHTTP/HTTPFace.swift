@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdCore
 public import Ledger
 import Logging
+import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 
@@ -40,38 +41,63 @@ public struct HTTPFace: Service {
             isUp.open()
             return try await waitForEnd()
         }
-        let router = Router()
+        let router = Router(options: .autoGenerateHeadEndpoints)
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
         APIRoutes(session: session, ledger: ledger, bell: bell).add(to: router)
         WebhookRoute(settings: settings, followed: session.followedRef, bell: bell).add(to: router)
         do {
-            try await server(router.buildResponder(), settings).run()
+            try await serve(router.buildResponder(), settings)
         } catch {
             session.logger.warning(
-                "no health checks and metrics on \(settings.host):\(settings.port): \(error); DEV_HEALTH_PORT names another port, ENABLE_DEV_HEALTH=false does without"
+                "no health checks and metrics on \(settings.host):\(settings.port): \(Self.problem(error)), ENABLE_DEV_HEALTH=false does without"
             )
             isUp.open()
             try await waitForEnd()
         }
     }
 
+    /// How long a request may take, above all to arrive.
+    private static let requestTime = TimeAmount.seconds(10)
+    /// How long requests that are under way may take once the agent ends.
+    private static let closingTime = TimeAmount.seconds(1)
+
+    /// Serves until the agent ends.
+    private func serve(_ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings) async throws {
+        let eventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let connections = Connections(limit: Connections.usualLimit)
+        let server = try server(responder, settings, eventLoop, connections)
+        try await withGracefulShutdownHandler {
+            try await server.run()
+        } onGracefulShutdown: {
+            // The server waits for requests that are under way, and a client takes as long as it likes.
+            eventLoop.next().scheduleTask(in: Self.closingTime) { connections.closeAll() }
+        }
+    }
+
     /// Hummingbird's server without its `Application`, whose cache of the date wakes the process every second.
     private func server(
-        _ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings
+        _ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings, _ eventLoop: any EventLoopGroup,
+        _ connections: Connections
     ) throws -> any Service {
         var quiet = Logger(label: "http")
         quiet.logLevel = .critical
         let logger = quiet
-        // A client that sends nothing keeps its connection only so long.
-        return try HTTPServerBuilder.http1(configuration: .init(idleTimeout: .seconds(60))).buildServer(
-            configuration: ServerConfiguration(
-                address: .hostname(settings.host, port: settings.port),
-                availableConnectionsDelegate: MaximumAvailableConnections(1024)),
-            eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), logger: logger,
+        let configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [connections.handler()],
+            // A client that sends nothing keeps its connection only so long.
+            idleTimeout: .seconds(60))
+        return try HTTPServerBuilder.http1(configuration: configuration).buildServer(
+            configuration: ServerConfiguration(address: .hostname(settings.host, port: settings.port)),
+            eventLoopGroup: eventLoop, logger: logger,
             responder: { request, writer, channel in
                 let context = BasicRequestContext(
                     source: ApplicationRequestContextSource(channel: channel, logger: logger))
+                // No more of the request is read then; what is answered already, or needs no more of it, still goes out.
+                let deadline = channel.eventLoop.scheduleTask(in: Self.requestTime) {
+                    channel.close(mode: .input, promise: nil)
+                }
+                defer { deadline.cancel() }
                 var response: Response
                 do {
                     response = try await responder.respond(to: request, context: context)
@@ -80,8 +106,21 @@ public struct HTTPFace: Service {
                 }
                 response.headers[.date] = httpDate()
                 try await writer.write(response: response.head, body: response.body)
+                connections.answered(channel)
             },
             onServerRunning: { [isUp] _ in isUp.open() })
+    }
+
+    /// Why nothing listens, and the setting to change.
+    private static func problem(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError:
+            let reason = String(cString: strerror(error.errnoCode))
+            return error.errnoCode == EADDRINUSE || error.errnoCode == EACCES
+                ? "\(reason); DEV_HEALTH_PORT names another port" : "\(reason); AGENT_HTTP_HOST names another address"
+        case is SocketAddressError.UnknownHost: return "no such host; AGENT_HTTP_HOST names another address"
+        default: return "\(error)"
+        }
     }
 
     private func waitForEnd() async throws {

@@ -26,7 +26,9 @@ public enum HTTPProbe {
 
     private static func status(_ host: String, _ port: Int, _ target: String) async throws -> UInt {
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(5))
-        let connection = try await bootstrap.connect(host: host, port: port) { channel in
+        // The brackets around an IPv6 address belong to URL and `Host` (RFC 3986, 3.2.2), not to the address.
+        let address = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        let connection = try await bootstrap.connect(host: address, port: port) { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHTTPClientHandlers()
                 return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(

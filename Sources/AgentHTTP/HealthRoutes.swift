@@ -26,9 +26,9 @@ struct HealthRoutes: Sendable {
     }
 
     func add(to router: Router<BasicRequestContext>) {
-        router.get("/dev_health") { _, _ in Health(status: "ok") }
-        router.get("/livez") { _, _ in livez(vitals.snapshot) }
-        router.get("/readyz") { _, _ in readyz(vitals.snapshot) }
+        router.add(.get, "/dev_health") { _, _ in Health(status: "ok") }
+        router.add(.get, "/livez") { _, _ in livez(vitals.snapshot) }
+        router.add(.get, "/readyz") { _, _ in readyz(vitals.snapshot) }
     }
 
     /// Whether the check loop lives. Says nothing of the remote: that would have a platform restart the app for it.

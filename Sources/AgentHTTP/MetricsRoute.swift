@@ -8,7 +8,7 @@ struct MetricsRoute: Sendable {
     let version: String
 
     func add(to router: Router<BasicRequestContext>) {
-        router.get("/metrics") { _, _ in
+        router.add(.get, "/metrics") { _, _ in
             Response(
                 status: .ok, headers: [.contentType: MetricsText.mediaType],
                 body: ResponseBody(byteBuffer: ByteBuffer(string: text(vitals.snapshot))))

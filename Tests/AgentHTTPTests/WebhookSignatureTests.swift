@@ -6,14 +6,16 @@ import Testing
 
 @Suite struct WebhookSignatureTests {
     private let secret = "It's a Secret to Everybody"
-    private let body = ByteBuffer(string: "Hello, World!").readableBytesView
+    private let body = ["Hello, ", "", "World!"].map { ByteBuffer(string: $0) }
     /// GitHub's published example.
     private let signature = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
     private func isValid(_ headers: [(String, String)]) throws -> Bool {
         var fields = HTTPFields()
         for (name, value) in headers { fields[try #require(HTTPField.Name(name))] = value }
-        return WebhookSignature.isValid(fields, body: body, secret: secret)
+        guard var signature = WebhookSignature(fields, secret: secret) else { return false }
+        body.forEach { signature.update($0) }
+        return signature.isValid
     }
 
     @Test(
@@ -72,6 +74,45 @@ import Testing
             read("payload=%7B%22ref%22%3A%22refs%2Fheads%2Fa%22%7D&x=1", "application/x-www-form-urlencoded")?.ref
                 == "refs/heads/a")
         for text in ["", "{}", "[]", "{\"ref\":1}", "payload="] { #expect(read(text) == nil) }
+    }
+}
+
+@Suite struct WebhookBodyTests {
+    private func body(_ parts: [Int], budget: ByteBudget) throws -> WebhookBody {
+        let token = try #require(HTTPField.Name("X-Gitlab-Token"))
+        let signature = try #require(WebhookSignature([token: "s3cret"], secret: "s3cret"))
+        var body = WebhookBody(signature, budget: budget)
+        for count in parts { body.append(ByteBuffer(repeating: 0x20, count: count)) }
+        return body
+    }
+
+    @Test(
+        "a body is kept whole or not at all",
+        arguments: [
+            ([], 0), ([1], 1), ([1024, 1024], 2048), ([1024 * 1024], 1024 * 1024), ([1024 * 1024, 1], nil),
+            ([1024 * 1024 + 1], nil), ([1024 * 1024, 1, 1], nil),
+        ] as [([Int], Int?)])
+    func kept(parts: [Int], expected: Int?) throws {
+        let body = try body(parts, budget: ByteBudget(limit: .max / 2))
+        let (kept, count, isSigned) = (body.kept?.readableBytes, body.count, body.isSigned)
+        #expect(kept == expected)
+        #expect(count == parts.reduce(0, +))
+        #expect(isSigned)
+    }
+
+    @Test("what is kept is bounded over all; a body that has gone gives its share back")
+    func bounded() throws {
+        let budget = ByteBudget(limit: 100)
+        func sizes(_ first: [Int], _ second: [Int]) throws -> [Int?] {
+            let first = try body(first, budget: budget)
+            let second = try body(second, budget: budget)
+            return [first.kept?.readableBytes, second.kept?.readableBytes]
+        }
+        #expect(try sizes([60], [40]) == [60, 40])
+        #expect(try sizes([60], [30, 20]) == [60, nil])
+        // The first one gives up its share at once.
+        #expect(try sizes([60, 60], [100]) == [nil, 100])
+        #expect(try sizes([100], []) == [100, 0])
     }
 }
 

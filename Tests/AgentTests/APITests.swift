@@ -25,10 +25,10 @@ struct APITests {
         return program
     }
 
-    private func ask(_ method: String, _ path: String, token: String? = "t0ken-t0ken") async throws
-        -> (code: Int, body: String)
-    {
-        let header = token.map { ["-H", "Authorization: Bearer \($0)"] } ?? []
+    private func ask(
+        _ method: String, _ path: String, token: String? = "t0ken-t0ken", scheme: String = "Bearer"
+    ) async throws -> (code: Int, body: String) {
+        let header = token.map { ["-H", "Authorization: \(scheme) \($0)"] } ?? []
         let ended = try await box.start(
             program: ["curl", "-s", "-m", "10", "-X", method, "-w", "\n%{http_code}"] + header + [
                 "http://127.0.0.1:\(port)/api/v1\(path)"
@@ -67,6 +67,38 @@ struct APITests {
             #expect(try await ask("GET", path).code == 400, "\(path)")
         }
         #expect(try await ask("POST", "/retry").code == 404)
+        #expect(try await ask("POST", "/deployments/1").code == 405)
+        #expect(try await ask("GET", "/check").code == 405)
+        #expect(try await ask("GET", "/check", token: "no").code == 401)
+    }
+
+    @Test("the OpenAPI document has every key that is sent, and no other")
+    func document() async throws {
+        _ = try await start()
+        let document = try #require(FileManager.default.contents(atPath: Self.repository + "/docs/openapi.yaml"))
+        let deployment = try JSON(try await ask("GET", "/deployments/1").body)
+        let status = try JSON(try await ask("GET", "/status").body)
+        let error = try JSON(try await ask("GET", "/deployments/99").body)
+        for (schema, sent) in [
+            ("Status", status), ("Deployment", deployment), ("Run", deployment["runs"].items[0]), ("Error", error),
+        ] {
+            let keys = Set(sent.keys).subtracting(["runs"])
+            #expect(Self.properties(of: schema, in: String(decoding: document, as: UTF8.self)) == keys, "\(schema)")
+        }
+    }
+
+    private static let repository = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+
+    /// The names under `properties:` of a schema of the document's components.
+    private static func properties(of schema: String, in document: String) -> Set<String> {
+        let lines = document.split(separator: "\n")
+        guard let begin = lines.firstIndex(of: "    \(schema):") else { return [] }
+        let section = lines[(begin + 1)...].prefix { $0.hasPrefix("     ") }.drop { $0 != "      properties:" }
+            .dropFirst()
+        return Set(
+            section.filter { $0.hasPrefix("        ") && !$0.hasPrefix("         ") }.map {
+                String($0.prefix { $0 != ":" }.drop { $0 == " " })
+            })
     }
 
     @Test("check deploys at once, retry makes a failed commit due again")
@@ -95,6 +127,10 @@ struct APITests {
             #expect(try await ask("GET", "/status", token: token).code == 401)
             #expect(try await ask("POST", "/check", token: token).code == 401)
         }
+        for scheme in ["bearer", "BEARER", "Bearer "] {
+            #expect(try await ask("GET", "/status", scheme: scheme).code == 200, "\(scheme)")
+        }
+        #expect(try await ask("GET", "/status", scheme: "Basic").code == 401)
         try await program.send(SIGTERM)
         #expect(try await program.ended().code == 0)
         let none = try await start(["AGENT_API_TOKEN": ""])

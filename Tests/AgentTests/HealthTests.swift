@@ -13,10 +13,13 @@ struct HealthTests {
         port = try await box.freePort()
     }
 
-    private func start(_ settings: [String: String] = [:], _ arguments: String...) throws -> Program {
+    private func start(_ settings: [String: String] = [:], _ arguments: String..., limit: String = ":") throws
+        -> Program
+    {
         let defaults = ["ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1"]
         return try box.start(
-            program: [agentBinary] + (arguments.isEmpty ? ["run"] : arguments), defaults.merging(settings) { $1 })
+            program: [agentBinary] + (arguments.isEmpty ? ["run"] : arguments), defaults.merging(settings) { $1 },
+            limit: limit)
     }
 
     /// Status code and body; nil when nothing answers.
@@ -26,6 +29,16 @@ struct HealthTests {
         ).ended()
         guard ended.code == 0, let cut = ended.output.lastIndex(of: "\n") else { return nil }
         return (Int(ended.output[ended.output.index(after: cut)...]) ?? 0, String(ended.output[..<cut]))
+    }
+
+    /// An answer's head, lower-case, its lines ended by a line feed.
+    private func head(_ arguments: String..., path: String) async throws -> String {
+        let ended = try await box.start(
+            program: ["curl", "-s", "-m", "5", "-D", "-", "-o", "/dev/null"] + arguments + [
+                "http://127.0.0.1:\(port)\(path)"
+            ]
+        ).ended()
+        return ended.output.lowercased().replacing("\r\n", with: "\n")
     }
 
     private func metric(_ line: String) async throws -> String? {
@@ -127,6 +140,31 @@ struct HealthTests {
             : try start(other, "exec", "--", "sh", "-c", "touch $OUT/second")
         try await until("the second one works", details: { second.errors }) { box.has("second") }
         #expect(second.errors.contains("WARN") && second.errors.contains("DEV_HEALTH_PORT"))
+        #expect(second.errors.contains(":\(port): Address already in use;"), "\(second.errors)")
+    }
+
+    @Test("an address that is not this host's is a warning that names the setting")
+    func foreignAddress() async throws {
+        // Of the block for documentation (RFC 5737): nobody's.
+        let program = try start(["AGENT_HTTP_HOST": "192.0.2.1", "POST_DEPLOY_COMMAND": "touch $OUT/done"])
+        try await until("it has deployed", details: { program.errors }) { box.has("done") }
+        #expect(program.errors.contains("AGENT_HTTP_HOST") && !program.errors.contains("DEV_HEALTH_PORT"))
+    }
+
+    @Test("HEAD is answered as GET is; another method is refused with those that are allowed")
+    func methods() async throws {
+        let program = try start(["AGENT_WEBHOOK_SECRET": "s3cret"])
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        for path in ["/dev_health", "/livez", "/readyz", "/metrics"] {
+            let answer = try await head("-I", path: path)
+            #expect(answer.hasPrefix("http/1.1 200 ") && answer.contains("\ncontent-length: "), "\(path): \(answer)")
+            let refused = try await head("-X", "POST", path: path)
+            #expect(
+                refused.hasPrefix("http/1.1 405 ") && refused.contains("\nallow: get, head\n"), "\(path): \(refused)")
+        }
+        let refused = try await head(path: "/webhook")
+        #expect(refused.hasPrefix("http/1.1 405 ") && refused.contains("\nallow: post\n"), "\(refused)")
+        #expect(try await head("-I", path: "/nothing").hasPrefix("http/1.1 404 "))
     }
 
     @Test("ENABLE_DEV_HEALTH=false listens to nothing")
@@ -154,6 +192,49 @@ struct HealthTests {
         try await until("all are connected", details: { crowd.errors }) { box.has("crowd") }
         try await box.commit()
         try await until("the next commit is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await get("/livez")?.code == 200)
+    }
+
+    /// Opens connections, says the same on each, and goes on saying a byte on each until it is ended.
+    private static let crowd = """
+        import os, socket, sys, time
+        port, count, first = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode().decode("unicode_escape").encode()
+        connections = []
+        for _ in range(count):
+            connections.append(socket.create_connection(("127.0.0.1", port)))
+            if first: connections[-1].sendall(first)
+        open(os.environ["OUT"] + "/crowd", "w")
+        for _ in range(60):
+            time.sleep(1)
+            for connection in connections if first else []:
+                try: connection.send(b"x")
+                except OSError: pass
+        """
+
+    private func crowd(of count: Int, saying first: String = "") async throws {
+        let crowd = try box.start(
+            program: ["python3", "-c", Self.crowd, port, "\(count)", first], limit: "ulimit -Sn 4096")
+        try await until("all are connected", details: { crowd.errors }) { box.has("crowd") }
+    }
+
+    @Test("connections take no descriptors that the work needs")
+    func descriptors() async throws {
+        let program = try start(["POST_DEPLOY_COMMAND": "echo x >> $OUT/post"], limit: "ulimit -Sn 256")
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await crowd(of: 400)
+        try await box.commit()
+        try await until("the next commit is deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await get("/livez")?.code == 200)
+        #expect(program.code == nil)
+    }
+
+    @Test("clients that never finish their requests keep nobody else out")
+    func slowRequests() async throws {
+        let program = try start(["AGENT_WEBHOOK_SECRET": "s3cret"], limit: "ulimit -Sn 4096")
+        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await crowd(
+            of: 1100,
+            saying: #"POST /webhook HTTP/1.1\r\nHost: a\r\nX-Gitlab-Token: no\r\nContent-Length: 1000\r\n\r\n"#)
         #expect(try await get("/livez")?.code == 200)
     }
 }
