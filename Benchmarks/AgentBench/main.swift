@@ -116,7 +116,7 @@ func measureDeployments(_ count: Int) async throws -> [String: Double] {
 func measureRecord(_ count: Int) async throws -> [String: Double] {
     let session = try await AgentSession(origin: SettingsOrigin(options: [:], environment: .current))
     let ledger = try session.openLedger()
-    let reader = RecordReader(session: session, ledger: ledger)
+    let reader = RecordReader(session: session, InForce(session.settings, ledger))
     func time(_ body: () async throws -> Void) async throws -> Double {
         try await body()
         var times: [Double] = []

@@ -9,10 +9,10 @@ import NIOCore
 /// `/api/v1`: the same JSON as the command line's, for whoever has the token. Without a token none of it exists.
 struct APIRoutes: Sendable {
     let session: AgentSession
-    let ledger: any LedgerStore
+    let inForce: InForce
     let bell: TriggerBell
 
-    private var reader: RecordReader { RecordReader(session: session, ledger: ledger) }
+    private var reader: RecordReader { RecordReader(session: session, inForce) }
 
     func add(to router: Router<BasicRequestContext>) {
         guard let token = session.settings.http.apiToken else { return }
@@ -74,11 +74,9 @@ struct APIRoutes: Sendable {
     }
 
     private func json(_ value: some Encodable, _ status: HTTPResponse.Status = .ok) throws -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Response(
+        Response(
             status: status, headers: [.contentType: "application/json; charset=utf-8"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(value))))
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try jsonBody(value))))
     }
 }
 

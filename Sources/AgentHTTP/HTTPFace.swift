@@ -3,7 +3,6 @@ import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
-public import Ledger
 import Logging
 import NIOCore
 import NIOPosix
@@ -16,7 +15,7 @@ public struct HTTPFace: Service {
     private let session: AgentSession
     private let vitals: Vitals
     private let version: String
-    private let ledger: any LedgerStore
+    private let inForce: InForce
     private let bell: TriggerBell
     private let isUp: Latch
 
@@ -24,11 +23,11 @@ public struct HTTPFace: Service {
     ///   - bell: is rung by the webhook.
     ///   - isUp: is opened once requests are answered, or it is certain that they will not be.
     public init(
-        session: AgentSession, ledger: any LedgerStore, vitals: Vitals, bell: TriggerBell, version: String, isUp: Latch
+        session: AgentSession, inForce: InForce, vitals: Vitals, bell: TriggerBell, version: String, isUp: Latch
     ) {
         self.session = session
         self.vitals = vitals
-        self.ledger = ledger
+        self.inForce = inForce
         self.bell = bell
         self.version = version
         self.isUp = isUp
@@ -44,8 +43,8 @@ public struct HTTPFace: Service {
         let router = Router(options: .autoGenerateHeadEndpoints)
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
-        APIRoutes(session: session, ledger: ledger, bell: bell).add(to: router)
-        WebhookRoute(settings: settings, followed: session.followedRef, bell: bell).add(to: router)
+        APIRoutes(session: session, inForce: inForce, bell: bell).add(to: router)
+        WebhookRoute(settings: settings, inForce: inForce, bell: bell).add(to: router)
         do {
             try await serve(router.buildResponder(), settings)
         } catch {

@@ -12,15 +12,14 @@ struct WebhookRoute: Sendable {
     static let largestBody = 25 * 1024 * 1024
 
     let settings: HTTPSettings
-    /// What is followed: as `GITHUB_BRANCH` has it, nil for the remote's default branch.
-    let followed: String?
+    let inForce: InForce
     let bell: TriggerBell
     private let deliveries = Deliveries(kept: 1000)
     private let budget = ByteBudget(limit: 16 * WebhookBody.keptLimit)
 
-    init(settings: HTTPSettings, followed: String?, bell: TriggerBell) {
+    init(settings: HTTPSettings, inForce: InForce, bell: TriggerBell) {
         self.settings = settings
-        self.followed = followed
+        self.inForce = inForce
         self.bell = bell
     }
 
@@ -61,7 +60,7 @@ struct WebhookRoute: Sendable {
             guard let push = Push(kept, contentType: request.headers[.contentType]) else {
                 return said("not a push", .badRequest)
             }
-            guard push.concerns(followed) else { return said("ignored") }
+            guard push.concerns(inForce.settings.followedRef) else { return said("ignored") }
         }
         bell.ring(.webhook)
         return said("accepted")

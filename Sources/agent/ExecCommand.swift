@@ -36,7 +36,8 @@ struct ExecCommand: AsyncParsableCommand {
                 session: session, inForce: inForce, notifier: notifier, words: words, probe: HTTPProbe.answers,
                 vitals: vitals, bell: bell, after: isUp)
             let face = HTTPFace(
-                session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
+                session: session, inForce: inForce, vitals: vitals, bell: bell, version: AgentCommand.version,
+                isUp: isUp)
             try await session.serveUntilItEnds(entrypoint, beside: [face, notifier])
             if let failure = entrypoint.failure { throw failure }
             return ExitCode(entrypoint.exitCode)

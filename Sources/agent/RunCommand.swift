@@ -27,7 +27,8 @@ struct RunCommand: AsyncParsableCommand {
             let sidecar = Sidecar(
                 session: session, inForce: inForce, notifier: notifier, vitals: vitals, bell: bell, after: isUp)
             let face = HTTPFace(
-                session: session, ledger: ledger, vitals: vitals, bell: bell, version: AgentCommand.version, isUp: isUp)
+                session: session, inForce: inForce, vitals: vitals, bell: bell, version: AgentCommand.version,
+                isUp: isUp)
             try await session.serve(sidecar, beside: [face, notifier])
             if let failure = sidecar.failure { throw failure }
             return .success

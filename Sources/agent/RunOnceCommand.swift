@@ -47,7 +47,7 @@ struct RunOnceCommand: AsyncParsableCommand {
                 if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
                 return .temporary
             case .checked(let outcome):
-                return try await report(outcome, RecordReader(session: session, ledger: inForce.ledger), reporter)
+                return try await report(outcome, RecordReader(session: session, inForce), reporter)
             case nil:
                 return .failure
             }

@@ -36,7 +36,7 @@ public final class Watcher {
     private let origin: SettingsOrigin
     private let log: LogOutput
     private let logger: Logger
-    private let inForce: InForce
+    let inForce: InForce
     /// The record that the last check used.
     var ledger: any LedgerStore { inForce.ledger }
     private var ledgerPath: String

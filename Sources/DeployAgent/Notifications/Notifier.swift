@@ -86,7 +86,7 @@ public final class Notifier: Service {
     private func deliver(
         _ next: PendingNotification, to target: NotificationSettings, _ ledger: any LedgerStore
     ) async throws -> Duration? {
-        let reader = RecordReader(session: session, ledger: ledger)
+        let reader = RecordReader(session: session, inForce)
         guard let deployment = try await ledger.deployment(next.deployment) else {
             try await ledger.write([.removeNotification(next.id)])
             return .zero

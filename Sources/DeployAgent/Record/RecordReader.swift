@@ -5,19 +5,22 @@ import Shell
 /// The views of the record, the same for the command line and every other face of the agent.
 public struct RecordReader: Sendable {
     private let session: AgentSession
+    private let settings: Settings
     private let ledger: (any LedgerStore)?
 
     /// Opens the record that is there. Without one every view is empty, and none is made.
     /// - Throws: `LedgerError`.
     public init(session: AgentSession) throws {
         self.session = session
+        settings = session.settings
         ledger = try session.existingLedger()
     }
 
-    /// For a session that has its record open already.
-    public init(session: AgentSession, ledger: any LedgerStore) {
+    /// For a process that has its record open already.
+    public init(session: AgentSession, _ inForce: InForce) {
         self.session = session
-        self.ledger = ledger
+        settings = inForce.settings
+        ledger = inForce.ledger
     }
 
     private var mask: @Sendable (String) -> String {
@@ -29,7 +32,7 @@ public struct RecordReader: Sendable {
     /// can also be read from elsewhere.
     public func history(limit: Int, commit: String?, status: DeploymentStatus?) async throws -> [Deployment] {
         guard let ledger else { return [] }
-        let scope = session.scope
+        let scope = settings.scope
         var filter = HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
         if try await ledger.history(filter).isEmpty { filter.subject = .app(scope.app) }
         filter.limit = limit
@@ -68,9 +71,9 @@ public struct RecordReader: Sendable {
     public func status() async throws -> StatusView {
         let last = try await history(limit: 1, commit: nil, status: nil).first
         return StatusView(
-            scope: session.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
+            scope: settings.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
             lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
-            holder: session.lockHolder(), ledger: "sqlite:\(session.settings.ledgerPath)", mask: mask)
+            holder: session.lockHolder(), ledger: "sqlite:\(settings.ledgerPath)", mask: mask)
     }
 
     private func lastWithRuns(_ deployment: Deployment?) async throws -> DeploymentView? {
@@ -79,7 +82,7 @@ public struct RecordReader: Sendable {
     }
 
     private func workspaceHead() async -> String? {
-        (try? await Workspace(path: session.settings.workspace).state())?.head
+        (try? await Workspace(path: settings.workspace).state())?.head
     }
 
     /// Makes a failed commit due again.

@@ -38,6 +38,9 @@ public struct Settings: Sendable {
     /// Every setting with its value and source, secrets masked, for `agent check`.
     public var listing: [ListedSetting]
 
+    /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
+    public var followedRef: String? { remote?.remote.ref }
+
     /// Where a setting's value came from.
     func source(of setting: Setting) -> SettingSource {
         listing.first { $0.name == setting.name }?.source ?? .fallback

@@ -76,9 +76,6 @@ public struct AgentSession: Sendable {
         return advice
     }
 
-    /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
-    public var followedRef: String? { settings.remote?.remote.ref }
-
     /// Whose record the views show.
     public var scope: Scope { settings.scope }
 

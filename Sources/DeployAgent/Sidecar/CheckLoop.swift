@@ -53,12 +53,14 @@ struct CheckLoop {
     func recall() async {
         // What an earlier agent could not deliver.
         notifier.wake()
-        let record = RecordReader(session: session, ledger: watcher.ledger)
+        let record = RecordReader(session: session, watcher.inForce)
         guard let last = try? await record.history(limit: 1, commit: nil, status: nil).first else { return }
         let succeeded = try? await record.history(limit: 1, commit: nil, status: .succeeded).first
         var runs: [Run] = []
         for hook in Hook.allCases {
-            if let run = try? await watcher.ledger.lastRun(session.scope, name: hook.rawValue) { runs.append(run) }
+            if let run = try? await watcher.ledger.lastRun(watcher.inForce.scope, name: hook.rawValue) {
+                runs.append(run)
+            }
         }
         vitals.recall(last, lastSucceeded: succeeded, runs)
     }
