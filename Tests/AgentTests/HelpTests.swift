@@ -61,6 +61,19 @@ struct HelpTests {
         }
     }
 
+    @Test("README and manual page name every setting")
+    func settings() async throws {
+        let names = try await box.json("check")["settings"].items.compactMap { $0["name"].string }
+        #expect(names.count > 40)
+        let readme = try String(contentsOfFile: packageRoot + "/README.md", encoding: .utf8)
+        let page = try String(contentsOfFile: packageRoot + "/docs/agent.1", encoding: .utf8)
+        #expect(names.filter { !readme.contains("`\($0)`") } == [])
+        // The page has the hooks' settings once.
+        #expect(
+            names.filter { !page.contains($0.replacing("POST_DEPLOY_", with: "PRE_DEPLOY_")) && !page.contains($0) }
+                == [])
+    }
+
     @Test(
         "docs/agent.1 has every option",
         .enabled(

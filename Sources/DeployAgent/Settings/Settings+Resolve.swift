@@ -136,7 +136,7 @@ extension Settings {
 
     private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {
         return HTTPSettings(
-            isEnabled: reader.flag(.health), host: reader.text(.httpHost)?.value.trimmingSpace ?? "0.0.0.0",
+            isEnabled: reader.flag(.health), host: reader.read(.httpHost, HTTPSettings.readHost) ?? "0.0.0.0",
             port: reader.read(.healthPort) { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } } ?? 9090,
             apiToken: readSecret(.apiToken, .apiTokenFile, &reader, absolute),
             webhookSecret: readSecret(.webhookSecret, .webhookSecretFile, &reader, absolute))
