@@ -119,9 +119,29 @@ public struct CommitStore: Sendable {
             operation: operation, code: .publish)
     }
 
-    /// Removes the staged checkout.
+    /// Removes the staged checkout and what the repository keeps of it.
+    ///
+    /// Of that also what a git left that was killed while it made it: beside such remains the next one would get another
+    /// name than `stageAdministration` says.
     public func discardStage() throws {
         try removeTree(stage)
+        try removeTree(path + "/worktrees")
+    }
+
+    /// Writes what a git is to read from standard input to a file of the agent's own; returns its path.
+    func keepInput(_ bytes: [UInt8]) throws -> String {
+        let file = path + "/input"
+        unlink(file)
+        let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw fileFailure("create \(file)") }
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            guard written > 0 else { throw fileFailure("write \(file)") }
+            rest = rest.dropFirst(written)
+        }
+        return file
     }
 
     /// Removes what no ref needs any more. Cheap when there is little: git looks at the number of packs and loose objects.
