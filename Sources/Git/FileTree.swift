@@ -26,10 +26,13 @@ func isFolder(_ path: String) -> Bool {
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
 }
 
-/// The names in a folder, without `.` and `..`; empty when it cannot be read.
-func entries(of path: String) -> [String] {
-    guard let folder = OpenFolder(path: path) else { return [] }
-    return folder.names().map(\.text)
+/// The names in a folder, without `.` and `..`; empty when there is no such folder.
+func entries(of path: String) throws -> [String] {
+    guard let folder = OpenFolder(path: path) else {
+        guard errno == ENOENT || errno == ENOTDIR else { throw fileFailure("read \(path)") }
+        return []
+    }
+    return try folder.names().map(\.text)
 }
 
 /// Where a symbolic link points; nil when it is none.
@@ -39,63 +42,59 @@ func link(_ path: String) -> String? {
     return count < 0 ? nil : String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// A file's name as the kernel has it: any bytes but `/` and NUL.
-struct FileName: Hashable {
-    /// Ends with NUL.
-    let bytes: [CChar]
-
-    init(_ bytes: [CChar]) {
-        self.bytes = bytes
-    }
-
-    init(_ text: String) {
-        bytes = text.utf8.map { CChar(bitPattern: $0) } + [0]
-    }
-
-    /// For messages and for names known to be text.
-    var text: String { String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) }
-}
-
 /// An open folder: names are looked up relative to it, so that neither the length of a path nor its encoding matters.
 final class OpenFolder {
     let descriptor: Int32
 
+    /// - Returns: nil with `errno` set when it cannot be opened.
     init?(path: String) {
-        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
+        // Set only when there is one: otherwise `deinit` would run, and change `errno`.
+        let opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard opened >= 0 else { return nil }
+        descriptor = opened
     }
 
     /// Opens a folder in a folder; a symbolic link is followed only where `follows` says so.
     init?(_ name: FileName, in parent: OpenFolder, follows: Bool = false) {
-        descriptor = openat(
+        let opened = openat(
             parent.descriptor, name.bytes, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW))
-        guard descriptor >= 0 else { return nil }
+        guard opened >= 0 else { return nil }
+        descriptor = opened
     }
 
     deinit { close(descriptor) }
 
     /// The names in it, without `.` and `..`.
-    func names() -> [FileName] {
+    /// - Throws: `GitError` `publish`; a folder that cannot be read is not an empty one.
+    func names() throws -> [FileName] {
         // fdopendir takes its descriptor over, so it gets one of its own.
         let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0 else { return [] }
+        guard copy >= 0 else { throw fileFailure("read a folder") }
         guard let stream = fdopendir(copy) else {
+            let failure = fileFailure("read a folder")
             close(copy)
-            return []
+            throw failure
         }
         defer { closedir(stream) }
         var names: [FileName] = []
-        while let item = readdir(stream) {
+        while true {
+            errno = 0
+            guard let item = readdir(stream) else {
+                guard errno == 0 else { throw fileFailure("read a folder") }
+                return names
+            }
             let bytes = withUnsafePointer(to: &item.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { name in
                     Array(UnsafeBufferPointer(start: name, count: strlen(name) + 1))
                 }
             }
             let name = FileName(bytes)
-            if name.text != "." && name.text != ".." { names.append(name) }
+            if name != Self.itself && name != Self.parent { names.append(name) }
         }
-        return names
     }
+
+    private static let itself = FileName(".")
+    private static let parent = FileName("..")
 
     func status(_ name: FileName) -> stat? {
         var info = stat()
@@ -106,37 +105,23 @@ final class OpenFolder {
         status(name).map { FileKind($0.st_mode) } ?? .missing
     }
 
-    /// Whether the name is a folder, or a symbolic link to one.
-    func leadsToFolder(_ name: FileName) -> Bool {
+    /// Whether the name is a folder, or, where `follows` says so, a symbolic link to one.
+    func leadsToFolder(_ name: FileName, follows: Bool) -> Bool {
         var info = stat()
-        return fstatat(descriptor, name.bytes, &info, 0) == 0 && info.st_mode & S_IFMT == S_IFDIR
+        return fstatat(descriptor, name.bytes, &info, follows ? 0 : AT_SYMLINK_NOFOLLOW) == 0
+            && info.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Removes a file, or a folder with all that it holds; symbolic links are removed, not followed.
-    func remove(_ name: FileName) throws {
-        switch kind(name) {
-        case .missing: return
-        case .folder:
-            // Package managers make folders read-only; without this their content could not be removed.
-            fchmodat(descriptor, name.bytes, 0o700, 0)
-            if let folder = OpenFolder(name, in: self) {
-                for entry in folder.names() { try folder.remove(entry) }
-            }
-            guard unlinkat(descriptor, name.bytes, AT_REMOVEDIR) == 0 || errno == ENOENT else {
-                throw fileFailure("remove \(name.text)")
-            }
-        default:
-            guard unlinkat(descriptor, name.bytes, 0) == 0 || errno == ENOENT else {
-                throw fileFailure("remove \(name.text)")
-            }
-        }
+    /// Makes a folder one whose entries can be read and removed. Package managers make read-only ones.
+    func makeAccessible(_ name: FileName) {
+        fchmodat(descriptor, name.bytes, 0o700, 0)
     }
 }
 
 /// Removes a file or a folder with all that it holds; symbolic links are removed, not followed.
 func removeTree(_ path: String) throws {
     guard let slash = path.lastIndex(of: "/"), let parent = OpenFolder(path: String(path[...slash])) else { return }
-    try parent.remove(FileName(String(path[path.index(after: slash)...])))
+    try TreeRemoval.remove(FileName(String(path[path.index(after: slash)...])), in: parent)
 }
 
 /// What the system said of the call that just failed.

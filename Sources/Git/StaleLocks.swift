@@ -9,7 +9,7 @@ import Glibc
 func sweepStaleLocks(in folders: [String]) async throws -> [String] {
     var removed: [String] = []
     for folder in folders {
-        for lock in lockFiles(in: folder) {
+        for lock in try lockFiles(in: folder) {
             let limit = ContinuousClock.now + .seconds(5)
             while let holder = holder(of: lock) {
                 guard ContinuousClock.now < limit else {
@@ -25,21 +25,22 @@ func sweepStaleLocks(in folders: [String]) async throws -> [String] {
     return removed
 }
 
-private func lockFiles(in folder: String) -> [String] {
+private func lockFiles(in folder: String) throws -> [String] {
     var found: [String] = []
-    func look(_ path: String, depth: Int) {
-        for name in entries(of: path) {
+    func look(_ path: String, depth: Int) throws {
+        let names = try entries(of: path)
+        for name in names {
             let full = path + "/" + name
             if name.hasSuffix(".lock") { found.append(full) }
         }
         guard depth > 0 else { return }
-        for name in entries(of: path) where kind(of: path + "/" + name) == .folder {
-            look(path + "/" + name, depth: depth - 1)
+        for name in names where kind(of: path + "/" + name) == .folder {
+            try look(path + "/" + name, depth: depth - 1)
         }
     }
     let root = folder.hasSuffix("/") ? String(folder.dropLast()) : folder
-    look(root, depth: 0)
-    look(root + "/refs", depth: 6)
+    try look(root, depth: 0)
+    try look(root + "/refs", depth: 6)
     return found
 }
 
@@ -48,9 +49,10 @@ private func holder(of path: String) -> Int32? {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
     let target = String(cString: resolved)
-    for name in entries(of: "/proc") {
+    for name in (try? entries(of: "/proc")) ?? [] {
         guard let pid = Int32(name) else { continue }
-        for descriptor in entries(of: "/proc/\(pid)/fd") where link("/proc/\(pid)/fd/\(descriptor)") == target {
+        for descriptor in (try? entries(of: "/proc/\(pid)/fd")) ?? []
+        where link("/proc/\(pid)/fd/\(descriptor)") == target {
             return pid
         }
     }

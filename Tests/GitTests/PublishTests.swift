@@ -34,6 +34,20 @@ struct PublishTests {
         #expect(upstream.folder.read("ws/a") == "2")
     }
 
+    @Test(
+        "a mark in the index is found whatever the file's name", arguments: ["skip-worktree", "assume-unchanged"],
+        ["a\\377", "new\\nline", "-dash", "caf\\303\\251", "with \\042quotes\\042"])
+    func markedOddName(flag: String, name: String) async throws {
+        let upstream = try await Upstream()
+        let assign = "name=$(printf -- '\(name)'); "
+        try await upstream.commit(script: assign + "echo 1 > \"./$name\"")
+        try await upstream.publish()
+        try await upstream.run(assign + "git update-index --\(flag) -- \"$name\"; echo local > \"./$name\"")
+        try await upstream.commit(["other": "2"])
+        try await upstream.publish()
+        #expect(try await upstream.run(assign + "cat \"./$name\"") == "1\n")
+    }
+
     @Test("what the hook wrote comes along, ignored, odd and empty things too, and removes nothing else")
     func stagedOutput() async throws {
         let upstream = try await Upstream()
