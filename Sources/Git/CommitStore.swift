@@ -47,7 +47,7 @@ public struct CommitStore: Sendable {
     /// - Throws: `GitError` `unreachable`, or `missingRef` when the remote does not have it.
     public func fetch(_ tip: RemoteTip, from remote: Remote, _ git: GitProgram) async throws {
         let operation = "fetch \(tip.commit.prefix(12)) from \(remote.displayURL)"
-        try await sweepStaleLocks(in: [path])
+        try await StaleLocks(ofOwn: path).sweep()
         let common = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         func fetch(_ options: [String], _ refspecs: [String]) async throws -> GitProgram.Result {
             try await git.ask(
@@ -113,7 +113,7 @@ public struct CommitStore: Sendable {
     public func stage(_ commit: String, _ git: GitProgram) async throws {
         let operation = "check out \(commit.prefix(12)) to \(stage)"
         try discardStage()
-        try await sweepStaleLocks(in: [path])
+        try await StaleLocks(ofOwn: path).sweep()
         try await git.expect(
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", stage, commit], in: path,
             operation: operation, code: .publish)

@@ -118,6 +118,15 @@ final class OpenFolder {
     }
 }
 
+/// Makes a folder and those that lead to it; whatever uses it says when that failed.
+func makeFolders(_ path: String) {
+    var folder = ""
+    for part in path.split(separator: "/") {
+        folder += "/" + part
+        mkdir(folder, 0o777)
+    }
+}
+
 /// Removes a file or a folder with all that it holds; symbolic links are removed, not followed.
 func removeTree(_ path: String) throws {
     guard let slash = path.lastIndex(of: "/"), let parent = OpenFolder(path: String(path[...slash])) else { return }

@@ -99,6 +99,15 @@ public struct GitProgram: Sendable {
         var output: [UInt8]
         /// The end of standard error without git's prefixes, for a message.
         var message: String
+
+        func error(_ code: GitError.Code, _ operation: String) -> GitError {
+            var error = GitError(code, operation: operation, explanation: message)
+            error.leavesLocks = exitCode == Self.killed
+            return error
+        }
+
+        /// In place of the exit code of a git that was ended by a signal.
+        static let killed = -1
     }
 
     /// Enough for a list of two million files.
@@ -138,12 +147,16 @@ public struct GitProgram: Sendable {
         }
         switch verdict.cause {
         case .timedOut:
-            throw GitError(
+            var error = GitError(
                 network ? .unreachable : .publish, operation: operation,
                 explanation:
                     "git did not finish within \(network ? timeout : timeout * 10) (AGENT_GIT_TIMEOUT) and was ended")
+            error.leavesLocks = true
+            throw error
         case .stopped:
-            throw GitError(.stopped, operation: operation, explanation: "the agent is stopping")
+            var error = GitError(.stopped, operation: operation, explanation: "the agent is stopping")
+            error.leavesLocks = true
+            throw error
         case .ended: break
         }
         // A list that was cut would read as one of fewer files.
@@ -152,7 +165,7 @@ public struct GitProgram: Sendable {
                 .publish, operation: operation,
                 explanation: "git printed more than \(Self.outputLimitBytes >> 20) MiB")
         }
-        let code = if case .exited(let code) = verdict.termination { code } else { -1 }
+        let code = if case .exited(let code) = verdict.termination { code } else { Result.killed }
         return Result(exitCode: code, output: output.bytes, message: Self.message(errors.text, verdict.termination))
     }
 
@@ -163,7 +176,7 @@ public struct GitProgram: Sendable {
         input: String? = nil
     ) async throws -> Result {
         let result = try await run(arguments, in: folder, operation: operation, network: network, input: input)
-        guard result.exitCode == 0 else { throw GitError(code, operation: operation, explanation: result.message) }
+        guard result.exitCode == 0 else { throw result.error(code, operation) }
         return result
     }
 

@@ -67,19 +67,38 @@ public struct Workspace: Sendable {
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
-        var discarded = Discarded()
         var head: String?
+        let folders: (own: String, common: String)
+        var isNew = false
         switch try await state() {
         case .foreign(let what):
             throw GitError(.notACheckout, operation: operation, explanation: "\(path) \(what)")
         case .empty:
-            try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
-            _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+            isNew = true
+            folders = (path + "/.git", path + "/.git")
+            makeFolders(folders.own)
         case .checkout(let current):
             head = current
-            let folders = try await repository.gitFolders()
-            discarded.locks = try await sweepStaleLocks(in: Set([folders.own, folders.common]).sorted())
+            folders = try await repository.gitFolders()
         }
+        let locks = try await StaleLocks(own: folders.own, common: folders.common, workTree: path).sweep()
+        return try await WorkNote(in: folders.own).cover {
+            if isNew {
+                try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
+                _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+            }
+            var discarded = try await move(
+                to: commit, from: store, stagedOutput: stagedOutput, head: head, git, operation)
+            discarded.locks = locks
+            return discarded
+        }
+    }
+
+    private func move(
+        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, _ git: GitProgram,
+        _ operation: String
+    ) async throws -> Discarded {
+        var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
         // protocols the operator allows is meant for remotes.
         try await git.expect(
@@ -91,15 +110,14 @@ public struct Workspace: Sendable {
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
         (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
         var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
-        var mover: FileMover?
-        if stagedOutput {
-            mover = try await prepareMove(of: commit, from: store, git, operation)
-        }
+        let mover = stagedOutput ? try await prepareMove(of: commit, from: store, git, operation) : nil
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )
-        try mover?.moveAll()
-        replaced += mover?.displaced ?? []
+        if var mover {
+            try mover.moveAll()
+            replaced += mover.displaced
+        }
         discarded.paths += replaced.map(\.text)
         return discarded
     }
@@ -177,9 +195,15 @@ public struct Workspace: Sendable {
 
     /// Runs git's own housekeeping when it is due, by git's own measure.
     public func tidy(_ git: GitProgram) async {
-        _ = try? await git.run(
-            ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
-            operation: "tidy \(path)")
+        guard let folder = try? await repository.gitFolders().own else { return }
+        let note = WorkNote(in: folder)
+        // One that is there tells the next publishing of locks that are there.
+        guard !note.isThere else { return }
+        _ = try? await note.cover {
+            try await git.expect(
+                ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
+                operation: "tidy \(path)", code: .publish)
+        }
     }
 }
 

@@ -66,7 +66,7 @@ struct WorkspaceIndex {
         let status = try await git.run(Self.look, in: path, operation: operation)
         if status.exitCode == 0 { return (list(status), nil) }
         guard Self.isAboutDamagedIndex(status.message) else {
-            throw GitError(.publish, operation: operation, explanation: status.message)
+            throw status.error(.publish, operation)
         }
         // One that a power loss cut short holds nothing that HEAD and the files do not say. It is kept all the same: what
         // else damaged it is not known here.

@@ -210,7 +210,7 @@ struct PublishInPlaceTests {
         let upstream = try await Upstream()
         try await upstream.commit(["a": "1", "b": "1"])
         try await upstream.publish()
-        try await upstream.run("echo u > untracked; \(damage)")
+        try await upstream.run("echo u > untracked; touch .git/deploy-agent-at-work; \(damage)")
         let second = try await upstream.commit(["a": "2", "c": "2"])
         let discarded = try await upstream.publish()
         let folder = upstream.folder
