@@ -118,6 +118,8 @@ public struct Workspace: Sendable {
             try mover.moveAll()
             replaced += mover.displaced
         }
+        // The record says durably that the commit is deployed, so the files have to be durable first.
+        try await writeToDisk(path)
         discarded.paths += replaced.map(\.text)
         return discarded
     }

@@ -82,6 +82,18 @@ struct PublishTests {
         #expect(upstream.folder.read("ws/a") == "1" && upstream.folder.read("ws/gen/keep") == "x")
     }
 
+    @Test("when publishing has ended, what was published is on the disk")
+    func durable() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(script: "head -c 1000000 /dev/zero > tracked")
+        // Where the file system shows which files wait for their place on the disk: one written just now does.
+        let waiting = "PATH=$PATH:/usr/sbin:/sbin filefrag -v tracked made 2>&1 | grep delalloc || true"
+        try await upstream.run("for name in tracked made; do head -c 1000000 /dev/zero > $name; done", in: "state")
+        let isShown = try await !upstream.run(waiting, in: "state").isEmpty
+        try await upstream.publish(afterStage: "head -c 1000000 /dev/zero > made")
+        if isShown { #expect(try await upstream.run(waiting) == "") }
+    }
+
     @Test("a full clone keeps its branches and their history")
     func fullClone() async throws {
         let upstream = try await Upstream()
