@@ -45,10 +45,7 @@ struct FileMover {
         for name in try from.names() where !isGitLink(name, in: from, prefix) {
             let path = prefix.child(name)
             if from.kind(name) == .folder {
-                guard let inner = OpenFolder(name, in: from) else {
-                    if errno == EACCES { continue }
-                    throw fileFailure("open \(path.text)")
-                }
+                guard let inner = try from.readableFolder(name) else { continue }
                 // A file of the commit makes way for the folder; there is nothing below it.
                 let into = tree.files.contains(path) ? nil : to
                 try look(
@@ -156,7 +153,7 @@ struct FileMover {
                 if isGitLink(name, in: folder, prefix) { return false }
                 let path = prefix.child(name)
                 guard folder.kind(name) == .folder else { return !unchanged.contains(path) }
-                return try OpenFolder(name, in: folder).map { try holdsAnythingToMove($0, path) } ?? true
+                return try folder.readableFolder(name).map { try holdsAnythingToMove($0, path) } ?? true
             }
     }
 
@@ -166,7 +163,7 @@ struct FileMover {
             if isGitLink(name, in: folder, prefix) { return false }
             let path = prefix.child(name)
             guard folder.kind(name) == .folder else { return !unchanged.contains(path) }
-            return try OpenFolder(name, in: folder).map { try holdsOnlyNew($0, path) } ?? false
+            return try folder.readableFolder(name).map { try holdsOnlyNew($0, path) } ?? false
         }
     }
 

@@ -64,6 +64,14 @@ final class OpenFolder {
 
     deinit { close(descriptor) }
 
+    /// Opens a folder in it to look at what it holds; nil when its mode does not allow that.
+    func readableFolder(_ name: FileName) throws -> OpenFolder? {
+        // The names can be had with the right to read alone, what they are cannot.
+        guard faccessat(descriptor, name.bytes, R_OK | X_OK, AT_EACCESS) == 0 else { return nil }
+        guard let folder = OpenFolder(name, in: self) else { throw fileFailure("open \(name.text)") }
+        return folder
+    }
+
     /// The names in it, without `.` and `..`.
     /// - Throws: `GitError` `publish`; a folder that cannot be read is not an empty one.
     func names() throws -> [FileName] {

@@ -18,8 +18,8 @@ struct StaleLocks {
     private static let patience: Duration = .seconds(5)
 
     /// Those of a repository that only this agent uses.
-    init(ofOwn repository: String) throws {
-        paths = try Self.find(in: repository)
+    init(ofOwn repository: String) {
+        paths = Self.find(in: repository)
         (areOwn, workTree) = (true, nil)
     }
 
@@ -28,11 +28,11 @@ struct StaleLocks {
     /// - Parameters:
     ///   - own: the folder with index and HEAD.
     ///   - common: the folder with refs and objects.
-    init(own: String, common: String, workTree: String) throws {
-        var found = try Self.find(in: own)
+    init(own: String, common: String, workTree: String) {
+        var found = Self.find(in: own)
         if common != own {
             // Index and HEAD there are another work tree's.
-            found += try Self.find(in: common).filter {
+            found += Self.find(in: common).filter {
                 $0 != common + "/index.lock" && $0 != common + "/HEAD.lock"
             }
         }
@@ -72,18 +72,19 @@ struct StaleLocks {
             + "remove it if there is none"
     }
 
-    private static func find(in folder: String) throws -> [String] {
+    private static func find(in folder: String) -> [String] {
         var found: [String] = []
-        func look(_ path: String, depth: Int) throws {
-            let names = try entries(of: path)
+        func look(_ path: String, depth: Int) {
+            // What cannot be read here, git cannot use either, and says so.
+            let names = (try? entries(of: path)) ?? []
             for name in names where name.hasSuffix(".lock") { found.append(path + "/" + name) }
             guard depth > 0 else { return }
             for name in names where kind(of: path + "/" + name) == .folder {
-                try look(path + "/" + name, depth: depth - 1)
+                look(path + "/" + name, depth: depth - 1)
             }
         }
-        try look(folder, depth: 0)
-        try look(folder + "/refs", depth: 6)
+        look(folder, depth: 0)
+        look(folder + "/refs", depth: 6)
         return found
     }
 

@@ -241,6 +241,21 @@ struct StagedOutputTests {
         }
     }
 
+    @Test(
+        "folders whose mode shuts even their owner out come along", arguments: Place.available,
+        ["444", "000", "555", "333"])
+    func shutFolders(place: Place, mode: String) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish(
+                afterStage: "mkdir -p shut/in; echo x > shut/in/f; chmod \(mode) shut/in; chmod \(mode) shut")
+            #expect(
+                try await upstream.run(
+                    "stat -c %a shut; chmod 700 shut; stat -c %a shut/in; chmod 700 shut/in; cat shut/in/f")
+                    == "\(Int(mode) ?? 0)\n\(Int(mode) ?? 0)\nx\n")
+        }
+    }
+
     @Test("a new folder arrives in one step where that can be: by a rename of the whole")
     func wholeFolder() async throws {
         let upstream = try await Upstream()
