@@ -47,7 +47,7 @@ public struct CommitStore: Sendable {
     /// - Throws: `GitError` `unreachable`, or `missingRef` when the remote does not have it.
     public func fetch(_ tip: RemoteTip, from remote: Remote, _ git: GitProgram) async throws {
         let operation = "fetch \(tip.commit.prefix(12)) from \(remote.displayURL)"
-        try await sweepStaleLocks(in: [path])
+        try await StaleLocks(ofOwn: path).sweep()
         let common = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         func fetch(_ options: [String], _ refspecs: [String]) async throws -> GitProgram.Result {
             try await git.ask(
@@ -114,15 +114,35 @@ public struct CommitStore: Sendable {
     public func stage(_ commit: String, _ git: GitProgram) async throws {
         let operation = "check out \(commit.prefix(12)) to \(stage)"
         try discardStage()
-        try await sweepStaleLocks(in: [path])
+        try await StaleLocks(ofOwn: path).sweep()
         try await git.expect(
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", stage, commit], in: path,
             operation: operation, code: .publish)
     }
 
-    /// Removes the staged checkout.
+    /// Removes the staged checkout and what the repository keeps of it.
+    ///
+    /// Of that also what a git left that was killed while it made it: beside such remains the next one would get another
+    /// name than `stageAdministration` says.
     public func discardStage() throws {
         try removeTree(stage)
+        try removeTree(path + "/worktrees")
+    }
+
+    /// Writes what a git is to read from standard input to a file of the agent's own; returns its path.
+    func keepInput(_ bytes: [UInt8]) throws -> String {
+        let file = path + "/input"
+        unlink(file)
+        let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw fileFailure("create \(file)") }
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            guard written > 0 else { throw fileFailure("write \(file)") }
+            rest = rest.dropFirst(written)
+        }
+        return file
     }
 
     /// Removes what no ref needs any more. Cheap when there is little: git looks at the number of packs and loose objects.

@@ -26,10 +26,13 @@ func isFolder(_ path: String) -> Bool {
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
 }
 
-/// The names in a folder, without `.` and `..`; empty when it cannot be read.
-func entries(of path: String) -> [String] {
-    guard let folder = OpenFolder(path: path) else { return [] }
-    return folder.names().map(\.text)
+/// The names in a folder, without `.` and `..`; empty when there is no such folder.
+func entries(of path: String) throws -> [String] {
+    guard let folder = OpenFolder(path: path) else {
+        guard errno == ENOENT || errno == ENOTDIR else { throw fileFailure("read \(path)") }
+        return []
+    }
+    return try folder.names().map(\.text)
 }
 
 /// Where a symbolic link points; nil when it is none.
@@ -39,63 +42,67 @@ func link(_ path: String) -> String? {
     return count < 0 ? nil : String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// A file's name as the kernel has it: any bytes but `/` and NUL.
-struct FileName: Hashable {
-    /// Ends with NUL.
-    let bytes: [CChar]
-
-    init(_ bytes: [CChar]) {
-        self.bytes = bytes
-    }
-
-    init(_ text: String) {
-        bytes = text.utf8.map { CChar(bitPattern: $0) } + [0]
-    }
-
-    /// For messages and for names known to be text.
-    var text: String { String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) }
-}
-
 /// An open folder: names are looked up relative to it, so that neither the length of a path nor its encoding matters.
 final class OpenFolder {
     let descriptor: Int32
 
+    /// - Returns: nil with `errno` set when it cannot be opened.
     init?(path: String) {
-        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
+        // Set only when there is one: otherwise `deinit` would run, and change `errno`.
+        let opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard opened >= 0 else { return nil }
+        descriptor = opened
     }
 
     /// Opens a folder in a folder; a symbolic link is followed only where `follows` says so.
     init?(_ name: FileName, in parent: OpenFolder, follows: Bool = false) {
-        descriptor = openat(
+        let opened = openat(
             parent.descriptor, name.bytes, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW))
-        guard descriptor >= 0 else { return nil }
+        guard opened >= 0 else { return nil }
+        descriptor = opened
     }
 
     deinit { close(descriptor) }
 
+    /// Opens a folder in it to look at what it holds; nil when its mode does not allow that.
+    func readableFolder(_ name: FileName) throws -> OpenFolder? {
+        // The names can be had with the right to read alone, what they are cannot.
+        guard faccessat(descriptor, name.bytes, R_OK | X_OK, AT_EACCESS) == 0 else { return nil }
+        guard let folder = OpenFolder(name, in: self) else { throw fileFailure("open \(name.text)") }
+        return folder
+    }
+
     /// The names in it, without `.` and `..`.
-    func names() -> [FileName] {
+    /// - Throws: `GitError` `publish`; a folder that cannot be read is not an empty one.
+    func names() throws -> [FileName] {
         // fdopendir takes its descriptor over, so it gets one of its own.
         let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0 else { return [] }
+        guard copy >= 0 else { throw fileFailure("read a folder") }
         guard let stream = fdopendir(copy) else {
+            let failure = fileFailure("read a folder")
             close(copy)
-            return []
+            throw failure
         }
         defer { closedir(stream) }
         var names: [FileName] = []
-        while let item = readdir(stream) {
+        while true {
+            errno = 0
+            guard let item = readdir(stream) else {
+                guard errno == 0 else { throw fileFailure("read a folder") }
+                return names
+            }
             let bytes = withUnsafePointer(to: &item.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { name in
                     Array(UnsafeBufferPointer(start: name, count: strlen(name) + 1))
                 }
             }
             let name = FileName(bytes)
-            if name.text != "." && name.text != ".." { names.append(name) }
+            if name != Self.itself && name != Self.parent { names.append(name) }
         }
-        return names
     }
+
+    private static let itself = FileName(".")
+    private static let parent = FileName("..")
 
     func status(_ name: FileName) -> stat? {
         var info = stat()
@@ -106,37 +113,49 @@ final class OpenFolder {
         status(name).map { FileKind($0.st_mode) } ?? .missing
     }
 
-    /// Whether the name is a folder, or a symbolic link to one.
-    func leadsToFolder(_ name: FileName) -> Bool {
+    /// Whether the name is a folder, or, where `follows` says so, a symbolic link to one.
+    func leadsToFolder(_ name: FileName, follows: Bool) -> Bool {
         var info = stat()
-        return fstatat(descriptor, name.bytes, &info, 0) == 0 && info.st_mode & S_IFMT == S_IFDIR
+        return fstatat(descriptor, name.bytes, &info, follows ? 0 : AT_SYMLINK_NOFOLLOW) == 0
+            && info.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Removes a file, or a folder with all that it holds; symbolic links are removed, not followed.
-    func remove(_ name: FileName) throws {
-        switch kind(name) {
-        case .missing: return
-        case .folder:
-            // Package managers make folders read-only; without this their content could not be removed.
-            fchmodat(descriptor, name.bytes, 0o700, 0)
-            if let folder = OpenFolder(name, in: self) {
-                for entry in folder.names() { try folder.remove(entry) }
-            }
-            guard unlinkat(descriptor, name.bytes, AT_REMOVEDIR) == 0 || errno == ENOENT else {
-                throw fileFailure("remove \(name.text)")
-            }
-        default:
-            guard unlinkat(descriptor, name.bytes, 0) == 0 || errno == ENOENT else {
-                throw fileFailure("remove \(name.text)")
-            }
+    /// Makes a folder one whose entries can be read and removed. Package managers make read-only ones.
+    func makeAccessible(_ name: FileName) {
+        fchmodat(descriptor, name.bytes, 0o700, 0)
+    }
+}
+
+/// Returns once everything written so far to the file system of a folder is on its disk (syncfs(2)).
+///
+/// Cost: what the disk takes for whatever waits to be written there, by anybody.
+func writeToDisk(_ path: String) async throws {
+    let failure: GitError? = await onDedicatedThread("sync") {
+        // The C library has it, Swift's module of the C library leaves it out.
+        typealias SyncFileSystem = @convention(c) (Int32) -> Int32
+        guard let address = dlsym(nil, "syncfs") else { return nil }
+        let syncfs = unsafeBitCast(address, to: SyncFileSystem.self)
+        guard let folder = OpenFolder(path: path), syncfs(folder.descriptor) == 0 || errno == ENOSYS else {
+            return fileFailure("write \(path) to disk")
         }
+        return nil
+    }
+    if let failure { throw failure }
+}
+
+/// Makes a folder and those that lead to it; whatever uses it says when that failed.
+func makeFolders(_ path: String) {
+    var folder = ""
+    for part in path.split(separator: "/") {
+        folder += "/" + part
+        mkdir(folder, 0o777)
     }
 }
 
 /// Removes a file or a folder with all that it holds; symbolic links are removed, not followed.
 func removeTree(_ path: String) throws {
     guard let slash = path.lastIndex(of: "/"), let parent = OpenFolder(path: String(path[...slash])) else { return }
-    try parent.remove(FileName(String(path[path.index(after: slash)...])))
+    try TreeRemoval.remove(FileName(String(path[path.index(after: slash)...])), in: parent)
 }
 
 /// What the system said of the call that just failed.

@@ -31,6 +31,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     public let operation: String
     /// What happened and what to do about it.
     public let explanation: String
+    /// Whether it is of a git that was killed, and could not remove its lock files.
+    var leavesLocks = false
 
     public init(_ code: Code, operation: String, explanation: String) {
         self.code = code

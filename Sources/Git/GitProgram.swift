@@ -53,6 +53,8 @@ public struct GitProgram: Sendable {
             "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE",
             "GIT_CURL_VERBOSE=",
             "GIT_CONFIG_COUNT=", "GIT_DEFAULT_HASH=", "GIT_DEFAULT_REF_FORMAT=", "AGENT_", "GITHUB_TOKEN=",
+            // The marker of a run that this agent itself is part of: git's processes are found by the agent's own.
+            "\(Command.markerVariable)=",
         ].map { Array($0.utf8) }
         var result = environment.filter { entry in !elsewhere.contains { entry.starts(with: $0) } }
         var count = 0
@@ -85,11 +87,10 @@ public struct GitProgram: Sendable {
         add("GIT_CONFIG_COUNT", "\(count)")
         add("GIT_TERMINAL_PROMPT", "0")
         add("GIT_ASKPASS", "")
+        // ssh has no terminal to ask on, and with this no program either: what it would ask counts as not answered. Its
+        // command is left as it is, since GIT_SSH_COMMAND would win over the user's core.sshCommand.
         add("SSH_ASKPASS", "")
         add("LC_ALL", "C")
-        if !result.contains(where: { $0.starts(with: Array("GIT_SSH".utf8)) }) {
-            add("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-        }
         return result
     }
 
@@ -98,7 +99,19 @@ public struct GitProgram: Sendable {
         var output: [UInt8]
         /// The end of standard error without git's prefixes, for a message.
         var message: String
+
+        func error(_ code: GitError.Code, _ operation: String) -> GitError {
+            var error = GitError(code, operation: operation, explanation: message)
+            error.leavesLocks = exitCode == Self.killed
+            return error
+        }
+
+        /// In place of the exit code of a git that was ended by a signal.
+        static let killed = -1
     }
+
+    /// Enough for a list of two million files.
+    private static let outputLimitBytes = 256 * 1024 * 1024
 
     private static let allowedProtocols = Array("GIT_ALLOW_PROTOCOL=".utf8)
 
@@ -107,21 +120,24 @@ public struct GitProgram: Sendable {
     /// - Parameters:
     ///   - operation: what it is for, for the error.
     ///   - network: whether the deadline of network steps holds; local steps have ten times as long.
-    /// - Throws: `GitError` when git is missing, does not end in time, or a stop was requested.
+    ///   - input: path of a file to read standard input from; otherwise there is nothing on it.
+    /// - Throws: `GitError` when git is missing, does not end in time, prints more than is kept, or a stop was requested.
     func run(
-        _ arguments: [String], in folder: String, operation: String, network: Bool = false
+        _ arguments: [String], in folder: String, operation: String, network: Bool = false, input: String? = nil
     ) async throws -> Result {
         guard let program = findProgram("git", searchPath: searchPath) else {
             throw GitError(
                 .gitMissing, operation: operation, explanation: "there is no `git` program in PATH; install git")
         }
-        let output = CollectedOutput(limit: 64 * 1024 * 1024)
+        let output = CollectedOutput(limit: Self.outputLimitBytes)
         let errors = CollectedOutput(limit: 64 * 1024)
         let verdict: Verdict
         do {
             verdict = try await runCommand(
                 Command(
-                    executable: program, arguments: arguments, folder: folder,
+                    executable: input == nil ? program : "/bin/sh",
+                    arguments: (input.map { ["-c", "exec \"$@\" < \"$0\"", $0, program] } ?? []) + arguments,
+                    folder: folder,
                     environment: network ? environment : environment.filter { !$0.starts(with: Self.allowedProtocols) },
                     marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace,
                     claimsOrphans: false),
@@ -131,25 +147,36 @@ public struct GitProgram: Sendable {
         }
         switch verdict.cause {
         case .timedOut:
-            throw GitError(
+            var error = GitError(
                 network ? .unreachable : .publish, operation: operation,
                 explanation:
                     "git did not finish within \(network ? timeout : timeout * 10) (AGENT_GIT_TIMEOUT) and was ended")
+            error.leavesLocks = true
+            throw error
         case .stopped:
-            throw GitError(.stopped, operation: operation, explanation: "the agent is stopping")
+            var error = GitError(.stopped, operation: operation, explanation: "the agent is stopping")
+            error.leavesLocks = true
+            throw error
         case .ended: break
         }
-        let code = if case .exited(let code) = verdict.termination { code } else { -1 }
+        // A list that was cut would read as one of fewer files.
+        guard !output.isTruncated else {
+            throw GitError(
+                .publish, operation: operation,
+                explanation: "git printed more than \(Self.outputLimitBytes >> 20) MiB")
+        }
+        let code = if case .exited(let code) = verdict.termination { code } else { Result.killed }
         return Result(exitCode: code, output: output.bytes, message: Self.message(errors.text, verdict.termination))
     }
 
     /// Runs git and expects exit code 0.
     @discardableResult
     func expect(
-        _ arguments: [String], in folder: String, operation: String, code: GitError.Code, network: Bool = false
+        _ arguments: [String], in folder: String, operation: String, code: GitError.Code, network: Bool = false,
+        input: String? = nil
     ) async throws -> Result {
-        let result = try await run(arguments, in: folder, operation: operation, network: network)
-        guard result.exitCode == 0 else { throw GitError(code, operation: operation, explanation: result.message) }
+        let result = try await run(arguments, in: folder, operation: operation, network: network, input: input)
+        guard result.exitCode == 0 else { throw result.error(code, operation) }
         return result
     }
 

@@ -92,11 +92,18 @@ public struct Repository: Sendable {
         try await read { handle in (try Self.target(of: "HEAD", handle, path), git_repository_is_bare(handle) == 0) }
     }
 
-    /// The folder with index and HEAD, and the one that it shares with other work trees.
-    public func gitFolders() async throws -> [String] {
+    /// The folder with index and HEAD, and the one with refs and objects, which is another where several work trees share
+    /// it. Without a slash at the end.
+    func gitFolders() async throws -> (own: String, common: String) {
         try await read { handle in
-            let paths = [git_repository_path(handle), git_repository_commondir(handle)]
-            return Array(Set(paths.compactMap { $0.map { String(cString: $0) } }))
+            guard let own = git_repository_path(handle), let common = git_repository_commondir(handle) else {
+                throw Self.failure("find the git folder of \(path)")
+            }
+            func folder(_ text: UnsafePointer<CChar>) -> String {
+                let path = String(cString: text)
+                return path.hasSuffix("/") ? String(path.dropLast()) : path
+            }
+            return (folder(own), folder(common))
         }
     }
 

@@ -41,7 +41,7 @@ public struct Workspace: Sendable {
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             // A `.git` alone is what a `git init` that was killed leaves behind.
-            return entries(of: path).allSatisfy { $0 == ".git" || $0 == ownFolder }
+            return try entries(of: path).allSatisfy { $0 == ".git" || $0 == ownFolder }
                 ? .empty : .foreign("is not empty and no git checkout")
         }
     }
@@ -52,6 +52,8 @@ public struct Workspace: Sendable {
         public var paths: [String] = []
         /// Lock files of a git that is no more.
         public var locks: [String] = []
+        /// Where the index was put that git could not read.
+        public var damagedIndex: String?
     }
 
     /// Moves the workspace to a commit: tracked files are set to it, other untracked files stay.
@@ -65,18 +67,38 @@ public struct Workspace: Sendable {
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
-        var discarded = Discarded()
         var head: String?
+        let folders: (own: String, common: String)
+        var isNew = false
         switch try await state() {
         case .foreign(let what):
             throw GitError(.notACheckout, operation: operation, explanation: "\(path) \(what)")
         case .empty:
-            try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
-            _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+            isNew = true
+            folders = (path + "/.git", path + "/.git")
+            makeFolders(folders.own)
         case .checkout(let current):
             head = current
-            discarded.locks = try await sweepStaleLocks(in: try await repository.gitFolders())
+            folders = try await repository.gitFolders()
         }
+        let locks = try await StaleLocks(own: folders.own, common: folders.common, workTree: path).sweep()
+        return try await WorkNote(in: folders.own).cover {
+            if isNew {
+                try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
+                _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+            }
+            var discarded = try await move(
+                to: commit, from: store, stagedOutput: stagedOutput, head: head, git, operation)
+            discarded.locks = locks
+            return discarded
+        }
+    }
+
+    private func move(
+        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, _ git: GitProgram,
+        _ operation: String
+    ) async throws -> Discarded {
+        var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
         // protocols the operator allows is meant for remotes.
         try await git.expect(
@@ -85,104 +107,61 @@ public struct Workspace: Sendable {
                 "--no-write-fetch-head", "--no-recurse-submodules", "--", store.path, commit,
             ],
             in: path, operation: operation, code: .publish)
-        if head != nil {
-            try await unmark(git, operation)
-            discarded.paths = try await localChanges(git, operation)
-        }
-        discarded.paths += try await untrackedInTheWay(of: commit, head: head, git, operation)
-        var mover: FileMover?
-        if stagedOutput {
-            let unchanged = try await unchangedFiles(of: commit, in: store, git, operation)
-            mover = try FileMover(from: store.stage, to: path, except: unchanged)
-            // Before HEAD moves: what cannot be published must not be published by half.
-            try mover?.verify()
-        }
+        let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
+        (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
+        var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
+        let mover = stagedOutput ? try await prepareMove(of: commit, from: store, git, operation) : nil
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )
-        try mover?.moveAll()
-        discarded.paths += mover?.displaced ?? []
+        if var mover {
+            try mover.moveAll()
+            replaced += mover.displaced
+        }
+        // The record says durably that the commit is deployed, so the files have to be durable first.
+        try await writeToDisk(path)
+        discarded.paths += replaced.map(\.text)
         return discarded
-    }
-
-    /// Tracked files that differ from HEAD; their changes will be lost. Files that were only added to the index are taken
-    /// out of it, so that they stay as the untracked files that they are for the commit.
-    private func localChanges(_ git: GitProgram, _ operation: String) async throws -> [String] {
-        let look = [
-            "status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty",
-        ]
-        var status = try await git.run(look, in: path, operation: operation)
-        if status.exitCode != 0 {
-            // An index that a power loss cut short holds nothing that HEAD and the files do not say.
-            let folders = try await repository.gitFolders()
-            for folder in folders { unlink(folder + "/index") }
-            try await git.expect(["read-tree", "HEAD"], in: path, operation: operation, code: .corrupt)
-            status = try await git.expect(look, in: path, operation: operation, code: .corrupt)
-        }
-        let lines = Self.paths(status.output)
-        let added = lines.filter { $0.hasPrefix("A") }
-        if !added.isEmpty {
-            try await git.expect(["reset", "--quiet"], in: path, operation: operation, code: .publish)
-        }
-        return lines.filter { !$0.hasPrefix("A") }.map { String($0.dropFirst(3)) }
-    }
-
-    /// Takes the marks assume-unchanged and skip-worktree off tracked files that are there: they are set to the commit like
-    /// all others. What a sparse checkout leaves out stays out.
-    private func unmark(_ git: GitProgram, _ operation: String) async throws {
-        let listing = try await git.run(["ls-files", "-v", "-z"], in: path, operation: operation)
-        // "H path", or "h path" when assumed unchanged, "S path" when skipped, "s path" when both (git-ls-files(1)).
-        let marked = Self.paths(listing.output).filter {
-            !$0.hasPrefix("H ") && kind(of: path + "/" + $0.dropFirst(2)) != .missing
-        }
-        let marks: [(option: String, tags: [Character])] = [
-            ("--no-assume-unchanged", ["h", "s"]), ("--no-skip-worktree", ["S", "s"]),
-        ]
-        for mark in marks {
-            let files = marked.filter { mark.tags.contains($0.first ?? " ") }.map { String($0.dropFirst(2)) }
-            for start in stride(from: 0, to: files.count, by: 500) {
-                try await git.expect(
-                    ["update-index", mark.option, "--"] + files[start..<min(start + 500, files.count)], in: path,
-                    operation: operation, code: .publish)
-            }
-        }
     }
 
     /// Untracked files where the commit brings tracked ones, or folders that lead to them.
     private func untrackedInTheWay(
         of commit: String, head: String?, _ git: GitProgram, _ operation: String
-    ) async throws -> [String] {
+    ) async throws -> [FileName] {
         // Files that the commit brings and the index does not know: whatever stands there is untracked.
         let arguments =
             head == nil
             ? ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]
             : ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"]
         let arriving = try await git.expect(arguments, in: path, operation: operation, code: .publish)
-        var found: Set<String> = []
-        for file in Self.paths(arriving.output) {
-            if kind(of: path + "/" + file) != .missing {
+        guard let folder = OpenFolder(path: path) else { throw fileFailure("open \(path)") }
+        var found: Set<FileName> = []
+        for entry in arriving.output.entriesEndingInNUL {
+            let file = FileName(entry)
+            if folder.kind(file) != .missing {
                 found.insert(file)
                 continue
             }
             // A file where a folder must be made is replaced as well.
-            var parent = file[...]
-            while let slash = parent.lastIndex(of: "/") {
-                parent = parent[..<slash]
-                let kind = kind(of: path + "/" + parent)
+            var above = file.parent
+            while let parent = above {
+                let kind = folder.kind(parent)
                 if kind == .folder { break }
-                if kind != .missing { found.insert(String(parent)) }
+                if kind != .missing { found.insert(parent) }
+                above = parent.parent
             }
         }
-        return found.sorted()
+        return found.sorted { $0.text < $1.text }
     }
 
-    /// Tracked files of the staged checkout that are as the commit has them.
-    private func unchangedFiles(
-        of commit: String, in store: CommitStore, _ git: GitProgram, _ operation: String
-    ) async throws -> Set<String> {
-        let tracked = try await git.expect(
-            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit], in: store.path, operation: operation,
-            code: .publish)
+    /// Says what of the staged checkout is to be moved, and finds what would fail: what cannot be published whole must not
+    /// be published by half, so this comes before HEAD moves.
+    private func prepareMove(
+        of commit: String, from store: CommitStore, _ git: GitProgram, _ operation: String
+    ) async throws -> FileMover {
+        let tree = CommitTree(
+            try await git.expect(CommitTree.listing + [commit], in: store.path, operation: operation, code: .publish)
+                .output)
         // Against the commit and by the store's own administration of the stage: whatever the hook did with git there
         // (added, committed, removed `.git`) does not matter.
         let changed = try await git.expect(
@@ -191,18 +170,42 @@ public struct Workspace: Sendable {
                 "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--",
             ],
             in: store.stage, operation: operation, code: .publish)
-        return Set(Self.paths(tracked.output)).subtracting(Self.paths(changed.output))
+        let mover = try FileMover(
+            from: store.stage, to: path, of: tree,
+            except: tree.files.subtracting(changed.output.entriesEndingInNUL.map { FileName($0) }))
+        try await expectRemoval(of: mover.foldersInTheWay(), git, operation)
+        return mover
+    }
+
+    /// Expects that a checkout of a commit that has nothing at these folders' paths removes them: it does when all that
+    /// they hold is tracked.
+    private func expectRemoval(of folders: [FileName], _ git: GitProgram, _ operation: String) async throws {
+        guard !folders.isEmpty else { return }
+        let listing = try await git.expect(
+            ["ls-files", "--others", "--directory", "-z"], in: path, operation: operation, code: .publish)
+        // Folders that hold nothing tracked are listed by themselves, with a slash at the end.
+        let untracked = listing.output.entriesEndingInNUL.map { entry in
+            FileName(entry.last == UInt8(ascii: "/") ? entry.dropLast() : entry)
+        }
+        for folder in folders
+        where untracked.contains(where: { $0 == folder || $0.isInside(folder) || folder.isInside($0) }) {
+            throw GitError(
+                .publish, operation: "publish \(folder.text)",
+                explanation: "PRE_DEPLOY wrote a file where the workspace has a folder; remove the folder there")
+        }
     }
 
     /// Runs git's own housekeeping when it is due, by git's own measure.
     public func tidy(_ git: GitProgram) async {
-        _ = try? await git.run(
-            ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
-            operation: "tidy \(path)")
-    }
-
-    private static func paths(_ output: [UInt8]) -> [String] {
-        output.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        guard let folder = try? await repository.gitFolders().own else { return }
+        let note = WorkNote(in: folder)
+        // One that is there tells the next publishing of locks that are there.
+        guard !note.isThere else { return }
+        _ = try? await note.cover {
+            try await git.expect(
+                ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
+                operation: "tidy \(path)", code: .publish)
+        }
     }
 }
 

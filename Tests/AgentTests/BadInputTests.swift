@@ -101,16 +101,36 @@ struct BadInputTests {
     }
 
     @Test(
-        "locks that a killed git left in the workspace do not stand in the way",
+        "locks that a git left in the workspace long ago do not stand in the way",
         arguments: ["index.lock", "HEAD.lock", "shallow.lock", "config.lock"])
     func staleLock(_ name: String) async throws {
         #expect(try await box.once().outcome == "deployed")
-        try box.write("", to: box.workspace + "/.git/" + name)
+        try await box.sh("touch -d '1 hour ago' .git/\(name)", in: box.workspace)
         let next = try await box.commit(["app.txt": "2"])
         let once = try await box.once()
         #expect(once.outcome == "deployed", "\(once)")
         #expect(try await box.head() == next)
         #expect(access(box.workspace + "/.git/" + name, F_OK) != 0)
+    }
+
+    @Test(
+        "folders nested deeper than files may be open stop one deployment, not the agent",
+        arguments: ["exit 1", "true"])
+    func deepStage(_ ending: String) async throws {
+        #expect(try await box.once().outcome == "deployed")
+        let next = try await box.commit(["app.txt": "2"])
+        let deep = [
+            "PRE_DEPLOY_COMMAND":
+                "test -e $OUT/good && exit; mkdir -p $(printf 'd/%.0s' $(seq 1200)); \(ending)"
+        ]
+        let failed = try await box.agent("run-once", settings: deep, limit: "ulimit -n 512")
+        #expect(failed.code == 1, "\(failed)")
+        #expect(ending == "exit 1" || failed.errors.contains("nested"), "\(failed)")
+        #expect(box.text(box.workspace + "/app.txt") == "v1\n")
+        try box.touch("good")
+        let once = try await box.agent("run-once", settings: deep, limit: "ulimit -n 512")
+        #expect(once.code == 0, "\(once)")
+        #expect(try await box.head() == next)
     }
 
     // MARK: - Workspace and folders

@@ -82,6 +82,28 @@ struct CrashRecoveryTests {
         try await expectNothingUnfinished()
     }
 
+    @Test("locks that the killed agent's git held in the workspace do not keep the next start from deploying at once")
+    func killedWithLocks() async throws {
+        try box.install(
+            "git",
+            """
+            case " $* " in *" checkout "*)
+                if mkdir $OUT/hung 2>/dev/null; then
+                    touch .git/index.lock .git/HEAD.lock; sleep 1000 & touch $OUT/ready; wait
+                fi;;
+            esac
+            exec /usr/bin/git "$@"
+            """)
+        let first = try box.start("run", settings: Self.hooks)
+        try await until("git hangs", details: { first.errors }) { box.has("ready") }
+        try await first.send(SIGKILL)
+        _ = try await first.ended()
+        let once = try await box.once(Self.hooks)
+        #expect(once.outcome == "deployed", "\(once)")
+        #expect(try await box.head() == box.head(of: box.work))
+        #expect(try await box.sh("find .git -name '*.lock' -o -name 'deploy-agent*'", in: box.workspace) == "")
+    }
+
     @Test("killed during a hook, the survivors are ended before the hook runs again", arguments: ["PRE", "POST"])
     func killedDuringHook(_ hook: String) async throws {
         var settings = Self.hooks

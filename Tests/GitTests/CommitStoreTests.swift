@@ -92,6 +92,22 @@ struct CommitStoreTests {
         #expect(!FileManager.default.fileExists(atPath: stage))
     }
 
+    @Test(
+        "what a killed git left of its administration of the stage does not keep later commits from it",
+        arguments: [
+            "echo initializing > worktrees/stage/locked", "mkdir worktrees/stage1", "chmod 500 worktrees/stage",
+        ])
+    func stageAdministration(remains: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.fetch()
+        try await upstream.run("mkdir -p worktrees/stage; \(remains)", in: upstream.store.path)
+        try await upstream.publish(afterStage: "echo x > made")
+        #expect(upstream.folder.read("ws/made") == "x\n")
+        try upstream.store.discardStage()
+        #expect(try await upstream.run("ls worktrees 2>/dev/null || true", in: upstream.store.path) == "")
+    }
+
     @Test("removing a staged checkout does not follow symbolic links out of it")
     func discardLinks() async throws {
         let upstream = try await Upstream()

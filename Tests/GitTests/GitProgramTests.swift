@@ -47,6 +47,26 @@ struct GitProgramTests {
         #expect(processes(holding: mark).isEmpty)
     }
 
+    @Test("the user's own ssh command is the one that git uses")
+    func sshCommand() async throws {
+        let upstream = try await Upstream()
+        let script = try upstream.folder.write("own-ssh", "#!/bin/sh\necho \"$@\" > '\(upstream.folder.path)/asked'\n")
+        try #require(chmod(script, 0o755) == 0)
+        try upstream.folder.write(".gitconfig", "[core]\n\tsshCommand = \(script) -i key\n")
+        #expect(await gitError { _ = try await upstream.program.tip(of: remote, from: "/") }?.code == .unreachable)
+        #expect(upstream.folder.read("asked")?.contains("-i key") == true)
+    }
+
+    @Test("output that is more than is kept is an error, not a shorter answer")
+    func tooMuchOutput() async throws {
+        let upstream = try await Upstream()
+        let error = await gitError {
+            _ = try await upstream.program.run(
+                ["-c", "alias.much=!head -c 300000000 /dev/zero", "much"], in: upstream.path, operation: "list")
+        }
+        #expect(error?.code == .publish && error?.description.contains("MiB") == true)
+    }
+
     @Test("without a git program the error says so")
     func noGit() async throws {
         let program = GitProgram(
@@ -67,14 +87,14 @@ struct GitProgramTests {
     func environment() async throws {
         let variables = [
             "GIT_DIR": "/elsewhere", "GIT_INDEX_FILE": "/elsewhere", "AGENT_LEDGER_URL": "x", "GITHUB_TOKEN": "t0ken",
-            "GIT_TRACE": "1", "KEPT": "yes",
+            "GIT_TRACE": "1", "KEPT": "yes", "DEPLOY_RUN_UUID": "outer-run",
         ]
         let upstream = try await Upstream(environment: variables)
         let result = try await upstream.program.run(
             ["-c", "alias.surroundings=!env", "surroundings"], in: upstream.path, operation: "show")
         let seen = String(decoding: result.output, as: UTF8.self)
         #expect(seen.contains("KEPT=yes\n") && seen.contains("GIT_TERMINAL_PROMPT=0\n"))
-        for absent in ["/elsewhere", "AGENT_", "t0ken", "GIT_TRACE"] { #expect(!seen.contains(absent)) }
+        for absent in ["/elsewhere", "AGENT_", "t0ken", "GIT_TRACE", "outer-run"] { #expect(!seen.contains(absent)) }
     }
 
     @Test(

@@ -57,15 +57,82 @@ struct PublishInPlaceTests {
         #expect(try await status(upstream) == "")
     }
 
-    @Test("a file that was added to the index without a commit stays as the untracked file that it is")
-    func added() async throws {
+    @Test(
+        "a file that was added to the index without a commit stays as the untracked file that it is",
+        arguments: ["git add mine", "git add -N mine", "git add mine; echo mine > mine; git add -N mine"])
+    func added(script: String) async throws {
         let upstream = try await Upstream()
         try await upstream.commit(["a": "1"])
         try await upstream.publish()
-        try await upstream.run("echo mine > mine; git add mine")
+        try await upstream.run("echo mine > mine; \(script)")
+        try await upstream.commit(["a": "2"])
+        #expect(try await upstream.publish().paths.isEmpty)
+        #expect(upstream.folder.read("ws/mine") == "mine\n" && upstream.folder.read("ws/a") == "2")
+    }
+
+    @Test(
+        "in a checkout without a commit, what was added to the index stays", arguments: ["git add .", "git add -N ."])
+    func addedUnborn(script: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        try await upstream.run(
+            "git init -q ws; cd ws; mkdir d; echo mine > d/mine; echo mine > a; \(script)", in: "up/..")
+        #expect(try await upstream.publish().paths == ["a"])
+        #expect(upstream.folder.read("ws/d/mine") == "mine\n" && upstream.folder.read("ws/a") == "1")
+    }
+
+    @Test("a file of a broken-off merge that HEAD does not have stays, and is not called a change")
+    func unmergedWithoutHead() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1", "b": "1"])
+        try await upstream.publish()
+        try await upstream.run(
+            """
+            git checkout -q -b side; echo side > b; git commit -q -am side; git checkout -q -b mine HEAD~
+            git rm -q b; git commit -q -m mine; git merge side >/dev/null 2>&1 || true
+            """)
+        #expect(try await status(upstream) == "DU b")
+        try await upstream.commit(["a": "2", "b": nil])
+        #expect(try await upstream.publish().paths.isEmpty)
+        #expect(upstream.folder.read("ws/b") == "side\n" && upstream.folder.read("ws/a") == "2")
+    }
+
+    /// Makes the workspace a linked work tree of a clone beside it; returns a script that prints the clone's index.
+    private func linkWorkspace(_ upstream: Upstream) async throws -> String {
+        try await upstream.run("git clone -q up main; git -C main worktree add -q --detach ../ws", in: "up/..")
+        return "git ls-files --stage; sha256sum .git/index"
+    }
+
+    @Test("a damaged index is set aside and made anew; that of another work tree is not touched")
+    func damagedIndexOfLinkedWorkTree() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1"])
+        let show = try await linkWorkspace(upstream)
+        let before = try await upstream.run(show, in: "main")
+        try await upstream.run("printf damaged > $(git rev-parse --git-dir)/index")
         try await upstream.commit(["a": "2"])
         try await upstream.publish()
-        #expect(upstream.folder.read("ws/mine") == "mine\n" && upstream.folder.read("ws/a") == "2")
+        #expect(upstream.folder.read("ws/a") == "2")
+        #expect(try await status(upstream) == "")
+        #expect(try await upstream.run("cat $(git rev-parse --git-dir)/index.damaged") == "damaged")
+        #expect(try await upstream.run(show, in: "main") == before)
+    }
+
+    @Test("a git that fails for another reason than a damaged index fails the publishing, and every index stays")
+    func soundIndexStays() async throws {
+        let upstream = try await Upstream()
+        let first = try await upstream.commit(["a": "1"])
+        let show = try await linkWorkspace(upstream)
+        let before = try await upstream.run(show, in: "main")
+        let own = try await upstream.run("sha256sum $(git rev-parse --git-dir)/index")
+        try await upstream.run("git config status.showUntrackedFiles nonsense", in: "main")
+        try await upstream.commit(["a": "2"])
+        let error = await gitError { try await upstream.publish() }
+        #expect(error?.code == .publish && error?.explanation.contains("nonsense") == true)
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == first)
+        #expect(try await upstream.run("sha256sum $(git rev-parse --git-dir)/index") == own)
+        try await upstream.run("git config --unset status.showUntrackedFiles", in: "main")
+        #expect(try await upstream.run(show, in: "main") == before)
     }
 
     @Test(
@@ -143,7 +210,7 @@ struct PublishInPlaceTests {
         let upstream = try await Upstream()
         try await upstream.commit(["a": "1", "b": "1"])
         try await upstream.publish()
-        try await upstream.run("echo u > untracked; \(damage)")
+        try await upstream.run("echo u > untracked; touch .git/deploy-agent-at-work; \(damage)")
         let second = try await upstream.commit(["a": "2", "c": "2"])
         let discarded = try await upstream.publish()
         let folder = upstream.folder

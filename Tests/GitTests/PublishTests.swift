@@ -34,6 +34,20 @@ struct PublishTests {
         #expect(upstream.folder.read("ws/a") == "2")
     }
 
+    @Test(
+        "a mark in the index is found whatever the file's name", arguments: ["skip-worktree", "assume-unchanged"],
+        ["a\\377", "new\\nline", "-dash", "caf\\303\\251", "with \\042quotes\\042"])
+    func markedOddName(flag: String, name: String) async throws {
+        let upstream = try await Upstream()
+        let assign = "name=$(printf -- '\(name)'); "
+        try await upstream.commit(script: assign + "echo 1 > \"./$name\"")
+        try await upstream.publish()
+        try await upstream.run(assign + "git update-index --\(flag) -- \"$name\"; echo local > \"./$name\"")
+        try await upstream.commit(["other": "2"])
+        try await upstream.publish()
+        #expect(try await upstream.run(assign + "cat \"./$name\"") == "1\n")
+    }
+
     @Test("what the hook wrote comes along, ignored, odd and empty things too, and removes nothing else")
     func stagedOutput() async throws {
         let upstream = try await Upstream()
@@ -68,6 +82,18 @@ struct PublishTests {
         #expect(upstream.folder.read("ws/a") == "1" && upstream.folder.read("ws/gen/keep") == "x")
     }
 
+    @Test("when publishing has ended, what was published is on the disk")
+    func durable() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(script: "head -c 1000000 /dev/zero > tracked")
+        // Where the file system shows which files wait for their place on the disk: one written just now does.
+        let waiting = "PATH=$PATH:/usr/sbin:/sbin filefrag -v tracked made 2>&1 | grep delalloc || true"
+        try await upstream.run("for name in tracked made; do head -c 1000000 /dev/zero > $name; done", in: "state")
+        let isShown = try await !upstream.run(waiting, in: "state").isEmpty
+        try await upstream.publish(afterStage: "head -c 1000000 /dev/zero > made")
+        if isShown { #expect(try await upstream.run(waiting) == "") }
+    }
+
     @Test("a full clone keeps its branches and their history")
     func fullClone() async throws {
         let upstream = try await Upstream()
@@ -82,14 +108,14 @@ struct PublishTests {
         #expect(upstream.folder.read("ws/a") == "3")
     }
 
-    @Test("locks of a killed git are removed, one that a living process holds is waited for")
+    @Test("locks that are so old that nobody can have them any more are removed")
     func locks() async throws {
         let upstream = try await Upstream()
         try await upstream.commit(["a": "1"])
         try await upstream.publish()
         try await upstream.commit(["a": "2"])
         for name in ["index.lock", "HEAD.lock", "shallow.lock", "refs/heads/x.lock"] {
-            try upstream.folder.write("ws/.git/" + name, "")
+            try await shell("touch -d '1 hour ago' .git/\(name)", in: upstream.folder.path + "/ws")
         }
         let discarded = try await upstream.publish()
         #expect(discarded.locks.count == 4 && upstream.folder.read("ws/a") == "2")

@@ -139,6 +139,137 @@ struct StagedOutputTests {
         }
     }
 
+    @Test(
+        "a folder replaces a symbolic link that the commit tracks; the link is not followed", arguments: Place.available
+    )
+    func trackedLinkReplaced(place: Place) async throws {
+        try await with(place) { upstream in
+            try upstream.folder.write("shared/app.conf", "precious")
+            try await upstream.commit(script: "ln -s ../shared cfg; ln -s ../shared empty")
+            try await upstream.publish()
+            try await upstream.commit(["a": "2"])
+            try await upstream.publish(
+                afterStage: "rm cfg empty; mkdir cfg empty; echo new > cfg/app.conf; echo new > cfg/more")
+            #expect(upstream.folder.read("shared/app.conf") == "precious" && !upstream.folder.exists("shared/more"))
+            #expect(
+                try await upstream.run("cat cfg/app.conf cfg/more; stat -c %F cfg empty")
+                    == "new\nnew\ndirectory\ndirectory\n")
+        }
+    }
+
+    @Test("an untracked symbolic link to a folder is followed, and stays", arguments: Place.available)
+    func untrackedLinkFollowed(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish()
+            try await upstream.run("mkdir ../shared; ln -s ../shared uploads")
+            try await upstream.commit(["a": "2"])
+            try await upstream.publish(afterStage: "mkdir -p uploads/deep; echo new > uploads/deep/file")
+            #expect(upstream.folder.read("shared/deep/file") == "new\n")
+            #expect(try await upstream.run("readlink uploads") == "../shared\n")
+        }
+    }
+
+    @Test(
+        "a file or link in the place of the commit's folder is refused before anything has moved",
+        arguments: ["rm -r vendor; ln -s a vendor", "rm -r vendor; echo x > vendor", "rm -r deep/er; echo x > deep/er"])
+    func fileOverTrackedFolder(hook: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1", "vendor/lib": "1", "deep/er/file": "1"])
+        let error = await gitError { try await upstream.publish(afterStage: hook) }
+        #expect(error?.code == .publish && error?.description.contains("folder") == true)
+        #expect(try await upstream.run("ls; git rev-parse -q --verify HEAD || echo unborn") == "unborn\n")
+    }
+
+    @Test("a file takes the place of a folder that the commit removes", arguments: Place.available)
+    func fileOverRemovedFolder(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1", "vendor/lib": "1", "vendor/deep/er": "1"])
+            try await upstream.publish()
+            try await upstream.commit(["vendor": nil])
+            try await upstream.publish(afterStage: "echo file > vendor")
+            #expect(upstream.folder.read("ws/vendor") == "file\n")
+        }
+    }
+
+    @Test(
+        "a folder that the commit removes but that holds something untracked stays, and the file is refused",
+        arguments: [
+            "echo u > vendor/untracked", "mkdir vendor/empty",
+            "echo '*.log' > .git/info/exclude; echo u > vendor/x.log",
+        ])
+    func fileOverFolderThatStays(script: String) async throws {
+        let upstream = try await Upstream()
+        let first = try await upstream.commit(["a": "1", "vendor/lib": "1"])
+        try await upstream.publish()
+        try await upstream.run(script)
+        try await upstream.commit(["vendor": nil])
+        let error = await gitError { try await upstream.publish(afterStage: "echo file > vendor") }
+        #expect(error?.code == .publish && error?.description.contains("vendor") == true)
+        #expect(try await git("rev-parse HEAD", in: upstream.workspace.path) == first)
+        #expect(upstream.folder.read("ws/vendor/lib") == "1")
+    }
+
+    @Test("names that differ in bytes only are different files", arguments: Place.available)
+    func bytesOfNames(place: Place) async throws {
+        try await with(place) { upstream in
+            // One letter composed and decomposed; two bytes that are no UTF-8.
+            try await upstream.commit(
+                script: "echo tracked > \"$(printf 'caf\\303\\251')\"; echo tracked > \"$(printf 'a\\377')\"")
+            try await upstream.publish(
+                afterStage: "echo new > \"$(printf 'cafe\\314\\201')\"; echo new > \"$(printf 'a\\376')\"")
+            #expect(
+                try await upstream.run(
+                    "cat \"$(printf 'caf\\303\\251')\" \"$(printf 'a\\377')\" \"$(printf 'cafe\\314\\201')\" \"$(printf 'a\\376')\""
+                )
+                    == "tracked\ntracked\nnew\nnew\n")
+        }
+    }
+
+    @Test("new folders come along with owner, group and mode", .enabled(if: getuid() == 0), arguments: Place.available)
+    func owners(place: Place) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish(
+                afterStage: """
+                    mkdir -p var/inner; echo x > var/inner/x; chmod 2750 var; chmod 555 var/inner; chown -R 1000:1001 var
+                    chmod 2750 var
+                    """)
+            #expect(
+                try await upstream.run("stat -c '%u:%g %a' var var/inner var/inner/x")
+                    == "1000:1001 2750\n1000:1001 555\n1000:1001 644\n")
+        }
+    }
+
+    @Test(
+        "folders whose mode shuts even their owner out come along", arguments: Place.available,
+        ["444", "000", "555", "333"])
+    func shutFolders(place: Place, mode: String) async throws {
+        try await with(place) { upstream in
+            try await upstream.commit(["a": "1"])
+            try await upstream.publish(
+                afterStage: "mkdir -p shut/in; echo x > shut/in/f; chmod \(mode) shut/in; chmod \(mode) shut")
+            #expect(
+                try await upstream.run(
+                    "stat -c %a shut; chmod 700 shut; stat -c %a shut/in; chmod 700 shut/in; cat shut/in/f")
+                    == "\(Int(mode) ?? 0)\n\(Int(mode) ?? 0)\nx\n")
+        }
+    }
+
+    @Test("a new folder arrives in one step where that can be: by a rename of the whole")
+    func wholeFolder() async throws {
+        let upstream = try await Upstream()
+        try await upstream.commit(["a": "1", "d/tracked": "1"])
+        try await upstream.publish(
+            afterStage: """
+                mkdir -p var/inner d/made submodule; echo x > var/inner/x; echo x > d/made/x
+                echo 'gitdir: elsewhere' > submodule/.git; echo x > submodule/x; stat -c %i var d/made > inodes
+                """)
+        let inodes = upstream.folder.read("ws/inodes")
+        #expect(try await upstream.run("stat -c %i var d/made") == inodes)
+        #expect(try await upstream.run("cat var/inner/x d/made/x; ls -A submodule") == "x\nx\nx\n")
+    }
+
     @Test("output whose move was broken off half-way is complete after the next one", arguments: Place.available)
     func repeated(place: Place) async throws {
         try await with(place) { upstream in

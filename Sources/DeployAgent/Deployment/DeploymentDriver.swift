@@ -245,6 +245,9 @@ struct DeploymentDriver: Sendable {
             discarded = try await publish()
         }
         for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
+        if let index = discarded.damagedIndex {
+            logger.warning("git could not read the workspace's index and made it anew; the old one is \(index)")
+        }
         if !discarded.paths.isEmpty {
             let shown = discarded.paths.prefix(20).joined(separator: ", ")
             let more = discarded.paths.count > 20 ? " and \(discarded.paths.count - 20) more" : ""
