@@ -92,6 +92,10 @@ public struct CommitStore: Sendable {
     ///
     /// - Parameter content: whether every file's content is read, too; otherwise only what hangs together.
     public func isSound(content: Bool, _ git: GitProgram) async -> Bool {
+        // Without a descriptor left nothing can be read, and that says nothing of the store.
+        let probe = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        guard probe >= 0 else { return true }
+        close(probe)
         do {
             guard try await repository.reference(Self.target) != nil else { return true }
         } catch {

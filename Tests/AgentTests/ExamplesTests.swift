@@ -26,7 +26,7 @@ struct ExamplesTests {
         #expect(ended.code == 0, "\(ended)")
     }
 
-    @Test("every setting that an example names is one of the agent's", arguments: ["env", "yaml", "yml", "service"])
+    @Test("every setting that an example names is one of the agent's", arguments: ["env", "yaml", "service"])
     func settings(kind: String) async throws {
         let listed = try await box.json("check")["settings"].items.compactMap { $0["name"].string }
         let known = Set(listed + ["GITHUB_TOKEN_FILE"])
