@@ -132,7 +132,7 @@ struct FileMover {
     private func makeFolder(
         _ name: FileName, like info: stat, in folder: OpenFolder, _ path: FileName
     ) throws -> OpenFolder {
-        unlinkat(folder.descriptor, Self.temporary.bytes, AT_REMOVEDIR)
+        Self.removeTemporary(in: folder)
         guard mkdirat(folder.descriptor, Self.temporary.bytes, 0o700) == 0,
             let made = OpenFolder(Self.temporary, in: folder)
         else { throw fileFailure("create \(path.text)") }
@@ -143,6 +143,11 @@ struct FileMover {
             throw fileFailure("create \(path.text)")
         }
         return made
+    }
+
+    private static func removeTemporary(in folder: OpenFolder) {
+        unlinkat(folder.descriptor, temporary.bytes, 0)
+        unlinkat(folder.descriptor, temporary.bytes, AT_REMOVEDIR)
     }
 
     /// Whether a folder is empty (git keeps none of those, so a hook made it) or holds something to move.
@@ -172,7 +177,7 @@ struct FileMover {
         _ name: FileName, _ kind: FileKind, _ from: OpenFolder, _ to: OpenFolder, _ path: FileName
     ) throws {
         let temporary = Self.temporary
-        unlinkat(to.descriptor, temporary.bytes, 0)
+        Self.removeTemporary(in: to)
         switch kind {
         case .link:
             var buffer = [CChar](repeating: 0, count: 4097)
