@@ -1,6 +1,10 @@
 # Each target does all of its own set-up.
 PREFIX ?= /usr/local
-RELEASE := swift build -c release --static-swift-stdlib --product agent
+# Relative relocations packed (DT_RELR): 3 to 4 MB less are read and kept at every start. glibc's loader knows them from 2.36 on;
+# lld, which writes them, is part of the Swift toolchain.
+PACKED := $(shell getconf GNU_LIBC_VERSION | awk '{ split($$2, v, "."); exit !(v[1] * 100 + v[2] >= 236) }' && \
+    echo -Xswiftc -Xclang-linker -Xswiftc -fuse-ld=lld -Xlinker -z -Xlinker pack-relative-relocs)
+RELEASE := swift build -c release --static-swift-stdlib $(PACKED) --product
 # The tests of the built binary start many processes, and a process of their own keeps those apart from the other tests'.
 TEST := SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build
 RELEASE_BIN = .build/release/agent
@@ -27,7 +31,7 @@ test: packages-test
 
 ## Figures in release, each beside the floor measured in the same run.
 bench: release
-	swift build -c release --static-swift-stdlib --product agent-bench
+	$(RELEASE) agent-bench
 	python3 Benchmarks/bench.py $(RELEASE_BIN) .build/release/agent-bench
 
 lint: packages-test
@@ -41,7 +45,7 @@ build: packages
 	swift build --product agent
 
 release: packages
-	$(RELEASE)
+	$(RELEASE) agent
 
 ## Installs the stripped binary, shell completions and the manual page below PREFIX.
 install: release

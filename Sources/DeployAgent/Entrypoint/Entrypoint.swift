@@ -1,7 +1,7 @@
 import Dispatch
 import Git
 import Glibc
-public import Ledger
+import Ledger
 import Logging
 public import ServiceLifecycle
 import Shell
