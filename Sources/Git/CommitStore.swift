@@ -39,7 +39,15 @@ public struct CommitStore: Sendable {
 
     /// Whether a commit is the one fetched last.
     public func holds(_ commit: String) async -> Bool {
-        await fetchedCommit() == commit
+        // Asked at every check, so the ref's own file first; git's housekeeping may have packed it.
+        let file = open(path + "/" + Self.target, O_RDONLY | O_CLOEXEC)
+        if file >= 0 {
+            defer { close(file) }
+            var bytes = [UInt8](repeating: 0, count: 80)
+            let count = read(file, &bytes, bytes.count)
+            if count > 0, bytes[..<count].elementsEqual("\(commit)\n".utf8) { return true }
+        }
+        return await fetchedCommit() == commit
     }
 
     /// Fetches one commit, shallow, without any other ref.
