@@ -35,6 +35,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibgit2", pkgConfig: "libgit2", providers: [.apt(["libgit2-dev"])]),
+        .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "CAgentShims"),
         .target(name: "CCurl"),
         .target(
@@ -53,6 +54,7 @@ let package = Package(
             dependencies: ["Ledger", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings
         ),
+        .target(name: "Postgres", dependencies: ["CAgentShims", "CLibpq"], swiftSettings: settings),
         .target(
             name: "DeployAgent",
             dependencies: [
@@ -97,6 +99,7 @@ let package = Package(
         .testTarget(name: "GitTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "LedgerTests", dependencies: ["Ledger", "LedgerSQLite", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DeployAgentTests",
             dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"],
@@ -104,7 +107,8 @@ let package = Package(
         .testTarget(
             name: "AgentHTTPTests",
             dependencies: [
-                "AgentHTTP", .product(name: "HTTPTypes", package: "swift-http-types"),
+                "AgentHTTP", "DeployAgent", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: settings),
         .testTarget(

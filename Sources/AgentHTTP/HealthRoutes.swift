@@ -12,7 +12,7 @@ struct HealthRoutes: Sendable {
         var timestamp = Timestamp.now.rfc3339
     }
 
-    private struct Answer: ResponseEncodable {
+    struct Answer: ResponseEncodable {
         var status: String
         var reason: String?
 
@@ -32,7 +32,7 @@ struct HealthRoutes: Sendable {
     }
 
     /// Whether the check loop lives. Says nothing of the remote: that would have a platform restart the app for it.
-    private func livez(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
+    func livez(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
         guard ContinuousClock.now < vitals.aliveUntil else {
             return refused("the check loop has not shown itself for longer than it should")
         }

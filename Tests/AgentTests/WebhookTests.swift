@@ -88,6 +88,25 @@ struct WebhookTests {
         #expect(try await box.head() == later)
     }
 
+    @Test("a push is answered within a second while a hook runs, and deployed right after it")
+    func whileAHookRuns() async throws {
+        let program = try start(["PRE_DEPLOY_COMMAND": "touch $OUT/pre; " + Hooks.await_("go")])
+        try await until("PRE_DEPLOY runs", details: { program.errors }) { box.has("pre") }
+        let later = try await box.commit()
+        let took = try await box.sh(
+            """
+            body='{"ref":"refs/heads/main"}'
+            sign=$(printf %s "$body" | openssl dgst -sha256 -hmac s3cret | sed 's/.* //')
+            curl -s -o /dev/null -w '%{http_code} %{time_total}' -H 'X-GitHub-Event: push' -H 'Content-Type: application/json' \
+                -H "X-Hub-Signature-256: sha256=$sign" -d "$body" http://127.0.0.1:\(port)/webhook
+            """)
+        let parts = took.split(separator: " ")
+        #expect(parts.first == "202" && (Double(parts.last ?? "") ?? .infinity) < 1, "\(took)")
+        try box.touch("go")
+        try await until("both are deployed", details: { program.errors }) { box.lines("post").count == 2 }
+        #expect(try await box.head() == later)
+    }
+
     @Test("without a secret there is no webhook; a secret file is read anew for every delivery")
     func secrets() async throws {
         let none = try start(["AGENT_WEBHOOK_SECRET": ""])

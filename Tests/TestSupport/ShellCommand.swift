@@ -19,7 +19,7 @@ public func shell(
     let verdict = try await runCommand(
         Command(
             executable: "/bin/sh", arguments: ["-c", script], folder: folder,
-            environment: variables.map { Array("\($0.key)=\($0.value)".utf8) }, marker: "test", timeout: timeout,
+            environment: variables.map { Array("\($0.key)=\($0.value)".utf8) }, marker: uniqueText(), timeout: timeout,
             killGrace: .seconds(1),
             claimsOrphans: false),
         output: output)

@@ -61,8 +61,9 @@ public final class Vitals: Sendable {
     /// Why the last deployment failed: what its commit is not ready for, also while it waits for the next attempt.
     private let lastFailure = Mutex<(commit: String, message: String)?>(nil)
 
-    public init() {
-        state = Mutex(Snapshot(aliveUntil: .now + .seconds(600), staleAfter: .seconds(600)))
+    /// - Parameter silence: how long the loop may take to show itself for the first time.
+    public init(silence: Duration = .seconds(600)) {
+        state = Mutex(Snapshot(aliveUntil: .now + silence, staleAfter: .seconds(600)))
     }
 
     public var snapshot: Snapshot { state.withLock { $0 } }

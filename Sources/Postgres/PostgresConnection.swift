@@ -1,0 +1,121 @@
+import CAgentShims
+import Glibc
+import Synchronization
+
+/// One connection to a server, on one thread.
+///
+/// What is asked is asked in blocks: nobody else's statements come between those of one block.
+public final class PostgresConnection: Sendable {
+    /// Only ever touched on the thread.
+    private final class Held: @unchecked Sendable {
+        var session: PostgresSession?
+    }
+
+    private let thread: WorkerThread
+    private let held = Held()
+    /// Readable once what is under way is to be given up.
+    private let cancellation: Int32
+
+    /// Connects.
+    ///
+    /// - Parameter limit: how long that may take.
+    /// - Throws: `PostgresError`.
+    public init(_ string: ConnectionString, within limit: Duration = .seconds(15)) async throws {
+        let cancellation = agent_eventfd()
+        guard cancellation >= 0 else {
+            throw PostgresError(
+                .unreachable, message: "no descriptor for a connection: \(String(cString: strerror(errno)))")
+        }
+        self.cancellation = cancellation
+        thread = try WorkerThread(name: "postgres")
+        let held = held
+        do {
+            try await onThread {
+                held.session = try PostgresSession(string, cancellation: cancellation, deadline: .now + limit)
+            }
+        } catch {
+            thread.close {}
+            throw error
+        }
+    }
+
+    deinit {
+        let (held, cancellation) = (held, cancellation)
+        thread.close {
+            held.session = nil
+            close(cancellation)
+        }
+    }
+
+    /// Runs a block of statements, each its own transaction.
+    ///
+    /// A cancelled task gives up at once; so does one that takes too long. The connection is closed then.
+    /// - Parameter limit: how long the block may take.
+    @discardableResult
+    public func run<T: Sendable>(
+        within limit: Duration = .seconds(30), _ body: @escaping @Sendable (PostgresSession) throws -> T
+    ) async throws -> T {
+        let held = held
+        return try await onThread {
+            guard let session = held.session, !session.isBroken else {
+                throw PostgresError(.unreachable, message: "the connection is closed")
+            }
+            session.deadline = .now + limit
+            return try body(session)
+        }
+    }
+
+    /// Runs a block of statements as one transaction: all of it takes effect, or nothing.
+    ///
+    /// Times on the server's side are bounded within the transaction, so that a pooler between is no obstacle.
+    @discardableResult
+    public func transaction<T: Sendable>(
+        within limit: Duration = .seconds(30), _ body: @escaping @Sendable (PostgresSession) throws -> T
+    ) async throws -> T {
+        try await run(within: limit) { session in
+            try session.query("BEGIN")
+            do {
+                try session.query(
+                    "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)",
+                    [.text("\(limit.components.seconds)s")])
+                let result = try body(session)
+                try session.query("COMMIT")
+                return result
+            } catch {
+                // On a broken connection the server rolls back by itself.
+                if !session.isBroken { _ = try? session.query("ROLLBACK") }
+                throw error
+            }
+        }
+    }
+
+    /// Waits for the next notification of the channels that are listened to; nil when none came in time.
+    public func nextNotification(within limit: Duration) async throws -> PostgresNotification? {
+        try await run(within: limit) { try $0.nextNotification() }
+    }
+
+    private func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        let isCancelled = Flag()
+        let cancellation = cancellation
+        return try await withTaskCancellationHandler {
+            try await thread.run {
+                // What an earlier block's task asked for is over; this block's is seen by its own flag.
+                var count: UInt64 = 0
+                _ = read(cancellation, &count, 8)
+                if isCancelled.isSet { throw PostgresError(.cancelled, message: "it was cancelled") }
+                return try body()
+            }
+        } onCancel: {
+            isCancelled.set()
+            var one: UInt64 = 1
+            _ = write(cancellation, &one, 8)
+        }
+    }
+}
+
+/// Is set once.
+private final class Flag: Sendable {
+    private let value = Atomic(false)
+    var isSet: Bool { value.load(ordering: .sequentiallyConsistent) }
+    func set() { value.store(true, ordering: .sequentiallyConsistent) }
+}

@@ -1,0 +1,44 @@
+/// Why the server could not be asked, or refused. Its text holds no parameter's value and no password.
+public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible {
+    public enum Code: Sendable, Equatable {
+        /// The connection string cannot be read.
+        case invalid
+        /// No connection, or it broke: whether what was under way took effect is not known.
+        case unreachable
+        /// The answer did not come in time. The connection is closed.
+        case timedOut
+        /// The task was cancelled. The connection is closed.
+        case cancelled
+        /// The server refused it; `sqlState` says why.
+        case refused
+        /// An answer is not what was expected of it.
+        case unexpected
+    }
+
+    public let code: Code
+    /// Five letters and digits (https://www.postgresql.org/docs/current/errcodes-appendix.html); nil where no server spoke.
+    public let sqlState: String?
+    public let message: String
+
+    public init(_ code: Code, sqlState: String? = nil, message: String) {
+        self.code = code
+        self.sqlState = sqlState
+        self.message = message
+    }
+
+    public var description: String { message + (sqlState.map { " (SQLSTATE \($0))" } ?? "") }
+
+    /// Whether the same again may succeed: the server was restarted, a standby, or out of connections; two transactions
+    /// met.
+    public var isTransient: Bool {
+        switch code {
+        case .unreachable, .timedOut: return true
+        case .invalid, .cancelled, .unexpected: return false
+        case .refused:
+            guard let sqlState else { return false }
+            // Class 08 connection, 40 rollback, 53 resources, 57P shutdown and start; 25006 read-only (a standby); 55P03 lock.
+            return ["08", "40", "53"].contains(String(sqlState.prefix(2))) || sqlState.hasPrefix("57P")
+                || sqlState == "25006" || sqlState == "55P03"
+        }
+    }
+}
