@@ -54,6 +54,7 @@ let package = Package(
             dependencies: ["Ledger", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings
         ),
+        .target(name: "LedgerPostgres", dependencies: ["Ledger", "Postgres"], swiftSettings: settings),
         .target(name: "Postgres", dependencies: ["CAgentShims", "CLibpq"], swiftSettings: settings),
         .target(
             name: "DeployAgent",
@@ -98,7 +99,8 @@ let package = Package(
         .testTarget(name: "ShellTests", dependencies: ["Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "GitTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "LedgerTests", dependencies: ["Ledger", "LedgerSQLite", "TestSupport"], swiftSettings: settings),
+            name: "LedgerTests", dependencies: ["Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DeployAgentTests",

@@ -28,7 +28,7 @@ struct LedgerStoreConformanceTests {
 
     @Test("a deployment and its first run begin in one write, both running", arguments: StoreFactory.allCases)
     func begin(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let (deployment, run) = try await store.begin(.sample(previous: "z")) { .sample(parent: $0, marker: "mark") }
         #expect(deployment.status == .running && deployment.series == deployment.id && !deployment.settled)
         #expect(deployment.previousCommit == "z" && deployment.ref == "main" && deployment.completedAt == nil)
@@ -41,7 +41,7 @@ struct LedgerStoreConformanceTests {
 
     @Test("one write ends a run and its deployment", arguments: StoreFactory.allCases)
     func completeTogether(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let (deployment, run) = try await store.begin(.sample()) { .sample(parent: $0) }
         let id = try #require(run?.id)
         try await store.write([
@@ -55,7 +55,7 @@ struct LedgerStoreConformanceTests {
 
     @Test("a completed run keeps its exit code, signal, tail and error", arguments: StoreFactory.allCases)
     func completeRun(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let (deployment, _) = try await store.begin(.sample(), firstRun: nil)
         let run = try await store.write([.beginRun(.sample(parent: deployment.id))])[0]
         try await store.write([
@@ -74,7 +74,7 @@ struct LedgerStoreConformanceTests {
         "facts name the newest deployment, the last settled one, the commit's own and the last success",
         arguments: StoreFactory.allCases)
     func facts(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let scope = DeploymentDraft.sample().scope
         let empty = try await store.facts(scope, commit: "a")
         #expect(empty.latest == nil && empty.lastSettled == nil && empty.latestOfCommit == nil)
@@ -93,7 +93,7 @@ struct LedgerStoreConformanceTests {
         "facts tell apps, hosts and workspaces apart, but see what another app did to the workspace",
         arguments: StoreFactory.allCases)
     func factsScope(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let own = try await settle(store, .sample(commit: "a"), .sample(.succeeded))
         _ = try await settle(store, .sample(commit: "b", host: "other"), .sample(.succeeded))
         _ = try await settle(store, .sample(commit: "c", workspace: "/other"), .sample(.succeeded))
@@ -110,7 +110,7 @@ struct LedgerStoreConformanceTests {
         "failures are counted per hook and series, and pruning does not refill the budget",
         arguments: StoreFactory.allCases)
     func failures(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let first = try await settle(
             store, .sample(), .sample(.failed, settled: false), runs: [("PRE_DEPLOY", .failed)])
         for attempt in 2...4 {
@@ -130,7 +130,7 @@ struct LedgerStoreConformanceTests {
         "a notification waits until it is taken, the one that is due first before the others",
         arguments: StoreFactory.allCases)
     func notifications(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let scope = DeploymentDraft.sample().scope
         #expect(try await store.nextNotification(scope) == nil)
         let (first, _) = try await store.begin(.sample(), firstRun: nil)
@@ -157,7 +157,7 @@ struct LedgerStoreConformanceTests {
 
     @Test("the last run of a hook is found however many deployments came since", arguments: StoreFactory.allCases)
     func lastRun(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let scope = DeploymentDraft.sample().scope
         #expect(try await store.lastRun(scope, name: "POST_DEPLOY") == nil)
         _ = try await settle(store, .sample(), .sample(.succeeded), runs: [("POST_DEPLOY", .succeeded)])
@@ -176,7 +176,7 @@ struct LedgerStoreConformanceTests {
         "unfinished lists what is still running on a workspace, on one host or on all",
         arguments: StoreFactory.allCases)
     func unfinished(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let (running, run) = try await store.begin(.sample()) { .sample(parent: $0, marker: "alive") }
         _ = try await store.begin(.sample(workspace: "/other"), firstRun: nil)
         let (elsewhere, _) = try await store.begin(.sample(host: "old-name"), firstRun: nil)
@@ -195,7 +195,7 @@ struct LedgerStoreConformanceTests {
         "history is newest first and filtered by workspace or app, commit, status and limit",
         arguments: StoreFactory.allCases)
     func history(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let a = try await settle(store, .sample(commit: "aabb"), .sample(.succeeded))
         let b = try await settle(store, .sample(commit: "aacc"), .sample(.failed))
         let c = try await settle(store, .sample(commit: "dd", workspace: "/other"), .sample(.succeeded))
@@ -212,7 +212,7 @@ struct LedgerStoreConformanceTests {
 
     @Test("a failed deployment can be made due again, a succeeded one cannot", arguments: StoreFactory.allCases)
     func makeDue(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let failed = try await settle(store, .sample(), .sample(.failed, settled: true, retryAt: 5))
         let succeeded = try await settle(store, .sample(commit: "b"), .sample(.succeeded))
         try await store.makeDue(failed)
@@ -226,7 +226,7 @@ struct LedgerStoreConformanceTests {
         "pruning keeps the newest, the last success and what runs, and names the runs that it deleted",
         arguments: StoreFactory.allCases)
     func prune(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let oldSuccess = try await settle(store, .sample(), .sample(.succeeded), runs: [("PRE_DEPLOY", .succeeded)])
         let lastSuccess = try await settle(store, .sample(), .sample(.succeeded))
         let (running, _) = try await store.begin(.sample(), firstRun: nil)

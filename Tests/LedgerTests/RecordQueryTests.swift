@@ -40,7 +40,7 @@ struct RecordQueryTests {
 
     @Test("a running deployment is the latest and not settled", arguments: StoreFactory.allCases)
     func running(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let before = try await end(store, .sample(commit: "a"))
         let running = try await store.begin(.sample(commit: "b"), firstRun: nil).deployment.id
         let facts = try await store.facts(scope, commit: "b")
@@ -50,7 +50,7 @@ struct RecordQueryTests {
 
     @Test("the newest deployment may be all facts at once", arguments: StoreFactory.allCases)
     func allAtOnce(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         try await end(store, .sample(commit: "a"))
         let latest = try await end(store, .sample(commit: "b"))
         let facts = try await store.facts(scope, commit: "b")
@@ -61,7 +61,7 @@ struct RecordQueryTests {
 
     @Test("of all that a run may come to only failures and timeouts count", arguments: StoreFactory.allCases)
     func failures(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let deployment = try await store.begin(.sample(), firstRun: nil).deployment
         for status in RunStatus.allCases {
             let run = try await store.write([.beginRun(.sample(parent: deployment.id))])[0]
@@ -77,7 +77,7 @@ struct RecordQueryTests {
         "whatever did not succeed can be made due, and nothing else is touched", arguments: StoreFactory.allCases,
         [DeploymentStatus.failed, .interrupted, .deferred])
     func makeDue(factory: StoreFactory, status: DeploymentStatus) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let one = try await end(store, .sample(), .sample(status, retryAt: 9))
         let other = try await end(store, .sample(commit: "b"), .sample(status, retryAt: 9))
         try await store.makeDue(one)
@@ -89,7 +89,7 @@ struct RecordQueryTests {
 
     @Test("a run that was forgotten in an ended deployment is unfinished", arguments: StoreFactory.allCases)
     func forgotten(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let ended = try await end(store, .sample(), runs: 1)
         let forgotten = try await store.write([.beginRun(.sample(parent: ended))])[0]
         let renamed = try await store.begin(.sample(app: "renamed"), firstRun: nil).deployment.id
@@ -103,7 +103,7 @@ struct RecordQueryTests {
         "a commit is listed by its id or the beginning of it, which is text and no pattern",
         arguments: StoreFactory.allCases)
     func commitFilter(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let commit = String(repeating: "1", count: 40)
         let first = try await end(store, .sample(commit: commit))
         try await end(store, .sample(commit: "2" + commit.dropFirst()))
@@ -123,7 +123,7 @@ struct RecordQueryTests {
         "a workspace lists what was deployed to it under any name, an app what it deployed anywhere",
         arguments: StoreFactory.allCases)
     func subjects(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let own = try await end(store, .sample())
         let renamed = try await end(store, .sample(app: "renamed"))
         let moved = try await end(store, .sample(workspace: "/moved"))
@@ -137,7 +137,7 @@ struct RecordQueryTests {
 
     @Test("as many as are kept are left alone", arguments: StoreFactory.allCases, [3, 4, 1000])
     func enough(factory: StoreFactory, keep: Int) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         for _ in 1...3 { try await end(store, .sample(), runs: 1) }
         #expect(try await store.prune(scope, keep: keep, limit: 100).isEmpty)
         #expect(try await history(store).count == 3)
@@ -147,7 +147,7 @@ struct RecordQueryTests {
         "at most so many deployments go at once, the oldest first, with all of their runs",
         arguments: StoreFactory.allCases)
     func limit(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         var ids: [Int64] = []
         for _ in 1...5 { ids.append(try await end(store, .sample(), runs: 2)) }
         let first = try #require(try await store.runs(deployment: ids[0]).first)
@@ -159,7 +159,7 @@ struct RecordQueryTests {
 
     @Test("a running deployment keeps its runs, however old", arguments: StoreFactory.allCases)
     func runningStays(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let run = try #require(try await store.begin(.sample()) { .sample(parent: $0) }.run)
         for _ in 1...3 { try await end(store, .sample()) }
         _ = try await store.prune(scope, keep: 1, limit: 100)
@@ -168,7 +168,7 @@ struct RecordQueryTests {
 
     @Test("other apps, hosts and workspaces keep theirs", arguments: StoreFactory.allCases)
     func others(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         var others: [Int64] = []
         for _ in 1...2 {
             for draft in [
@@ -183,7 +183,7 @@ struct RecordQueryTests {
 
     @Test("a run's id is never given twice, also after the newest run was deleted", arguments: StoreFactory.allCases)
     func ids(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let last = try await end(store, .sample(), .sample(.failed), runs: 1)
         let lastRun = try #require(try await store.runs(deployment: last).first)
         try await end(store, .sample(), .sample(.failed))

@@ -14,7 +14,7 @@ struct RecordTests {
     @Test(
         "texts of any kind read back as they were, and what is not known as nothing", arguments: StoreFactory.allCases)
     func deploymentTexts(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         var draft = DeploymentDraft.sample(workspace: "/srv/it's \"quoted\"", startedAt: 1_767_225_600_123)
         draft.subject = "it's \"quoted\" — €😀\n'); DROP TABLE runs"
         draft.author = "Ä. Ü"
@@ -32,7 +32,7 @@ struct RecordTests {
 
     @Test("a run's command, folder, mode and times read back, and a long tail whole", arguments: StoreFactory.allCases)
     func runTexts(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         var draft = RunDraft.sample(parent: try await store.begin(.sample(), firstRun: nil).deployment.id)
         draft.command = "echo 'a'; echo \"€\"\nexit 1"
         draft.folder = "hooks/pre deploy"
@@ -53,7 +53,7 @@ struct RecordTests {
 
     @Test("every status of a run reads back", arguments: StoreFactory.allCases, RunStatus.allCases)
     func runStatus(factory: StoreFactory, status: RunStatus) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let run = try #require(try await store.begin(.sample()) { .sample(parent: $0) }.run)
         try await store.write([.completeRun(run.id, .sample(status))])
         #expect(try await store.run(run.id)?.status == status)
@@ -61,7 +61,7 @@ struct RecordTests {
 
     @Test("every status of a deployment reads back, and lists alone", arguments: StoreFactory.allCases)
     func deploymentStatus(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         var ids: [DeploymentStatus: Int64] = [:]
         for status in DeploymentStatus.allCases {
             let id = try await store.begin(.sample(), firstRun: nil).deployment.id
@@ -77,7 +77,7 @@ struct RecordTests {
 
     @Test("noting that a deployment was published changes nothing else", arguments: StoreFactory.allCases)
     func publish(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let one = try await store.begin(.sample(), firstRun: nil).deployment
         let other = try await store.begin(.sample(), firstRun: nil).deployment
         try await store.write([.publish(deployment: one.id)])
@@ -88,7 +88,7 @@ struct RecordTests {
 
     @Test("one write returns the runs that began in it, in order", arguments: StoreFactory.allCases)
     func order(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         let (deployment, first) = try await store.begin(.sample()) { .sample(parent: $0) }
         let begun = try await store.write([
             .completeRun(try #require(first).id, .sample(.succeeded)), .publish(deployment: deployment.id),
@@ -100,7 +100,7 @@ struct RecordTests {
 
     @Test("what does not exist reads as nothing", arguments: StoreFactory.allCases)
     func missing(factory: StoreFactory) async throws {
-        let store = try factory.make(in: folder)
+        let store = try await factory.make(in: folder)
         #expect(try await store.deployment(1) == nil)
         #expect(try await store.run(1) == nil)
         #expect(try await store.runs(deployment: 1).isEmpty)

@@ -1,16 +1,23 @@
 import Ledger
+import LedgerPostgres
 import LedgerSQLite
+import Postgres
 import TestSupport
 import Testing
 
 /// A store that the conformance suite is run over. A further store adds a case, and passes the same tests.
 enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
-    case sqlite
+    case sqlite, postgresql
+
+    /// One server for all tests; it ends with the process.
+    private static let cluster = Task { try await PostgresCluster() }
 
     /// A new, empty store that lives as long as the folder.
-    func make(in folder: TemporaryFolder) throws -> any LedgerStore {
+    func make(in folder: TemporaryFolder) async throws -> any LedgerStore {
         switch self {
         case .sqlite: try SQLiteLedger(path: folder.path + "/ledger.sqlite")
+        case .postgresql:
+            try PostgresLedger(ConnectionString(await Self.cluster.value.url()), schema: uniqueText())
         }
     }
 

@@ -1,0 +1,153 @@
+public import Ledger
+import Postgres
+
+/// What a deployment writes while it goes on, and what becomes of it later.
+extension PostgresLedger {
+    public func begin(
+        _ draft: DeploymentDraft, firstRun: (@Sendable (Int64) -> RunDraft)?
+    ) async throws -> (deployment: Deployment, run: Run?) {
+        try await work("write") { session in
+            let row = try session.query(
+                """
+                WITH next AS (SELECT nextval(pg_get_serial_sequence('deployments', 'id')) AS id)
+                INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit,
+                    trigger_name, attempt, series, status, started_at)
+                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12))
+                FROM next RETURNING \(Deployment.columns)
+                """,
+                [
+                    .text(draft.scope.app), .text(draft.scope.host), .text(draft.scope.workspace), .text(draft.commit),
+                    .text(draft.subject), .text(draft.author), PostgresValue(draft.ref),
+                    PostgresValue(draft.previousCommit), .text(draft.trigger.rawValue), PostgresValue(draft.attempt),
+                    PostgresValue(draft.series), PostgresValue(draft.startedAt),
+                ]
+            ).rows[0]
+            let deployment = try Deployment(row: row)
+            return (deployment, try firstRun.map { try Self.insert($0(deployment.id), session) })
+        }
+    }
+
+    @discardableResult
+    public func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        try await work("write") { session in
+            var begun: [Run] = []
+            for entry in entries {
+                if let run = try Self.write(entry, session) { begun.append(run) }
+            }
+            return begun
+        }
+    }
+
+    /// - Returns: the run that begins with the entry.
+    private static func write(_ entry: LedgerEntry, _ session: PostgresSession) throws -> Run? {
+        switch entry {
+        case .beginRun(let draft):
+            return try insert(draft, session)
+        case .completeRun(let id, let result):
+            try session.query(
+                """
+                UPDATE runs SET status = $2, exit_code = $3::integer, signal = $4::integer, completed_at = \(timestamp(5)),
+                    output_tail = $6, error_message = $7 WHERE id = $1::bigint
+                """,
+                [
+                    .integer(id), .text(result.status.rawValue), PostgresValue(result.exitCode),
+                    PostgresValue(result.signal), PostgresValue(result.completedAt), .text(result.outputTail),
+                    PostgresValue(result.errorMessage),
+                ])
+            try countFailures(session, run: id, result.status)
+        case .publish(let deployment):
+            try session.query(
+                "UPDATE deployments SET published = TRUE WHERE id = $1::bigint", [.integer(deployment)])
+        case .completeDeployment(let id, let result):
+            try session.query(
+                """
+                UPDATE deployments SET status = $2, settled = $3::boolean, retry_at = \(timestamp(4)),
+                    warnings = $5::integer, completed_at = \(timestamp(6)), error_message = $7 WHERE id = $1::bigint
+                """,
+                [
+                    .integer(id), .text(result.status.rawValue), .boolean(result.settled),
+                    PostgresValue(result.retryAt), PostgresValue(result.warnings), PostgresValue(result.completedAt),
+                    PostgresValue(result.errorMessage),
+                ])
+        case .notify(let deployment, let time):
+            try session.query(
+                "INSERT INTO notifications (deployment, created_at, due_at) VALUES ($1::bigint, \(timestamp(2)), \(timestamp(2)))",
+                [.integer(deployment), PostgresValue(time)])
+        case .removeNotification(let id):
+            try session.query("DELETE FROM notifications WHERE id = $1::bigint", [.integer(id)])
+        case .postponeNotification(let id, let time):
+            try session.query(
+                "UPDATE notifications SET attempts = attempts + 1, due_at = \(timestamp(2)) WHERE id = $1::bigint",
+                [.integer(id), PostgresValue(time)])
+        }
+        return nil
+    }
+
+    private static func countFailures(_ session: PostgresSession, run: Int64, _ status: RunStatus) throws {
+        guard
+            let row = try session.query(
+                """
+                SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
+                WHERE runs.id = $1::bigint
+                """, [.integer(run)]
+            ).rows.first
+        else { return }
+        let before = try failures(session, series: row.get(0), name: row.get(1))
+        let now = before + (status == .failed || status == .timedOut ? 1 : 0)
+        try session.query(
+            "UPDATE runs SET failures = $2::integer WHERE id = $1::bigint", [.integer(run), PostgresValue(now)])
+    }
+
+    private static func insert(_ draft: RunDraft, _ session: PostgresSession) throws -> Run {
+        let row = try session.query(
+            """
+            INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at)
+            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, 'running', \(timestamp(10)))
+            RETURNING \(Run.columns)
+            """,
+            [
+                .text(draft.kind.rawValue), .text(draft.name), .integer(draft.parent), .text(draft.marker),
+                .text(draft.command), .text(draft.folder), .text(draft.mode),
+                .integer(draft.timeout.wholeMilliseconds), PostgresValue(draft.attempt),
+                PostgresValue(draft.startedAt),
+            ]
+        ).rows[0]
+        return try Run(row: row)
+    }
+
+    public func makeDue(_ deployment: Int64) async throws {
+        try await work("write") { session in
+            _ = try session.query(
+                """
+                UPDATE deployments SET settled = FALSE, retry_at = NULL
+                WHERE id = $1::bigint AND status <> 'succeeded'
+                """, [.integer(deployment)])
+        }
+    }
+
+    public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
+        try await work("write") { session in
+            let own: [PostgresValue] = [.text(scope.host), .text(scope.app), .text(scope.workspace)]
+            let old = try session.query(
+                """
+                SELECT id FROM deployments
+                WHERE host = $1 AND app = $2 AND workspace = $3 AND status <> 'running'
+                AND id < (SELECT id FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
+                    ORDER BY id DESC LIMIT 1 OFFSET $4::bigint)
+                AND id <> coalesce((SELECT max(id) FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
+                    AND status = 'succeeded'), 0)
+                ORDER BY id LIMIT $5::bigint
+                """, own + [PostgresValue(max(keep, 1) - 1), PostgresValue(limit)]
+            ).rows.map { try $0.get(0, as: Int64.self) }
+            var runs: [Int64] = []
+            for id in old {
+                runs += try session.query(
+                    "DELETE FROM runs WHERE kind = 'hook' AND parent = $1::bigint RETURNING id", [.integer(id)]
+                ).rows.map { try $0.get(0, as: Int64.self) }
+                try session.query("DELETE FROM notifications WHERE deployment = $1::bigint", [.integer(id)])
+                try session.query("DELETE FROM deployments WHERE id = $1::bigint", [.integer(id)])
+            }
+            return runs
+        }
+    }
+}
