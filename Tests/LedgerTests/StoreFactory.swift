@@ -10,7 +10,7 @@ enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
     case sqlite, postgresql
 
     /// One server for all tests; it ends with the process.
-    private static let cluster = Task { try await PostgresCluster() }
+    static let cluster = Task { try await PostgresCluster() }
 
     /// A new, empty store that lives as long as the folder.
     func make(in folder: TemporaryFolder) async throws -> any LedgerStore {
