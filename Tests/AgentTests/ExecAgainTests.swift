@@ -55,6 +55,21 @@ struct ExecAgainTests {
         #expect(ContinuousClock.now - asked < .seconds(15), "the grace of 20 seconds was waited for")
     }
 
+    @Test("settings of a commit that failed do not count for the app, which is another commit's")
+    func specOfFailedCommit() async throws {
+        let program = try exec(["GITHUB_SYNC_INTERVAL": "200ms"], Hooks.await_("go") + "exit 9")
+        try await box.atRest(after: 1, program)
+        try await box.commit([
+            "appspec.yaml":
+                "envs: [{key: AGENT_KEEP_ALIVE, value: 'true'}, {key: PRE_DEPLOY_COMMAND, value: exit 1}]\n"
+        ])
+        try await until("it has failed", details: { program.errors }) {
+            try await box.history().first?["status"].string == "failed"
+        }
+        try box.touch("go")
+        #expect(try await program.ended().code == 9)
+    }
+
     @Test("a signal while the app is restarted ends neither the agent nor the next app")
     func signalDuringRestart() async throws {
         let program = try exec(

@@ -27,6 +27,8 @@ public final class Entrypoint: Service {
     /// Shortens the app's grace.
     private let hurry = StopSignal()
     private let end = Cell<Int32?>(nil)
+    /// As the commit has them that the app was started for, or has heard of last.
+    private let settings: Cell<EntrypointSettings>
     private let fatal = Cell<SettingsError?>(nil)
     /// Whether SIGTERM has come.
     private let isTerminating = Cell<Bool>(false)
@@ -49,6 +51,7 @@ public final class Entrypoint: Service {
         self.bell = bell
         self.after = after
         self.clock = clock ?? ContinuousClock()
+        settings = Cell(session.settings.entrypoint)
     }
 
     /// What the agent ends with.
@@ -74,21 +77,18 @@ public final class Entrypoint: Service {
             try await live(supervisor)
             await terminating.get()?.value
             // It may still run after a strict failure at the start.
-            if let ended = await supervisor.end(grace: settings.stopGrace, hurry: hurry) {
+            if let ended = await supervisor.end(grace: settings.get().stopGrace, hurry: hurry) {
                 finish(ended.code)
             }
-            await endWholeContainer(grace: settings.stopGrace, hurry: hurry)
+            await endWholeContainer(grace: settings.get().stopGrace, hurry: hurry)
         }
         session.logger.info("stopped: exit code \(exitCode)")
     }
 
-    /// As the commit deployed or looked at last has them.
-    private var settings: EntrypointSettings { inForce.settings.entrypoint }
-
     // MARK: - The course
 
     private func live(_ supervisor: AppSupervisor) async throws {
-        let limit = settings.startTimeout
+        let limit = settings.get().startTimeout
         guard
             let lock = try await session.acquireLock(
                 "exec", within: limit, bell: bell, stop: stop, clock: clock, vitals: vitals)
@@ -163,7 +163,7 @@ public final class Entrypoint: Service {
             case .stopped: return nil
             }
             failures += 1
-            let limit = settings.startTimeout
+            let limit = inForce.settings.entrypoint.startTimeout
             let remaining = limit - (ContinuousClock.now - begin)
             let pause = min(Backoff.delay(afterFailures: failures, interval: .seconds(1)), .seconds(10), remaining)
             guard pause > .zero else {
@@ -182,6 +182,7 @@ public final class Entrypoint: Service {
     /// answers.
     private func bringUp(_ supervisor: AppSupervisor, _ settings: Settings, commit: String, ref: String?) async {
         let entrypoint = settings.entrypoint
+        self.settings.set(entrypoint)
         do {
             if await supervisor.isRunning {
                 switch entrypoint.onDeploy {
@@ -225,7 +226,7 @@ public final class Entrypoint: Service {
     }
 
     private func appEnded(_ ended: AppSupervisor.End) {
-        if settings.keepsAlive, ended.code != 0, !isTerminating.get() {
+        if settings.get().keepsAlive, ended.code != 0, !isTerminating.get() {
             session.logger.warning(
                 "\(Setting.keepAlive.name): the container stays up; the next deployed commit starts the app again")
             return
@@ -249,7 +250,7 @@ public final class Entrypoint: Service {
                 return
             }
             isTerminating.set(true)
-            let grace = settings.stopGrace
+            let grace = settings.get().stopGrace
             // Apart, so that a second signal is heard meanwhile; before the stop, which lets `run` go on to wait for it.
             terminating.set(
                 Task {
