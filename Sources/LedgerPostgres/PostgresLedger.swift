@@ -56,14 +56,13 @@ public final class PostgresLedger: LedgerStore {
         _ connection: PostgresConnection, _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws -> T {
         let schema = schema
+        defer { closeWhenIdle() }
         do {
-            let result = try await connection.transaction { session in
+            return try await connection.transaction { session in
                 // For this transaction alone; quoted, since it may be any name.
                 try session.query("SELECT set_config('search_path', quote_ident($1), true)", [.text(schema)])
                 return try body(session)
             }
-            closeWhenIdle()
-            return result
         } catch let error as PostgresError {
             // After anything but a refusal the connection is closed; the next block opens another.
             if error.code != .refused { state.withLock { $0.connection = nil } }

@@ -70,6 +70,10 @@ struct PostgresLedgerTests {
         #expect(try await connections() == 1)
         #expect(try await eventually { try await connections() == 0 })
         #expect(try await ledger.facts(DeploymentDraft.sample().scope, commit: "a").latest == nil)
+        let schema = schema
+        try await administrator.run { try $0.query("DROP TABLE \(schema).notifications") }
+        await #expect(throws: LedgerError.self) { try await ledger.nextNotification(DeploymentDraft.sample().scope) }
+        #expect(try await eventually { try await connections() == 0 })
     }
 
     @Test("a server that was away is asked again; meanwhile the ledger is unreachable, without a password in the text")
