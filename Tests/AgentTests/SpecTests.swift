@@ -121,6 +121,23 @@ struct SpecTests {
         }
     }
 
+    @Test("a store that is damaged while the remote is away is fetched anew once it is back")
+    func storeDamagedDuringOutage() async throws {
+        let program = try box.start("run", settings: ["POST_DEPLOY_COMMAND": "true", "GITHUB_SYNC_INTERVAL": "200ms"])
+        try await box.atRest(after: 1, program)
+        try await box.sh("mv up.git away.git")
+        try await until("it was missed twice", details: { program.errors }) {
+            program.errors.components(separatedBy: "tried again at the next check").count > 2
+        }
+        try await box.sh(
+            "find state/workspaces/*/repo.git/objects -type f -exec truncate -s 0 {} +; mv away.git up.git")
+        let later = try await box.commit()
+        try await until("the next commit is deployed", details: { program.errors }) {
+            try await box.history().first?["commit"].string == later
+        }
+        #expect(try await box.head() == later)
+    }
+
     @Test("a state directory below a workspace that has another name is seen to be below it")
     func stateBelowLinkedWorkspace() async throws {
         try box.write("", to: box.root + "/real/.keep")

@@ -55,7 +55,7 @@ public final class Watcher {
     private var git: (basis: GitBasis, program: GitProgram)?
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
-    /// Whether the store was found sound since the last check that went through.
+    /// Whether the store was found sound since the remote answered last.
     private var isStoreExamined = false
     private let wasAbandoned: Bool
     /// What a start does where AGENT_ON_START is not set.
@@ -147,7 +147,6 @@ public final class Watcher {
         let target = try await findTarget(place, isOffline: isOffline)
         followedRef = target.ref
         let settings = try await settings(of: target)
-        isStoreExamined = false
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
@@ -204,7 +203,7 @@ public final class Watcher {
     }
 
     /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew. One that was
-    /// found sound is not examined again while failures last: an outage of the remote is no reason to read it at every check.
+    /// found sound is not examined again until the remote answers: an outage is no reason to read it at every check.
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
         guard !isStoreExamined, error.code == .corrupt || error.code == .unreachable || error.code == .publish,
             !stop.isRequested,
@@ -274,6 +273,7 @@ public final class Watcher {
         let git = try gitProgram(remote)
         try await store.prepare(git)
         let tip = try await git.tip(of: remote.remote, from: store.path)
+        isStoreExamined = false
         if await !store.holds(tip.commit) {
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
             try await store.fetch(tip, from: remote.remote, git)
