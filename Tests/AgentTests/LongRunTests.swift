@@ -68,6 +68,40 @@ struct LongRunTests {
         #expect(Set(box.lines("post")).count == 109 && box.lines("post").count == 109)
     }
 
+    @Test("over 500 deployments of the workspace's own commits neither descriptors nor threads nor zombies grow")
+    func manyLocal() async throws {
+        try await box.cloneWorkspace()
+        let agent = try box.start(
+            "run",
+            settings: [
+                "GITHUB_REPO_URL": "", "PRE_DEPLOY_COMMAND": "(sleep 0.01 &) ; (setsid sleep 0.01 &) ; true",
+                "POST_DEPLOY_COMMAND": "echo $DEPLOY_COMMIT >> $OUT/post", "GITHUB_SYNC_INTERVAL": "20ms",
+                "AGENT_LOG_LEVEL": "error",
+            ])
+        let pid = try await agent.started()
+        // One shell for all of them: a program of its own for each commit would take longer than its deployment.
+        func deploy(_ count: Int) async throws {
+            try await box.sh(
+                """
+                for n in $(seq \(count)); do
+                    git -C ws -c user.name=t -c user.email=t@t commit -q --allow-empty -m "$n"
+                    commit=$(git -C ws rev-parse HEAD)
+                    until [ "$(tail -n 1 out/post 2>/dev/null)" = "$commit" ]; do sleep 0.005; done
+                done
+                """)
+        }
+        try await deploy(10)
+        let before = try await use(of: pid)
+        for _ in 0..<5 { try await deploy(100) }
+        let after = try await use(of: pid)
+        #expect(after.descriptors <= before.descriptors, "\(before) became \(after)")
+        #expect(after.threads <= before.threads + 2, "\(before) became \(after)")
+        #expect(after.zombies <= max(1, before.zombies), "\(before) became \(after)")
+        try await agent.send(SIGTERM)
+        #expect(try await agent.ended().code == 0)
+        #expect(Set(box.lines("post")).count >= 510)
+    }
+
     @Test("between checks nothing wakes the sidecar")
     func sleepsSoundly() async throws {
         let agent = try box.start(
