@@ -8,14 +8,12 @@ public struct AppSpec: Sendable, Equatable {
         var key: String
         /// Nil when the spec leaves the value to the platform.
         var value: String?
-        var isSecret: Bool
         var line: Int
     }
 
     struct Service: Sendable, Equatable {
         var name: String
         var entries: [Entry]
-        var line: Int
     }
 
     /// The file's name, for messages.
@@ -76,8 +74,7 @@ public struct AppSpec: Sendable, Equatable {
                 services.append(
                     Service(
                         name: service["name"]?.scalar?.string ?? "",
-                        entries: try Self.entries(service["envs"], problem),
-                        line: item.mark?.line ?? 1))
+                        entries: try Self.entries(service["envs"], problem)))
             }
         }
         self.services = services
@@ -97,7 +94,7 @@ public struct AppSpec: Sendable, Equatable {
         if let mapping = node.mapping {
             if let key = mapping["key"]?.scalar?.string, mapping["type"]?.scalar?.string == "SECRET" {
                 let value = mapping["value"]?.scalar?.string
-                return [Entry(key: key, value: value, isSecret: true, line: node.mark?.line ?? 1)]
+                return [Entry(key: key, value: value, line: node.mark?.line ?? 1)]
             }
             return try mapping.values.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) }
         }
@@ -129,7 +126,7 @@ public struct AppSpec: Sendable, Equatable {
                 return text
             }
             let scope = try choice("scope", ["RUN_AND_BUILD_TIME", "RUN_TIME", "BUILD_TIME", "UNSET"])
-            let type = try choice("type", ["GENERAL", "SECRET"])
+            _ = try choice("type", ["GENERAL", "SECRET"])
             if scope == "BUILD_TIME" { return nil }
             var value: String?
             if let node = entry["value"], node.null == nil || node.scalar?.style != .plain {
@@ -141,7 +138,7 @@ public struct AppSpec: Sendable, Equatable {
                 }
                 value = scalar.string
             }
-            return Entry(key: key, value: value, isSecret: type == "SECRET", line: entry["value"]?.mark?.line ?? line)
+            return Entry(key: key, value: value, line: entry["value"]?.mark?.line ?? line)
         }
     }
 
