@@ -141,10 +141,13 @@ struct WebhookTests {
         #expect(codes == "413 413 ")
     }
 
-    @Test("a flood of good and bad deliveries: memory bounded, checks go on, one at a time")
+    @Test("a flood of good and bad deliveries: memory bounded, checks go on, one at a time, and the app goes on")
     func flood() async throws {
-        let program = try start(["GITHUB_SYNC_INTERVAL": "500ms"])
+        let program = try start(
+            ["GITHUB_SYNC_INTERVAL": "500ms"], "exec", "--", "sh", "-c",
+            "while :; do echo x >> $OUT/app; sleep 0.02; done")
         try await deployed(1, program)
+        let before = box.lines("app").count
         let pid = try await program.started()
         let script = """
             import hashlib, hmac, http.client, threading, os
@@ -167,6 +170,7 @@ struct WebhookTests {
             """
         let ended = try await box.start(program: ["python3", "-c", script]).ended()
         #expect(ended.output == "[202, 401]\n", "\(ended)")
+        #expect(box.lines("app").count > before + 10, "the app stood still")
         try await box.commit()
         try await deployed(2, program)
         let peak = Processes.peakMemory(pid) ?? .max
