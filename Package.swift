@@ -59,7 +59,7 @@ let package = Package(
         .target(
             name: "DeployAgent",
             dependencies: [
-                "CAgentShims", "Git", "Ledger", "LedgerSQLite", "Shell",
+                "CAgentShims", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

@@ -1,5 +1,5 @@
 /// How far a deployment has come.
-public enum DeploymentStatus: String, Sendable, CaseIterable {
+public enum DeploymentStatus: String, Sendable, Codable, CaseIterable {
     case running, succeeded, failed, interrupted, deferred
 }
 
@@ -66,7 +66,7 @@ public struct DeploymentDraft: Sendable {
 }
 
 /// How a deployment ended.
-public struct DeploymentResult: Sendable {
+public struct DeploymentResult: Sendable, Codable {
     public var status: DeploymentStatus
     /// Whether no further attempt is needed: it succeeded, or its retries are used up.
     public var settled: Bool

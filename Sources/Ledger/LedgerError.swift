@@ -37,6 +37,9 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
         self.explanation = explanation
     }
 
+    /// Whether the same again may succeed later.
+    public var isTransient: Bool { code == .unreachable }
+
     public var description: String {
         "cannot \(operation) the ledger \(location): \(explanation)"
     }

@@ -27,7 +27,8 @@ public struct HistoryFilter: Sendable {
         case app(String)
     }
 
-    public var host: String
+    /// Nil: every host.
+    public var host: String?
     public var subject: Subject
     public var limit: Int
     /// Commit id or the beginning of one.
@@ -35,7 +36,7 @@ public struct HistoryFilter: Sendable {
     public var status: DeploymentStatus?
 
     public init(
-        host: String, subject: Subject, limit: Int, commit: String? = nil, status: DeploymentStatus? = nil
+        host: String?, subject: Subject, limit: Int, commit: String? = nil, status: DeploymentStatus? = nil
     ) {
         self.host = host
         self.subject = subject

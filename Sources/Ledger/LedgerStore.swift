@@ -1,11 +1,18 @@
 /// One step of the record. The steps of one `write` are kept together or not at all.
-public enum LedgerEntry: Sendable {
+///
+/// All but `beginRun` say what has happened: they may be kept and written later, and written twice they do no harm.
+public enum LedgerEntry: Sendable, Codable {
+    /// A run with the same marker that is there already is the one that begins.
     case beginRun(RunDraft)
+    /// Has no effect on a run that has ended.
     case completeRun(Int64, RunResult)
+    /// A run that was not made here: its result is that of another host's run.
+    case adoptRun(RunDraft, of: Int64, RunResult)
     /// From now on the workspace may hold the deployment's commit.
     case publish(deployment: Int64)
+    /// Has no effect on a deployment that has ended.
     case completeDeployment(Int64, DeploymentResult)
-    /// The deployment is to be told of.
+    /// The deployment is to be told of, once.
     case notify(deployment: Int64, at: Timestamp)
     /// A notification was taken, or is given up.
     case removeNotification(Int64)
@@ -17,6 +24,9 @@ public enum LedgerEntry: Sendable {
 ///
 /// A write has survived a power loss once it returns. All functions throw `LedgerError`.
 public protocol LedgerStore: Sendable {
+    /// Tells this record from every other, also when its server moves.
+    func identity() async throws -> String
+
     /// Reads what bears on the decision about `commit`. Cost: constant in the length of the record.
     func facts(_ scope: Scope, commit: String) async throws -> LedgerFacts
 
@@ -33,9 +43,9 @@ public protocol LedgerStore: Sendable {
 
     /// Deployments and runs still marked `running` on a workspace.
     ///
-    /// - Parameter host: nil for every host, which is right where record and lock lie on one disk: a container's name
+    /// - Parameter hosts: nil for every host, which is right where record and lock lie on one disk: a container's name
     ///   changes with every restart.
-    func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
+    func unfinished(hosts: [String]?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
 
     /// Which of these markers belong to runs that the record has as ended.
     func ended(markers: [String]) async throws -> Set<String>
@@ -66,6 +76,9 @@ public protocol LedgerStore: Sendable {
     ///
     /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
     func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
+
+    /// Whether other hosts write to this record too.
+    var isShared: Bool { get }
 
     /// Ends the use of the store: what was written is in order for whoever opens it next. Nothing may be called after it.
     func close()

@@ -1,17 +1,25 @@
 /// How far a run has come.
-public enum RunStatus: String, Sendable, CaseIterable {
+public enum RunStatus: String, Sendable, Codable, CaseIterable {
     case running, succeeded, failed
     case timedOut = "timed_out"
     case interrupted, deferred, skipped
 }
 
 /// What asked for a run. Today only a deployment does; tasks, job steps and checks become further kinds.
-public enum RunKind: String, Sendable {
+public enum RunKind: String, Sendable, Codable {
     case hook
 }
 
+/// Over how many machines a run counts.
+public enum RunScope: String, Sendable, Codable, CaseIterable {
+    /// Every host runs it.
+    case host
+    /// One host runs it for all of the app's.
+    case fleet
+}
+
 /// What is known of a run before it starts.
-public struct RunDraft: Sendable {
+public struct RunDraft: Sendable, Codable {
     public var kind: RunKind
     /// Which one of its kind: `PRE_DEPLOY`, `POST_DEPLOY`.
     public var name: String
@@ -27,10 +35,11 @@ public struct RunDraft: Sendable {
     public var timeout: Duration
     public var attempt: Int
     public var startedAt: Timestamp
+    public var scope: RunScope
 
     public init(
         kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String, mode: String,
-        timeout: Duration, attempt: Int, startedAt: Timestamp
+        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host
     ) {
         self.kind = kind
         self.name = name
@@ -42,11 +51,12 @@ public struct RunDraft: Sendable {
         self.timeout = timeout
         self.attempt = attempt
         self.startedAt = startedAt
+        self.scope = scope
     }
 }
 
 /// How a run ended.
-public struct RunResult: Sendable {
+public struct RunResult: Sendable, Codable {
     public var status: RunStatus
     /// The command's exit code; nil when a signal ended it or it never started.
     public var exitCode: Int?
@@ -89,11 +99,17 @@ public struct Run: Sendable, Identifiable {
     public var completedAt: Timestamp?
     public var outputTail: String
     public var errorMessage: String?
+    public var scope: RunScope
+    /// The number of the claim under which it ran; nil when it needed none.
+    public var fence: Int64?
+    /// The run on another host whose result this one took over; nil when it ran itself.
+    public var adopted: Int64?
 
     public init(
         id: Int64, kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String,
         mode: String, timeout: Duration, attempt: Int, status: RunStatus, exitCode: Int?, signal: Int?,
-        startedAt: Timestamp, completedAt: Timestamp?, outputTail: String, errorMessage: String?
+        startedAt: Timestamp, completedAt: Timestamp?, outputTail: String, errorMessage: String?,
+        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil
     ) {
         self.id = id
         self.kind = kind
@@ -112,5 +128,18 @@ public struct Run: Sendable, Identifiable {
         self.completedAt = completedAt
         self.outputTail = outputTail
         self.errorMessage = errorMessage
+        self.scope = scope
+        self.fence = fence
+        self.adopted = adopted
+    }
+}
+
+extension RunResult {
+    /// How a run ended that is on record; nil while it has not.
+    public init?(of run: Run) {
+        guard run.status != .running, let completedAt = run.completedAt else { return nil }
+        self.init(
+            status: run.status, exitCode: run.exitCode, signal: run.signal, completedAt: completedAt,
+            outputTail: run.outputTail, errorMessage: run.errorMessage)
     }
 }

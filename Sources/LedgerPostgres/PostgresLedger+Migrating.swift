@@ -3,17 +3,15 @@ import Postgres
 
 /// Brings the tables up to date. Many agents may do so at once: one does, the others wait for it.
 extension PostgresLedger {
-    func migrate(_ connection: PostgresConnection) async throws {
-        if try await version(connection) == PostgresSchema.steps.count { return }
+    /// - Returns: the record's identity.
+    func migrate() async throws -> String {
+        if let (version, id) = try await version(), version == PostgresSchema.steps.count { return id }
         let (schema, location) = (schema, location)
-        try await transaction(connection) { session in
+        return try await transaction { session in
             // Held until the end of the transaction. The number is the agents' own: "DPLY" in ASCII.
             try session.query("SELECT pg_advisory_xact_lock(1146113113, hashtext($1))", [.text(schema)])
             let isThere = try session.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", [.text(schema)])
-            if isThere.rows.isEmpty {
-                let name = try session.query("SELECT quote_ident($1)", [.text(schema)]).rows[0].get(0, as: String.self)
-                try session.query("CREATE SCHEMA \(name)")
-            }
+            if isThere.rows.isEmpty { try session.query("CREATE SCHEMA \(quotedIdentifier(schema))") }
             try session.query("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
             let found = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(0, as: Int.self)
             let version = found ?? 0
@@ -21,22 +19,26 @@ extension PostgresLedger {
             for step in PostgresSchema.steps[version...] {
                 for statement in step { try session.query(statement) }
             }
-            guard version < PostgresSchema.steps.count else { return }
-            try session.query("DELETE FROM schema_version")
-            try session.query(
-                "INSERT INTO schema_version VALUES ($1::integer)", [.integer(Int64(PostgresSchema.steps.count))])
+            if version < PostgresSchema.steps.count {
+                try session.query("DELETE FROM schema_version")
+                try session.query(
+                    "INSERT INTO schema_version VALUES ($1::integer)", [.integer(Int64(PostgresSchema.steps.count))])
+            }
+            return try session.query("SELECT id FROM identity").rows[0].get(0)
         }
     }
 
-    /// Nil when there are no tables yet.
-    private func version(_ connection: PostgresConnection) async throws -> Int? {
+    /// What the tables are at; nil when there are none yet.
+    func version() async throws -> (Int, identity: String)? {
         let location = location
         do {
-            return try await transaction(connection) { session in
-                let version = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(
-                    0, as: Int.self)
-                if let version, version > PostgresSchema.steps.count { throw Self.newer(version, location) }
-                return version
+            return try await transaction { session in
+                guard
+                    let version = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(
+                        0, as: Int.self)
+                else { return nil }
+                if version > PostgresSchema.steps.count { throw Self.newer(version, location) }
+                return (version, try session.query("SELECT id FROM identity").rows[0].get(0))
             }
         } catch let error as PostgresError where error.sqlState == "42P01" || error.sqlState == "3F000" {
             return nil

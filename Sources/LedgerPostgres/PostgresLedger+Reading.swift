@@ -44,10 +44,16 @@ extension PostgresLedger {
         ).rows[0].get(0)
     }
 
-    public func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
+    public func unfinished(
+        hosts: [String]?, workspace: String
+    ) async throws -> (deployments: [Deployment], runs: [Run]) {
         try await work("read") { session in
-            let condition = "deployments.workspace = $1 AND ($2::text IS NULL OR deployments.host = $2)"
-            let arguments: [PostgresValue] = [.text(workspace), PostgresValue(host)]
+            var condition = "deployments.workspace = $1"
+            let arguments: [PostgresValue] = [.text(workspace)] + (hosts ?? []).map(PostgresValue.text)
+            if let hosts {
+                let places = hosts.indices.map { "$\($0 + 2)" }.joined(separator: ", ")
+                condition += " AND deployments.host IN (\(places))"
+            }
             let deployments = try session.query(
                 "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
                 arguments
@@ -76,17 +82,23 @@ extension PostgresLedger {
 
     public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
         try await work("read") { session in
-            var arguments: [PostgresValue] = [.text(filter.host)]
+            var arguments: [PostgresValue] = []
             func argument(_ value: PostgresValue) -> String {
                 arguments.append(value)
                 return "$\(arguments.count)"
             }
-            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE host = $1"
+            var conditions: [String] = []
+            if let host = filter.host { conditions.append("host = " + argument(.text(host))) }
             switch filter.subject {
-            case .workspace(let path): sql += " AND workspace = " + argument(.text(path))
-            case .app(let name): sql += " AND app = " + argument(.text(name))
+            case .workspace(let path): conditions.append("workspace = " + argument(.text(path)))
+            case .app(let name): conditions.append("app = " + argument(.text(name)))
             }
-            if let commit = filter.commit { sql += " AND starts_with(commit_id, \(argument(.text(commit))))" }
+            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE " + conditions.joined(separator: " AND ")
+            if let commit = filter.commit {
+                // Hexadecimal digits all come before `g`: a range that an index answers.
+                let first = argument(.text(commit))
+                sql += " AND commit_id >= \(first) AND commit_id < \(first) || 'g'"
+            }
             if let status = filter.status { sql += " AND status = " + argument(.text(status.rawValue)) }
             sql += " ORDER BY id DESC LIMIT \(argument(PostgresValue(filter.limit)))::bigint"
             return try session.query(sql, arguments).rows.map(Deployment.init(row:))

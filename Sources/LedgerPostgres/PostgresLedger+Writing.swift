@@ -43,18 +43,13 @@ extension PostgresLedger {
         switch entry {
         case .beginRun(let draft):
             return try insert(draft, session)
-        case .completeRun(let id, let result):
+        case .adoptRun(let draft, let original, let result):
+            let run = try insert(draft, session)
             try session.query(
-                """
-                UPDATE runs SET status = $2, exit_code = $3::integer, signal = $4::integer, completed_at = \(timestamp(5)),
-                    output_tail = $6, error_message = $7 WHERE id = $1::bigint
-                """,
-                [
-                    .integer(id), .text(result.status.rawValue), PostgresValue(result.exitCode),
-                    PostgresValue(result.signal), PostgresValue(result.completedAt), .text(result.outputTail),
-                    PostgresValue(result.errorMessage),
-                ])
-            try countFailures(session, run: id, result.status)
+                "UPDATE runs SET adopted = $2::bigint WHERE id = $1::bigint", [.integer(run.id), .integer(original)])
+            try complete(run.id, result, session)
+        case .completeRun(let id, let result):
+            try complete(id, result, session)
         case .publish(let deployment):
             try session.query(
                 "UPDATE deployments SET published = TRUE WHERE id = $1::bigint", [.integer(deployment)])
@@ -62,7 +57,8 @@ extension PostgresLedger {
             try session.query(
                 """
                 UPDATE deployments SET status = $2, settled = $3::boolean, retry_at = \(timestamp(4)),
-                    warnings = $5::integer, completed_at = \(timestamp(6)), error_message = $7 WHERE id = $1::bigint
+                    warnings = $5::integer, completed_at = \(timestamp(6)), error_message = $7
+                WHERE id = $1::bigint AND status = 'running'
                 """,
                 [
                     .integer(id), .text(result.status.rawValue), .boolean(result.settled),
@@ -71,8 +67,10 @@ extension PostgresLedger {
                 ])
         case .notify(let deployment, let time):
             try session.query(
-                "INSERT INTO notifications (deployment, created_at, due_at) VALUES ($1::bigint, \(timestamp(2)), \(timestamp(2)))",
-                [.integer(deployment), PostgresValue(time)])
+                """
+                INSERT INTO notifications (deployment, created_at, due_at) SELECT $1::bigint, \(timestamp(2)), \(timestamp(2))
+                WHERE NOT EXISTS (SELECT 1 FROM notifications WHERE deployment = $1::bigint)
+                """, [.integer(deployment), PostgresValue(time)])
         case .removeNotification(let id):
             try session.query("DELETE FROM notifications WHERE id = $1::bigint", [.integer(id)])
         case .postponeNotification(let id, let time):
@@ -81,6 +79,24 @@ extension PostgresLedger {
                 [.integer(id), PostgresValue(time)])
         }
         return nil
+    }
+
+    /// - Returns: whether it had not ended before.
+    @discardableResult
+    static func complete(_ id: Int64, _ result: RunResult, _ session: PostgresSession) throws -> Bool {
+        let changed = try session.query(
+            """
+            UPDATE runs SET status = $2, exit_code = $3::integer, signal = $4::integer, completed_at = \(timestamp(5)),
+                output_tail = $6, error_message = $7 WHERE id = $1::bigint AND status = 'running'
+            """,
+            [
+                .integer(id), .text(result.status.rawValue), PostgresValue(result.exitCode),
+                PostgresValue(result.signal), PostgresValue(result.completedAt), .text(result.outputTail),
+                PostgresValue(result.errorMessage),
+            ]
+        ).affected
+        if changed > 0 { try countFailures(session, run: id, result.status) }
+        return changed > 0
     }
 
     private static func countFailures(_ session: PostgresSession, run: Int64, _ status: RunStatus) throws {
@@ -98,18 +114,23 @@ extension PostgresLedger {
             "UPDATE runs SET failures = $2::integer WHERE id = $1::bigint", [.integer(run), PostgresValue(now)])
     }
 
-    private static func insert(_ draft: RunDraft, _ session: PostgresSession) throws -> Run {
+    /// Begins the run, or finds it where an earlier attempt to write it did take effect: whether a commit did, whose answer
+    /// was lost, nobody knows.
+    static func insert(_ draft: RunDraft, fence: Int64? = nil, _ session: PostgresSession) throws -> Run {
+        let found = try session.query("SELECT \(Run.columns) FROM runs WHERE marker = $1", [.text(draft.marker)])
+        if let row = found.rows.first { return try Run(row: row) }
         let row = try session.query(
             """
-            INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at)
-            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, 'running', \(timestamp(10)))
+            INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status,
+                started_at)
+            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, $11, $12::bigint, 'running', \(timestamp(10)))
             RETURNING \(Run.columns)
             """,
             [
                 .text(draft.kind.rawValue), .text(draft.name), .integer(draft.parent), .text(draft.marker),
                 .text(draft.command), .text(draft.folder), .text(draft.mode),
                 .integer(draft.timeout.wholeMilliseconds), PostgresValue(draft.attempt),
-                PostgresValue(draft.startedAt),
+                PostgresValue(draft.startedAt), .text(draft.scope.rawValue), PostgresValue(fence),
             ]
         ).rows[0]
         return try Run(row: row)
@@ -122,6 +143,7 @@ extension PostgresLedger {
                 UPDATE deployments SET settled = FALSE, retry_at = NULL
                 WHERE id = $1::bigint AND status <> 'succeeded'
                 """, [.integer(deployment)])
+            try Self.makeFleetDue(deployment, session)
         }
     }
 

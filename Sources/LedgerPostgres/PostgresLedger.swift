@@ -4,34 +4,58 @@ import Synchronization
 
 /// The ledger that many hosts share: a schema in a PostgreSQL database.
 ///
-/// A connection is opened when there is something to ask or write, and closed when nothing more has come for a while. Every
-/// block is one transaction, and nothing is kept in the session, so a pooler in transaction mode may stand between.
-public final class PostgresLedger: LedgerStore {
-    private struct State {
-        var connection: PostgresConnection?
-        var isMigrated = false
-        /// Counts uses, so that a connection is closed only when there was none since.
-        var uses = 0
-    }
-
-    private let string: ConnectionString
+/// A connection is opened when there is something to ask or write, and closed right after. Every block is one transaction,
+/// and nothing is kept in the session, so a pooler in transaction mode may stand between.
+public final class PostgresLedger: FleetStore {
+    private let string: @Sendable () throws -> ConnectionString
     let schema: String
-    private let state = Mutex(State())
+    private let lane: ConnectionLane
+    /// For renewals alone: they must not wait behind a statement that hangs.
+    private let leaseLane: ConnectionLane
+    /// Of the record, once its tables were found or made.
+    private let known = Mutex<String?>(nil)
 
-    /// How long a connection that nobody needs stays open.
-    private static let idle = Duration.seconds(2)
+    /// How long one transaction may take, and a connection to be made.
+    private static let limit = Duration.seconds(30)
+    private static let connectLimit = Duration.seconds(10)
+    /// A renewal that takes longer is made anew: there is time for several before the lease is over.
+    private static let renewalLimit = Duration.seconds(3)
 
-    /// - Parameter schema: where the tables are; made when it is not there.
-    public init(_ string: ConnectionString, schema: String = "deploy_agent") {
+    /// - Parameters:
+    ///   - schema: where the tables are; made when it is not there.
+    ///   - string: is called for every connection, so that a password may change.
+    public init(schema: String = "deploy_agent", _ string: @escaping @Sendable () throws -> ConnectionString) {
         self.string = string
         self.schema = schema
+        lane = ConnectionLane(idle: .milliseconds(250)) { try await Self.connect(string(), within: Self.connectLimit) }
+        leaseLane = ConnectionLane(idle: Lease.heartbeat * 1.5) {
+            try await Self.connect(string(), within: Self.renewalLimit)
+        }
+    }
+
+    public var isShared: Bool { true }
+
+    public func identity() async throws -> String {
+        if let id = known.withLock({ $0 }) { return id }
+        try await work("read") { _ in }
+        return known.withLock { $0 } ?? ""
     }
 
     /// Host, port, database and schema.
-    var location: String { "\(string.place) (schema \(schema))" }
+    var location: String { "\((try? string().place) ?? "postgresql:") (schema \(schema))" }
 
     public func close() {
-        state.withLock { $0.connection = nil }
+        lane.close()
+        leaseLane.close()
+    }
+
+    /// Whether the record is there; nothing is made.
+    public func exists() async throws -> Bool {
+        do {
+            return try await version() != nil
+        } catch let error as PostgresError {
+            throw report(error, "open")
+        }
     }
 
     // MARK: - Blocks
@@ -41,57 +65,53 @@ public final class PostgresLedger: LedgerStore {
         _ operation: String, _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws -> T {
         do {
-            let connection = try await borrow()
-            if !state.withLock(\.isMigrated) {
-                try await migrate(connection)
-                state.withLock { $0.isMigrated = true }
+            if known.withLock({ $0 }) == nil {
+                let id = try await migrate()
+                known.withLock { $0 = id }
             }
-            return try await transaction(connection, body)
+            return try await transaction(body)
         } catch let error as PostgresError {
             throw report(error, operation)
         }
     }
 
-    func transaction<T: Sendable>(
-        _ connection: PostgresConnection, _ body: @escaping @Sendable (PostgresSession) throws -> T
-    ) async throws -> T {
-        let schema = schema
-        defer { closeWhenIdle() }
+    func transaction<T: Sendable>(_ body: @escaping @Sendable (PostgresSession) throws -> T) async throws -> T {
+        try await lane.transaction(in: schema, within: Self.limit, body)
+    }
+
+    /// Runs a block that must be quick, on the connection that is kept for it.
+    func renewal<T: Sendable>(_ body: @escaping @Sendable (PostgresSession) throws -> T) async throws -> T {
         do {
-            return try await connection.transaction { session in
-                // For this transaction alone; quoted, since it may be any name.
-                try session.query("SELECT set_config('search_path', quote_ident($1), true)", [.text(schema)])
-                return try body(session)
-            }
+            return try await leaseLane.transaction(in: schema, within: Self.renewalLimit, body)
         } catch let error as PostgresError {
-            // After anything but a refusal the connection is closed; the next block opens another.
-            if error.code != .refused { state.withLock { $0.connection = nil } }
-            throw error
+            throw report(error, "renew a lease in")
         }
     }
 
-    private func borrow() async throws -> PostgresConnection {
-        if let connection = state.withLock({ state in
-            state.uses += 1
-            return state.connection
-        }) {
-            return connection
-        }
-        let made = try await PostgresConnection(string)
-        return state.withLock { state in
-            // Of two that were opened at once one is enough.
-            if let connection = state.connection { return connection }
-            state.connection = made
-            return made
+    /// Hears of changes over a connection of its own, where one is to be had.
+    func listener(channel: String, connect: @escaping @Sendable (PostgresConnection) async throws -> Bool)
+        -> PostgresListener
+    {
+        let string = string
+        return PostgresListener(channel: channel) {
+            let made = try await PostgresConnection(
+                string().with("application_name", Self.listening), within: Self.connectLimit)
+            return try await connect(made) ? made : nil
         }
     }
 
-    private func closeWhenIdle() {
-        let uses = state.withLock(\.uses)
-        Task { [weak self] in
-            try? await Task.sleep(for: Self.idle)
-            self?.state.withLock { state in
-                if state.uses == uses { state.connection = nil }
+    /// As what a connection that listens is seen by the server.
+    static let listening = "deploy-agent listening"
+
+    /// A server that is out of connections for a moment is asked again: others close theirs right after use.
+    private static func connect(_ string: ConnectionString, within limit: Duration) async throws -> PostgresConnection {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            do {
+                return try await PostgresConnection(string, within: deadline - .now)
+            } catch let error as PostgresError where error.sqlState == "53300" {
+                guard ContinuousClock.now + .milliseconds(500) < deadline else { throw error }
+                try await Task.sleep(for: .milliseconds(Int.random(in: 50...500)))
             }
         }
     }
@@ -107,9 +127,19 @@ public final class PostgresLedger: LedgerStore {
             advice =
                 "; this user needs: GRANT CREATE ON DATABASE, or an existing schema \(schema) with GRANT USAGE, CREATE ON SCHEMA "
                 + "and GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \(schema)"
+        case "25006":
+            code = .unreachable
+            advice =
+                "; this is a standby or a read-only database: name the primary, or add target_session_attrs=read-write"
+        case "53300":
+            code = .unreachable
+            advice = "; raise max_connections, or put a pooler in between"
+        case "28P01", "28000", "3D000":
+            code = .denied
+            advice = "; check user, password and database in AGENT_LEDGER_URL"
         case "53100": code = .full
         case "XX001", "XX002": code = .corrupt
-        default: code = error.isTransient || error.code == .invalid ? .unreachable : .failed
+        default: code = error.isTransient || error.code == .cancelled ? .unreachable : .failed
         }
         return LedgerError(code, operation: operation, location: location, explanation: error.description + advice)
     }

@@ -7,7 +7,7 @@ func timestamp(_ parameter: Int) -> String {
 }
 
 /// SQL for a column's time in milliseconds since 1970.
-private func milliseconds(_ column: String) -> String {
+func milliseconds(_ column: String) -> String {
     "round(extract(epoch FROM \(column)) * 1000)::bigint"
 }
 
@@ -16,11 +16,11 @@ extension PostgresValue {
 }
 
 extension PostgresRow {
-    fileprivate func time(_ column: Int) throws -> Timestamp {
+    func time(_ column: Int) throws -> Timestamp {
         Timestamp(milliseconds: try get(column))
     }
 
-    fileprivate func optionalTime(_ column: Int) throws -> Timestamp? {
+    func optionalTime(_ column: Int) throws -> Timestamp? {
         try optional(column, as: Int64.self).map(Timestamp.init(milliseconds:))
     }
 }
@@ -51,7 +51,7 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, \(milliseconds("runs.started_at")), \
-        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message
+        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message, runs.scope, runs.fence, runs.adopted
         """
 
     /// Reads a row of `runs`.
@@ -62,7 +62,9 @@ extension Run {
             mode: try row.get(7), timeout: .milliseconds(try row.get(8, as: Int64.self)), attempt: try row.get(9),
             status: RunStatus(rawValue: try row.get(10)) ?? .failed, exitCode: try row.optional(11),
             signal: try row.optional(12), startedAt: try row.time(13), completedAt: try row.optionalTime(14),
-            outputTail: try row.get(15), errorMessage: try row.optional(16))
+            outputTail: try row.get(15), errorMessage: try row.optional(16),
+            scope: RunScope(rawValue: try row.get(17)) ?? .host, fence: try row.optional(18),
+            adopted: try row.optional(19))
     }
 }
 

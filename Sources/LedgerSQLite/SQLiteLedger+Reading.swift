@@ -3,14 +3,21 @@ public import Ledger
 
 /// What recovery and the views read.
 extension SQLiteLedger {
-    public func unfinished(host: String?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run]) {
+    public func unfinished(
+        hosts: [String]?, workspace: String
+    ) async throws -> (deployments: [Deployment], runs: [Run]) {
         try await read { db in
-            let condition = "deployments.workspace = ? AND (? IS NULL OR deployments.host = ?)"
+            var condition = "deployments.workspace = ?"
+            var arguments: StatementArguments = [workspace]
+            if let hosts {
+                condition += " AND deployments.host IN (\(databaseQuestionMarks(count: hosts.count)))"
+                arguments += StatementArguments(hosts)
+            }
             let deployments = try Row.fetchAll(
                 db,
                 sql:
                     "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
-                arguments: [workspace, host, host]
+                arguments: arguments
             ).map(Deployment.init(row:))
             let runs = try Row.fetchAll(
                 db,
@@ -19,7 +26,7 @@ extension SQLiteLedger {
                     JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
                     WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
                     """,
-                arguments: [workspace, host, host]
+                arguments: arguments
             ).map(Run.init(row:))
             return (deployments, runs)
         }
@@ -39,8 +46,12 @@ extension SQLiteLedger {
     public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
         try await read { db in
             // The unary plus keeps SQLite on the primary key, in order, instead of sorting an index's matches.
-            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE +host = ?"
-            var arguments: StatementArguments = [filter.host]
+            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE TRUE"
+            var arguments: StatementArguments = []
+            if let host = filter.host {
+                sql += " AND +host = ?"
+                arguments += [host]
+            }
             switch filter.subject {
             case .workspace(let path):
                 sql += " AND +workspace = ?"

@@ -41,17 +41,12 @@ extension SQLiteLedger {
                 switch entry {
                 case .beginRun(let draft):
                     begun.append(try Self.insert(draft, db))
+                case .adoptRun(let draft, let original, let result):
+                    let run = try Self.insert(draft, db)
+                    try db.execute(sql: "UPDATE runs SET adopted = ? WHERE id = ?", arguments: [original, run.id])
+                    try Self.complete(run.id, result, db)
                 case .completeRun(let id, let result):
-                    try db.execute(
-                        sql: """
-                            UPDATE runs SET status = ?, exit_code = ?, signal = ?, completed_at = ?, output_tail = ?,
-                                error_message = ? WHERE id = ?
-                            """,
-                        arguments: [
-                            result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
-                            result.outputTail, result.errorMessage, id,
-                        ])
-                    try Self.countFailures(db, run: id, result.status)
+                    try Self.complete(id, result, db)
                 case .publish(let deployment):
                     try db.execute(
                         sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
@@ -59,7 +54,7 @@ extension SQLiteLedger {
                     try db.execute(
                         sql: """
                             UPDATE deployments SET status = ?, settled = ?, retry_at = ?, warnings = ?,
-                                completed_at = ?, error_message = ? WHERE id = ?
+                                completed_at = ?, error_message = ? WHERE id = ? AND status = 'running'
                             """,
                         arguments: [
                             result.status.rawValue, result.settled, result.retryAt?.milliseconds, result.warnings,
@@ -67,8 +62,11 @@ extension SQLiteLedger {
                         ])
                 case .notify(let deployment, let time):
                     try db.execute(
-                        sql: "INSERT INTO notifications (deployment, created_at, due_at) VALUES (?, ?, ?)",
-                        arguments: [deployment, time.milliseconds, time.milliseconds])
+                        sql: """
+                            INSERT INTO notifications (deployment, created_at, due_at) SELECT ?1, ?2, ?2
+                            WHERE NOT EXISTS (SELECT 1 FROM notifications WHERE deployment = ?1)
+                            """,
+                        arguments: [deployment, time.milliseconds])
                 case .removeNotification(let id):
                     try db.execute(sql: "DELETE FROM notifications WHERE id = ?", arguments: [id])
                 case .postponeNotification(let id, let time):
@@ -79,6 +77,19 @@ extension SQLiteLedger {
             }
             return begun
         }
+    }
+
+    private static func complete(_ id: Int64, _ result: RunResult, _ db: Database) throws {
+        try db.execute(
+            sql: """
+                UPDATE runs SET status = ?, exit_code = ?, signal = ?, completed_at = ?, output_tail = ?, error_message = ?
+                WHERE id = ? AND status = 'running'
+                """,
+            arguments: [
+                result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
+                result.outputTail, result.errorMessage, id,
+            ])
+        if db.changesCount > 0 { try countFailures(db, run: id, result.status) }
     }
 
     private static func countFailures(_ db: Database, run: Int64, _ status: RunStatus) throws {
@@ -96,21 +107,25 @@ extension SQLiteLedger {
         try db.execute(sql: "UPDATE runs SET failures = ? WHERE id = ?", arguments: [now, run])
     }
 
+    /// Begins the run, or finds it where an earlier attempt to write it did take effect.
     private static func insert(_ draft: RunDraft, _ db: Database) throws -> Run {
+        let find = "SELECT \(Run.columns) FROM runs WHERE marker = ?"
+        if let row = try Row.fetchOne(db, sql: find, arguments: [draft.marker]) { return Run(row: row) }
         try db.execute(
             sql: """
-                INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, status,
+                    started_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
                 """,
             arguments: [
                 draft.kind.rawValue, draft.name, draft.parent, draft.marker, draft.command, draft.folder, draft.mode,
-                draft.timeout.wholeMilliseconds, draft.attempt, draft.startedAt.milliseconds,
+                draft.timeout.wholeMilliseconds, draft.attempt, draft.scope.rawValue, draft.startedAt.milliseconds,
             ])
         return Run(
             id: db.lastInsertedRowID, kind: draft.kind, name: draft.name, parent: draft.parent, marker: draft.marker,
             command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
             attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
-            completedAt: nil, outputTail: "", errorMessage: nil)
+            completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope)
     }
 
     public func makeDue(_ deployment: Int64) async throws {

@@ -18,6 +18,10 @@ public struct SQLiteLedger: LedgerStore {
         queue = try LedgerError.reporting("open", path) { try SQLiteFile.open(path) }
     }
 
+    public var isShared: Bool { false }
+
+    public func identity() async throws -> String { "sqlite:\(path)" }
+
     public func close() {
         try? queue.close()
     }

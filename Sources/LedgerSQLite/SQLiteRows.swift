@@ -26,7 +26,7 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, runs.started_at, runs.completed_at, runs.output_tail, \
-        runs.error_message
+        runs.error_message, runs.scope, runs.fence, runs.adopted
         """
 
     /// Reads a row of `runs`.
@@ -37,6 +37,6 @@ extension Run {
             status: RunStatus(rawValue: row[10]) ?? .failed, exitCode: row[11], signal: row[12],
             startedAt: Timestamp(milliseconds: row[13]),
             completedAt: (row[14] as Int64?).map(Timestamp.init(milliseconds:)), outputTail: row[15],
-            errorMessage: row[16])
+            errorMessage: row[16], scope: RunScope(rawValue: row[17]) ?? .host, fence: row[18], adopted: row[19])
     }
 }

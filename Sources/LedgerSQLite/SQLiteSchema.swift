@@ -73,5 +73,11 @@ enum SQLiteSchema {
         CREATE INDEX notifications_deployment ON notifications (deployment);
         CREATE INDEX notifications_due ON notifications (due_at, id);
         """,
+        """
+        ALTER TABLE runs ADD COLUMN scope TEXT NOT NULL DEFAULT 'host';
+        ALTER TABLE runs ADD COLUMN fence INTEGER;
+        ALTER TABLE runs ADD COLUMN adopted INTEGER;
+        CREATE INDEX deployments_app ON deployments (app, id);
+        """,
     ]
 }

@@ -46,7 +46,7 @@ public struct ConnectionString: Sendable, Equatable {
     }
 
     /// What must be written nowhere.
-    public var password: String? { options["password"] }
+    public var passwords: [String] { ["password", "sslpassword"].compactMap { options[$0] } }
 
     /// Calls with keywords and values as `PQconnectStartParams` takes them.
     func withParameters<T>(

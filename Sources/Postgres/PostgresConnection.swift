@@ -67,17 +67,21 @@ public final class PostgresConnection: Sendable {
 
     /// Runs a block of statements as one transaction: all of it takes effect, or nothing.
     ///
-    /// Times on the server's side are bounded within the transaction, so that a pooler between is no obstacle.
+    /// Times on the server's side are bounded within the transaction, and so is the schema, so that a pooler between is no
+    /// obstacle.
+    /// - Parameter schema: the one in which names without a schema are; nil leaves that to the server.
     @discardableResult
     public func transaction<T: Sendable>(
-        within limit: Duration = .seconds(30), _ body: @escaping @Sendable (PostgresSession) throws -> T
+        in schema: String? = nil, within limit: Duration = .seconds(30),
+        _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws -> T {
         try await run(within: limit) { session in
-            try session.query("BEGIN")
+            let milliseconds = limit.components.seconds * 1000
+            let path = schema.map { "; SET LOCAL search_path TO \(quotedIdentifier($0))" } ?? ""
             do {
-                try session.query(
-                    "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)",
-                    [.text("\(limit.components.seconds)s")])
+                try session.script(
+                    "BEGIN; SET LOCAL statement_timeout TO \(milliseconds); SET LOCAL lock_timeout TO \(milliseconds)\(path)"
+                )
                 let result = try body(session)
                 try session.query("COMMIT")
                 return result
@@ -111,6 +115,11 @@ public final class PostgresConnection: Sendable {
             _ = write(cancellation, &one, 8)
         }
     }
+}
+
+/// A name as SQL has it where it may hold anything.
+public func quotedIdentifier(_ name: String) -> String {
+    "\"" + name.replacing("\"", with: "\"\"") + "\""
 }
 
 /// Is set once.

@@ -26,18 +26,34 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
         self.message = message
     }
 
+    /// Reads what libpq says of a connection that could not be made. Where the server spoke, its code stands before its
+    /// words (`FATAL:  28P01: password …`), and a line of its source after them.
+    init(connecting text: String) {
+        var lines = text.split(whereSeparator: \.isNewline).filter { !$0.contains("LOCATION:  ") }
+        var state: String?
+        for (index, line) in lines.enumerated() {
+            guard let found = line.firstMatch(of: #/:  ([0-9A-Z]{5}): /#) else { continue }
+            state = String(found.1)
+            lines[index] = Substring(line.replacing(#/:  [0-9A-Z]{5}: /#, with: ": ", maxReplacements: 1))
+        }
+        let message = lines.joined(separator: " ")
+        self.init(
+            .unreachable, sqlState: state, message: message.isEmpty ? "the connection failed" : message)
+    }
+
     public var description: String { message + (sqlState.map { " (SQLSTATE \($0))" } ?? "") }
 
     /// Whether the same again may succeed: the server was restarted, a standby, or out of connections; two transactions
     /// met.
     public var isTransient: Bool {
         switch code {
-        case .unreachable, .timedOut: return true
+        case .timedOut: return true
         case .invalid, .cancelled, .unexpected: return false
-        case .refused:
-            guard let sqlState else { return false }
-            // Class 08 connection, 40 rollback, 53 resources, 57P shutdown and start; 25006 read-only (a standby); 55P03 lock.
-            return ["08", "40", "53"].contains(String(sqlState.prefix(2))) || sqlState.hasPrefix("57P")
+        case .unreachable, .refused:
+            guard let sqlState else { return code == .unreachable }
+            // Class 08 connection, 40 rollback, 53 resources, 57 stopped by somebody or by time, shutdown and start;
+            // 25006 read-only (a standby); 55P03 lock.
+            return ["08", "40", "53", "57"].contains(String(sqlState.prefix(2)))
                 || sqlState == "25006" || sqlState == "55P03"
         }
     }

@@ -22,6 +22,8 @@ public final class PostgresSession {
             throw PostgresError(.unreachable, message: "no memory for a connection")
         }
         self.connection = connection
+        // So that what the server says to a connection that it refuses comes with its code.
+        PQsetErrorVerbosity(connection, PQERRORS_VERBOSE)
         do {
             try finishConnecting()
         } catch {
@@ -55,8 +57,13 @@ public final class PostgresSession {
 
     /// libpq's words name host, port and user, never the password.
     private func connectionFailure() -> PostgresError {
-        let text = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).joined(separator: " ")
-        return PostgresError(.unreachable, message: text.isEmpty ? "the connection failed" : text)
+        PostgresError(connecting: String(cString: PQerrorMessage(connection)))
+    }
+
+    /// Whether a pooler stands between: the process that answers is not the one that the connection was made to. Then
+    /// nothing may be left in the session, and notifications do not arrive.
+    public func isPooled() throws -> Bool {
+        try query("SELECT pg_backend_pid()").rows[0].get(0, as: Int.self) != Int(PQbackendPID(connection))
     }
 
     // MARK: - Statements
@@ -76,8 +83,22 @@ public final class PostgresSession {
         guard !isBroken else { throw PostgresError(.unreachable, message: "the connection is closed") }
         let values = parameters.map { $0.sent.map { strdup($0) } ?? nil }
         defer { values.forEach { free($0) } }
-        let sent = PQsendQueryParams(
-            connection, sql, Int32(values.count), nil, values.map { UnsafePointer($0) }, nil, nil, 0)
+        return try answer(
+            PQsendQueryParams(
+                connection, sql, Int32(values.count), nil, values.map { UnsafePointer($0) }, nil, nil, 0))
+    }
+
+    /// Runs several statements, separated by `;`, in one round trip.
+    ///
+    /// - Returns: all their rows.
+    /// - Throws: as `query`.
+    @discardableResult
+    func script(_ sql: String) throws -> Answer {
+        guard !isBroken else { throw PostgresError(.unreachable, message: "the connection is closed") }
+        return try answer(PQsendQuery(connection, sql))
+    }
+
+    private func answer(_ sent: Int32) throws -> Answer {
         guard sent == 1 else { throw broken(connectionFailure()) }
         do {
             try flush()

@@ -41,7 +41,7 @@ struct HistoryCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, _ in
-            let reader = try RecordReader(session: session)
+            let reader = try await RecordReader(session: session)
             let deployments = try await reader.history(
                 limit: limit, commit: commit, status: status.flatMap(DeploymentStatus.init(rawValue:)))
             if json {

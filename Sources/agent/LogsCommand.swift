@@ -23,7 +23,7 @@ struct LogsCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, reporter in
-            let reader = try RecordReader(session: session)
+            let reader = try await RecordReader(session: session)
             guard var entry = try await reader.run(run) else {
                 reporter.say("no run \(run) in the record; `agent show` lists a deployment's runs")
                 return .notFound

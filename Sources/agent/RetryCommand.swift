@@ -25,7 +25,7 @@ struct RetryCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, reporter in
-            let reader = try RecordReader(session: session)
+            let reader = try await RecordReader(session: session)
             guard let deployment = try await reader.retry(commit) else {
                 let what =
                     commit.map { "commit \"\($0)\" has no failed deployment" } ?? "the last deployment did not fail"

@@ -23,7 +23,7 @@ struct ShowCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, reporter in
-            let reader = try RecordReader(session: session)
+            let reader = try await RecordReader(session: session)
             guard let deployment = try await reader.find(which) else {
                 reporter.say(
                     "no deployment \"\(which)\" in the record; `agent history` lists them")

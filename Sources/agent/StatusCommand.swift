@@ -19,7 +19,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, _ in
-            let reader = try RecordReader(session: session)
+            let reader = try await RecordReader(session: session)
             let status = try await reader.status()
             if json {
                 try printJSON(status)

@@ -70,13 +70,13 @@ import Testing
             ("SQLITE:/data/l", "/data/l"), ("sqlite:sub/l.sqlite", "/srv/sub/l.sqlite"),
         ])
     func ledger(url: String, expected: String) throws {
-        #expect(try resolve(["AGENT_LEDGER_URL": url]).ledgerPath == expected)
+        #expect(try resolve(["AGENT_LEDGER_URL": url]).ledger == .sqlite(path: expected))
     }
 
     @Test("a relative state directory counts from the current folder, and the ledger is in it")
     func stateDirectory() throws {
         let settings = try resolve(options: ["AGENT_STATE_DIR": "state"])
-        #expect(settings.stateDirectory == "/srv/state" && settings.ledgerPath == "/srv/state/ledger.sqlite")
+        #expect(settings.stateDirectory == "/srv/state" && settings.ledger == .sqlite(path: "/srv/state/ledger.sqlite"))
     }
 
     @Test("the shell is a full path, whether it is set by name or by path", arguments: ["sh", "/bin/sh"])

@@ -23,7 +23,9 @@ import Testing
         #expect(settings.interval == .seconds(30) && settings.gitTimeout == .seconds(120) && settings.keep == 1000)
         #expect(
             settings.killGrace == .seconds(10) && settings.isGated && settings.remote == nil && settings.app == "shop")
-        #expect(settings.ledgerPath == "/s/ledger.sqlite" && settings.logFormat == .text && settings.logLevel == .info)
+        #expect(
+            settings.ledger == .sqlite(path: "/s/ledger.sqlite") && settings.logFormat == .text
+                && settings.logLevel == .info)
         let pre = try #require(settings.hook(.preDeploy))
         #expect(pre.mode == .strict && pre.retries == .unlimited && pre.timeout == .seconds(300) && pre.folder == ".")
         let post = try #require(settings.hook(.postDeploy))
@@ -57,7 +59,8 @@ import Testing
             ("AGENT_KEEP", "0"), ("AGENT_LOG_FORMAT", "xml"), ("AGENT_LOG_LEVEL", "loud"),
             ("AGENT_LEDGER_URL", "mongodb://x"),
             ("AGENT_LEDGER_URL", "sqlite:"), ("AGENT_SHELL", "/no/such/shell"), ("GITHUB_TOKEN_FILE", "/no/such/file"),
-            ("PRE_DEPLOY_REPO_URL", "https://h/r"), ("AGENT_LEDGER_URL", "postgresql://h/d"),
+            ("PRE_DEPLOY_REPO_URL", "https://h/r"), ("AGENT_LEDGER_URL", "postgresql://[h/d"),
+            ("PRE_DEPLOY_SCOPE", "fleet"), ("POST_DEPLOY_SCOPE", "some"),
         ])
     func wrong(name: String, value: String) {
         for error in [
@@ -102,7 +105,7 @@ import Testing
         let error = #expect(throws: SettingsError.self) { try resolve(spec: spec) }
         #expect(error?.description.contains("hunter2") == false)
         let ledger = #expect(throws: SettingsError.self) {
-            try resolve(["AGENT_LEDGER_URL": "postgresql://u:hunter2@h/d"])
+            try resolve(["AGENT_LEDGER_URL": "postgresql://u:hunter2@[h/d"])
         }
         #expect(ledger?.description.contains("hunter2") == false)
         let settings = try resolve(["GITHUB_TOKEN": "hunter2", "GITHUB_REPO_URL": "https://u:hunter3@h/r"])

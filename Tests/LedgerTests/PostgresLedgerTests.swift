@@ -15,7 +15,7 @@ struct PostgresLedgerTests {
     }
 
     private func ledger(_ change: (ConnectionString) -> ConnectionString = { $0 }) async throws -> PostgresLedger {
-        PostgresLedger(change(try ConnectionString(await StoreFactory.cluster.value.url())), schema: schema)
+        try await StoreFactory.shared(schema: schema, change)
     }
 
     @Test("agents that make the tables at the same moment all get to work")
@@ -79,7 +79,7 @@ struct PostgresLedgerTests {
     @Test("a server that was away is asked again; meanwhile the ledger is unreachable, without a password in the text")
     func away() async throws {
         let cluster = try await PostgresCluster()
-        let ledger = PostgresLedger(try ConnectionString(cluster.url()))
+        let ledger = PostgresLedger { try ConnectionString(cluster.url()) }
         let (first, _) = try await ledger.begin(.sample(), firstRun: nil)
         try await cluster.stop()
         let error = await #expect(throws: LedgerError.self) { try await ledger.deployment(first.id) }

@@ -93,7 +93,7 @@ struct RecordQueryTests {
         let ended = try await end(store, .sample(), runs: 1)
         let forgotten = try await store.write([.beginRun(.sample(parent: ended))])[0]
         let renamed = try await store.begin(.sample(app: "renamed"), firstRun: nil).deployment.id
-        let unfinished = try await store.unfinished(host: "h", workspace: "/w")
+        let unfinished = try await store.unfinished(hosts: ["h"], workspace: "/w")
         #expect(unfinished.runs.map(\.id) == [forgotten.id] && unfinished.deployments.map(\.id) == [renamed])
     }
 

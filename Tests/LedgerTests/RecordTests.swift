@@ -106,7 +106,7 @@ struct RecordTests {
         #expect(try await store.runs(deployment: 1).isEmpty)
         #expect(try await store.history(HistoryFilter(host: "h", subject: .app("shop"), limit: 9)).isEmpty)
         #expect(try await store.failures(series: 1, name: "PRE_DEPLOY") == 0)
-        let unfinished = try await store.unfinished(host: nil, workspace: "/w")
+        let unfinished = try await store.unfinished(hosts: nil, workspace: "/w")
         #expect(unfinished.deployments.isEmpty && unfinished.runs.isEmpty)
         #expect(try await store.prune(DeploymentDraft.sample().scope, keep: 1, limit: 10).isEmpty)
     }

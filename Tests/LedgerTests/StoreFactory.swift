@@ -17,8 +17,16 @@ enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
         switch self {
         case .sqlite: try SQLiteLedger(path: folder.path + "/ledger.sqlite")
         case .postgresql:
-            try PostgresLedger(ConnectionString(await Self.cluster.value.url()), schema: uniqueText())
+            try await Self.shared(schema: uniqueText())
         }
+    }
+
+    /// A record in the tests' server.
+    static func shared(
+        schema: String, _ change: (ConnectionString) -> ConnectionString = { $0 }
+    ) async throws -> PostgresLedger {
+        let string = change(try ConnectionString(await cluster.value.url()))
+        return PostgresLedger(schema: schema) { string }
     }
 
     var testDescription: String { rawValue }
@@ -38,7 +46,7 @@ extension DeploymentDraft {
 }
 
 extension RunDraft {
-    static func sample(_ name: String = "PRE_DEPLOY", parent: Int64, marker: String = "m") -> RunDraft {
+    static func sample(_ name: String = "PRE_DEPLOY", parent: Int64, marker: String = uniqueText()) -> RunDraft {
         RunDraft(
             kind: .hook, name: name, parent: parent, marker: marker, command: "true", folder: ".", mode: "strict",
             timeout: .seconds(300), attempt: 1, startedAt: Timestamp(milliseconds: 1500))

@@ -162,7 +162,7 @@ struct PostgresTests {
         let invalid = #expect(throws: PostgresError.self) { try ConnectionString("postgresql://u:s3cr3t-pw@[bad/x") }
         #expect(invalid?.code == .invalid && invalid?.description.contains("s3cr3t-pw") == false)
         let string = try ConnectionString(cluster.url())
-        #expect(string.place == "127.0.0.1:\(cluster.port)/postgres" && string.password == "s3cret")
+        #expect(string.place == "127.0.0.1:\(cluster.port)/postgres" && string.passwords == ["s3cret"])
     }
 
     @Test("a server that ends under a connection is unreachable, and a new connection works once it is back")

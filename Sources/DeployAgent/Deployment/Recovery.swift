@@ -12,6 +12,8 @@ struct Recovery: Sendable {
     let state: StateDirectory
     let folder: WorkspaceFolder
     let logger: Logger
+    /// What this agent's host is called, and was for the killed agent, in a record that others write to as well.
+    let hosts: [String]
 
     /// Why there may be something to bring in order.
     enum Reason: String {
@@ -26,7 +28,8 @@ struct Recovery: Sendable {
     /// - Throws: `LedgerError`; then nothing was recorded, though survivors may have been ended.
     func run(workspace: String, grace: Duration, abandoned: Bool, after reason: Reason) async throws {
         if abandoned { await endGit(grace) }
-        let (deployments, runs) = try await ledger.unfinished(host: nil, workspace: workspace)
+        let (deployments, runs) = try await ledger.unfinished(
+            hosts: ledger.isShared ? hosts : nil, workspace: workspace)
         if reason == .killed { try await endUnrecorded(except: Set(runs.map(\.marker)), grace) }
         var entries: [LedgerEntry] = []
         for run in runs {

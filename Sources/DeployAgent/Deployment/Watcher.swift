@@ -1,7 +1,6 @@
 import Git
 import Glibc
 public import Ledger
-import LedgerSQLite
 import Logging
 import Shell
 
@@ -39,7 +38,7 @@ public final class Watcher {
     let inForce: InForce
     /// The record that the last check used.
     var ledger: any LedgerStore { inForce.ledger }
-    private var ledgerPath: String
+    private var ledgerAddress: LedgerAddress
     private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
     private let folder: WorkspaceFolder
@@ -57,7 +56,8 @@ public final class Watcher {
     private var toRecoverFrom = Recovery.Reason.killed
     /// Whether the store was found sound since the remote answered last.
     private var isStoreExamined = false
-    private let wasAbandoned: Bool
+    /// What the killed agent before this one said of itself.
+    private let abandoned: LockRecord?
     /// What a start does where AGENT_ON_START is not set.
     private let onStart: OnStart
     /// What happens between publishing and POST_DEPLOY.
@@ -65,7 +65,7 @@ public final class Watcher {
 
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, inForce: InForce, state: StateDirectory,
-        stop: StopSignal, wasAbandoned: Bool, onStart: OnStart, beforePost: BeforePost?,
+        stop: StopSignal, abandoned: LockRecord?, onStart: OnStart, beforePost: BeforePost?,
         openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
@@ -73,10 +73,10 @@ public final class Watcher {
         logger = log.logger()
         self.inForce = inForce
         self.openLedger = openLedger
-        ledgerPath = base.ledgerPath
+        ledgerAddress = base.ledger
         self.state = state
         self.stop = stop
-        self.wasAbandoned = wasAbandoned
+        self.abandoned = abandoned
         self.onStart = onStart
         self.beforePost = beforePost
         folder = state.workspace(base.workspace)
@@ -187,16 +187,17 @@ public final class Watcher {
 
     private func recoverOnce(_ settings: Settings) async throws {
         guard !isRecovered else { return }
-        try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger).run(
-            workspace: workspace.path, grace: settings.killGrace, abandoned: wasAbandoned, after: toRecoverFrom)
+        let hosts = [settings.host, abandoned?.host].compactMap { $0 }
+        try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger, hosts: hosts).run(
+            workspace: workspace.path, grace: settings.killGrace, abandoned: abandoned != nil, after: toRecoverFrom)
         isRecovered = true
     }
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
     private func useLedger(of settings: Settings) async throws {
-        guard settings.ledgerPath != ledgerPath else { return inForce.set(settings, ledger) }
+        guard settings.ledger != ledgerAddress else { return inForce.set(settings, ledger) }
         inForce.set(settings, try openLedger(settings))
-        ledgerPath = settings.ledgerPath
+        ledgerAddress = settings.ledger
         isRecovered = false
         toRecoverFrom = .killed
         try await recoverOnce(settings)

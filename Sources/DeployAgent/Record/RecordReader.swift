@@ -10,10 +10,10 @@ public struct RecordReader: Sendable {
 
     /// Opens the record that is there. Without one every view is empty, and none is made.
     /// - Throws: `LedgerError`.
-    public init(session: AgentSession) throws {
+    public init(session: AgentSession) async throws {
         self.session = session
         settings = session.settings
-        ledger = try session.existingLedger()
+        ledger = try await session.existingLedger()
     }
 
     /// For a process that has its record open already.
@@ -73,7 +73,7 @@ public struct RecordReader: Sendable {
         return StatusView(
             scope: settings.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
             lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
-            holder: session.lockHolder(), ledger: "sqlite:\(settings.ledgerPath)", mask: mask)
+            holder: session.lockHolder(), ledger: settings.ledger.description, mask: mask)
     }
 
     private func lastWithRuns(_ deployment: Deployment?) async throws -> DeploymentView? {

@@ -1,3 +1,5 @@
+public import Ledger
+
 /// A place in a deployment where the team's command runs.
 public enum Hook: String, Sendable, CaseIterable {
     case preDeploy = "PRE_DEPLOY"
@@ -40,6 +42,11 @@ public enum Retries: Sendable, Equatable {
         }
     }
 
+    /// Nil for as many as it takes.
+    var limit: Int? {
+        if case .atMost(let number) = self { number } else { nil }
+    }
+
     /// Whether another attempt is left after so many failures.
     func allows(afterFailures failures: Int) -> Bool {
         switch self {
@@ -60,4 +67,6 @@ public struct HookSettings: Sendable, Equatable {
     public var timeout: Duration
     public var mode: HookMode
     public var retries: Retries
+    /// Whether every host runs it, or one for all.
+    public var scope: RunScope
 }

@@ -47,8 +47,12 @@ public struct Setting: Sendable, Hashable {
         "the path of a folder that the agent may write", option: "--state-dir")
     static let ledgerURL = Setting(
         "AGENT_LEDGER_URL", default: "sqlite:<state dir>/ledger.sqlite",
-        "sqlite:PATH (postgresql:// is not supported yet)",
+        "sqlite:PATH, a postgresql:// URL, or PostgreSQL's keyword=value pairs",
         option: "--ledger")
+    static let ledgerURLFile = Setting(
+        "AGENT_LEDGER_URL_FILE", default: "none", "a file that holds the ledger's URL; read again for every connection")
+    static let ledgerSchema = Setting(
+        "AGENT_LEDGER_SCHEMA", default: "deploy_agent", "the name of a PostgreSQL schema, at most 63 bytes")
     static let app = Setting(
         "AGENT_APP", default: "name in appspec.yaml, else the workspace's folder name", "the app's name")
     static let host = Setting("AGENT_HOST", default: "the host's name", "a name for this host")
@@ -110,6 +114,9 @@ public struct Setting: Sendable, Hashable {
     static func mode(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_MODE", default: hook.defaultMode.rawValue, "strict or lenient")
     }
+    static func scope(_ hook: Hook) -> Setting {
+        .init("\(hook.rawValue)_SCOPE", default: "host", "host, or fleet with a PostgreSQL ledger")
+    }
     static func retries(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_RETRIES", default: hook.defaultRetries.text, "unlimited, or a whole number from 0 on")
     }
@@ -123,11 +130,12 @@ public struct Setting: Sendable, Hashable {
     public static let all: [Setting] =
         [workspacePath, repoURL, branch, token, tokenFile, syncInterval, repoFolder]
         + [Hook.preDeploy, .postDeploy].flatMap {
-            [command($0), folder($0), timeout($0), mode($0), retries($0), repoURL($0)]
+            [command($0), folder($0), timeout($0), mode($0), retries($0), scope($0), repoURL($0)]
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, app, host, appspec, service, logFormat,
+            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, app, host,
+            appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,
             notifyURL, notifySecret,

@@ -1,5 +1,6 @@
 import Git
 import Glibc
+import Ledger
 import Shell
 
 extension Settings {
@@ -56,7 +57,13 @@ extension Settings {
         let shell = absolute(readShell(&reader))
         let stateDirectory = canonicalPath(
             absolute(reader.text(.stateDirectory)?.value ?? defaultStateDirectory(environment)))
-        let ledgerPath = readLedger(&reader, stateDirectory: stateDirectory, absolute) ?? ""
+        let ledger = LedgerAddress.read(&reader, stateDirectory: stateDirectory, absolute)
+        for setting in [Hook.preDeploy, .postDeploy].map(Setting.scope) where !ledger.isShared {
+            guard let found = reader.found[setting.name], found.value.lowercased() == RunScope.fleet.rawValue else {
+                continue
+            }
+            reader.reject(setting, found, because: "needs a PostgreSQL ledger, which AGENT_LEDGER_URL does not name")
+        }
         let folderName = workspace.split(separator: "/").last.map(String.init) ?? "app"
         let app = reader.text(.app)?.value.trimmingSpace ?? appspec?.name ?? folderName
         if reader.found[Setting.app.name] == nil, let appspec, let name = appspec.name {
@@ -73,7 +80,8 @@ extension Settings {
                 notifications?.secret,
             ],
             tokenFile: tokenFile?.value,
-            urls: [url?.value, reader.found[Setting.ledgerURL.name]?.value, notifications?.url])
+            urls: [url?.value, ledger.text, reader.found[Setting.ledgerURL.name]?.value, notifications?.url],
+            ledger: ledger)
         guard reader.problems.isEmpty else {
             throw SettingsError(
                 reader.problems.map { problem in
@@ -85,7 +93,7 @@ extension Settings {
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
             gitTimeout: gitTimeout,
-            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledgerPath: ledgerPath, app: app,
+            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger, app: app,
             host: host,
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
             notifications: notifications, keep: keep,
@@ -119,8 +127,9 @@ extension Settings {
         }
         let own = reader.folder(.folder(hook))
         let timeout = reader.duration(.timeout(hook))
-        var (mode, retries) = (hook.defaultMode, hook.defaultRetries)
+        var (mode, retries, scope) = (hook.defaultMode, hook.defaultRetries, RunScope.host)
         if hook != .failedDeploy {
+            scope = reader.read(.scope(hook)) { RunScope(rawValue: $0.lowercased()) } ?? scope
             mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? mode
             retries = reader.read(.retries(hook), Retries.init) ?? retries
             if let url = reader.text(.repoURL(hook)) {
@@ -131,7 +140,7 @@ extension Settings {
         return HookSettings(
             hook: hook, command: command.value, folder: joined(own, below: repoFolder),
             folderSetting: own != nil || repoFolder == nil ? Setting.folder(hook).name : Setting.repoFolder.name,
-            timeout: timeout, mode: mode, retries: retries)
+            timeout: timeout, mode: mode, retries: retries, scope: scope)
     }
 
     private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {
@@ -193,28 +202,6 @@ extension Settings {
         return findProgram("bash", searchPath: searchPath) ?? findProgram("sh", searchPath: searchPath) ?? "/bin/sh"
     }
 
-    private static func readLedger(
-        _ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String
-    ) -> String? {
-        guard let url = reader.text(.ledgerURL) else { return stateDirectory + "/ledger.sqlite" }
-        let lower = url.value.lowercased()
-        if lower.hasPrefix("postgres://") || lower.hasPrefix("postgresql://") {
-            reader.reject(.ledgerURL, url, because: "cannot be used yet: PostgreSQL ledgers are not supported yet")
-            return nil
-        }
-        guard lower.hasPrefix("sqlite:") else {
-            reader.reject(.ledgerURL, url)
-            return nil
-        }
-        var path = String(url.value.dropFirst(7))
-        if path.hasPrefix("//") { path = String(path.dropFirst(2)) }
-        guard !path.isEmpty, !path.hasPrefix(":") else {
-            reader.reject(.ledgerURL, url)
-            return nil
-        }
-        return absolute(path)
-    }
-
     private static func defaultStateDirectory(_ environment: ProcessEnvironment) -> String {
         let system = "/var/lib/deploy-agent"
         if access(system, W_OK | X_OK) == 0 || (access(system, F_OK) != 0 && access("/var/lib", W_OK | X_OK) == 0) {
@@ -266,9 +253,10 @@ extension Settings {
     private static func collectSecrets(
         _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, tokens: [String?],
         tokenFile: String?,
-        urls: [String?]
+        urls: [String?], ledger: LedgerAddress
     ) -> Secrets {
-        var texts: [String] = []
+        var texts = ledger.passwords
+        if ledger.isShared { texts += [environment["PGPASSWORD"]].compactMap { $0 } }
         texts += resolved.secretValues
         for key in resolved.secretKeys {
             if let value = resolved.values[key]?.value { texts.append(value) }

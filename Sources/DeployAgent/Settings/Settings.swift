@@ -17,8 +17,7 @@ public struct Settings: Sendable {
     public var killGrace: Duration
     public var shell: String
     public var stateDirectory: String
-    /// Path of the SQLite file.
-    public var ledgerPath: String
+    public var ledger: LedgerAddress
     public var app: String
     public var host: String
     public var logFormat: LogFormat

@@ -1,7 +1,6 @@
 import Git
 import Glibc
 public import Ledger
-import LedgerSQLite
 public import Logging
 package import Shell
 
@@ -83,26 +82,13 @@ public struct AgentSession: Sendable {
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger() throws -> any LedgerStore {
         try state.prepare(for: settings.workspace)
-        return try Self.open(settings)
+        return try settings.ledger.open()
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
-    public func existingLedger() throws -> (any LedgerStore)? {
-        if access(settings.ledgerPath, F_OK) == 0 { return try Self.open(settings) }
-        guard errno == ENOENT else {
-            throw LedgerError(
-                errno == EACCES ? .denied : .unreachable, operation: "open", location: settings.ledgerPath,
-                explanation: errorText(errno))
-        }
-        return nil
-    }
-
-    private static func open(_ settings: Settings) throws -> any LedgerStore {
-        // Command lines in the record may say more than others should read.
-        let mask = umask(0o077)
-        defer { umask(mask) }
-        return try SQLiteLedger(path: settings.ledgerPath)
+    public func existingLedger() async throws -> (any LedgerStore)? {
+        try await settings.ledger.openExisting()
     }
 
     /// Where a run's log file lies.
@@ -128,7 +114,7 @@ public struct AgentSession: Sendable {
     ) -> Watcher {
         Watcher(
             origin: origin, base: settings, log: log, inForce: inForce, state: state, stop: stop,
-            wasAbandoned: lock.abandoned != nil, onStart: onStart, beforePost: beforePost,
-            openLedger: { try Self.open($0) })
+            abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost,
+            openLedger: { try $0.ledger.open() })
     }
 }

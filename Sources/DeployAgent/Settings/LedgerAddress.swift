@@ -1,0 +1,128 @@
+import Glibc
+public import Ledger
+import LedgerPostgres
+import LedgerSQLite
+import Postgres
+import Shell
+
+/// Where the record is: a file, or a server that many hosts share.
+public enum LedgerAddress: Sendable, Equatable {
+    /// - path: absolute.
+    case sqlite(path: String)
+    /// - text: as set; nil when `file` holds it.
+    /// - file: is read again for every connection.
+    case postgresql(text: String?, file: String?, schema: String)
+
+    public var isShared: Bool {
+        if case .postgresql = self { true } else { false }
+    }
+
+    /// Without credentials.
+    public var description: String {
+        switch self {
+        case .sqlite(let path): "sqlite:\(path)"
+        case .postgresql(_, _, let schema):
+            "postgresql://\((try? connectionString().place) ?? "") (schema \(schema))"
+        }
+    }
+
+    /// What must be written nowhere.
+    var passwords: [String] { (try? connectionString().passwords) ?? [] }
+
+    /// The text as set or as the file has it now; nil for a file of SQLite's.
+    var text: String? {
+        guard case .postgresql(let text, let file, _) = self else { return nil }
+        return text ?? file.flatMap(Settings.readTokenFile)
+    }
+
+    private func connectionString() throws -> ConnectionString {
+        guard let text else {
+            throw PostgresError(.unreachable, message: "\(Setting.ledgerURLFile.name) cannot be read or is empty")
+        }
+        return try ConnectionString(text)
+    }
+
+    /// Opens the record for writing; a file is made where there is none.
+    /// - Throws: `LedgerError`.
+    public func open() throws -> any LedgerStore {
+        switch self {
+        case .sqlite(let path):
+            // Command lines in the record may say more than others should read.
+            let mask = umask(0o077)
+            defer { umask(mask) }
+            return try SQLiteLedger(path: path)
+        case .postgresql(_, _, let schema): return PostgresLedger(schema: schema) { try connectionString() }
+        }
+    }
+
+    /// Opens the record that is there; nil when there is none yet, and nothing is created.
+    /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
+    public func openExisting() async throws -> (any LedgerStore)? {
+        switch self {
+        case .sqlite(let path):
+            if access(path, F_OK) == 0 { return try open() }
+            guard errno == ENOENT else {
+                throw LedgerError(
+                    errno == EACCES ? .denied : .unreachable, operation: "open", location: path,
+                    explanation: errorText(errno))
+            }
+            return nil
+        case .postgresql(_, _, let schema):
+            let ledger = PostgresLedger(schema: schema) { try connectionString() }
+            return try await ledger.exists() ? ledger : nil
+        }
+    }
+}
+
+extension LedgerAddress {
+    /// Reads where the record is from the settings; what is wrong is noted, and the default returned.
+    static func read(
+        _ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String
+    ) -> LedgerAddress {
+        let fallback = LedgerAddress.sqlite(path: stateDirectory + "/ledger.sqlite")
+        let schema =
+            reader.read(.ledgerSchema) { text in
+                (1...63).contains(text.utf8.count) && !text.utf8.contains(0) ? text : nil
+            } ?? Setting.ledgerSchema.fallback
+        let url = reader.text(.ledgerURL)
+        let file = reader.text(.ledgerURLFile).map { Sourced(value: absolute($0.value), source: $0.source) }
+        guard let url else {
+            guard let file else { return fallback }
+            guard let text = Settings.readTokenFile(file.value) else {
+                reader.reject(.ledgerURLFile, file, because: "cannot be read or is empty")
+                return fallback
+            }
+            guard let address = parse(text, stateDirectory, schema: schema, absolute) else {
+                reader.reject(.ledgerURLFile, file, because: "holds no ledger's URL that could be read")
+                return fallback
+            }
+            if case .postgresql = address { return .postgresql(text: nil, file: file.value, schema: schema) }
+            return address
+        }
+        guard let address = parse(url.value, stateDirectory, schema: schema, absolute) else {
+            // A URL's password is masked; that of other text may be anywhere in it.
+            let isPairs = url.value.contains("=") && !url.value.contains("://")
+            let shown = isPairs ? url.value.prefix { $0 != "=" } + "=***" : url.value[...]
+            reader.reject(.ledgerURL, Sourced(value: String(shown), source: url.source))
+            return fallback
+        }
+        return address
+    }
+
+    private static func parse(
+        _ text: String, _ stateDirectory: String, schema: String, _ absolute: (String) -> String
+    ) -> LedgerAddress? {
+        let text = text.trimmingSpace
+        if text.lowercased().hasPrefix("sqlite:") {
+            var path = String(text.dropFirst(7))
+            if path.hasPrefix("//") { path = String(path.dropFirst(2)) }
+            return path.isEmpty || path.hasPrefix(":") ? nil : .sqlite(path: absolute(path))
+        }
+        // libpq takes the scheme in lower case only.
+        let scheme = text.prefix { $0 != ":" }.lowercased()
+        let isURL = scheme == "postgres" || scheme == "postgresql"
+        guard isURL || (text.contains("=") && !text.contains("://")) else { return nil }
+        let readable = isURL ? scheme + text.dropFirst(scheme.count) : text
+        return (try? ConnectionString(readable)).map { _ in .postgresql(text: readable, file: nil, schema: schema) }
+    }
+}

@@ -1,0 +1,134 @@
+/// Who may do a named piece of work now.
+///
+/// It ends by the clock of the store when it is not renewed. Its number grows with every claim of that work, so that what is
+/// done under an earlier one can be told and refused.
+public struct Lease: Sendable, Equatable, Codable {
+    /// How long it lasts from the claim or the last renewal on.
+    public static let duration = Duration.seconds(20)
+    /// How often its holder renews it.
+    public static let heartbeat = Duration.seconds(5)
+
+    public var app: String
+    /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`.
+    public var name: String
+    public var fence: Int64
+    /// The process that holds it, by its `Presence.instance`.
+    public var holder: String
+
+    public init(app: String, name: String, fence: Int64, holder: String) {
+        self.app = app
+        self.name = name
+        self.fence = fence
+        self.holder = holder
+    }
+}
+
+/// A lease that somebody holds, as the fleet's view shows it.
+public struct HeldLease: Sendable {
+    public var name: String
+    public var fence: Int64
+    public var host: String
+    public var commit: String
+    public var run: Int64
+    public var acquiredAt: Timestamp
+    /// Negative once it has expired.
+    public var remaining: Duration
+
+    public init(
+        name: String, fence: Int64, host: String, commit: String, run: Int64, acquiredAt: Timestamp, remaining: Duration
+    ) {
+        self.name = name
+        self.fence = fence
+        self.host = host
+        self.commit = commit
+        self.run = run
+        self.acquiredAt = acquiredAt
+        self.remaining = remaining
+    }
+}
+
+/// An agent that asks to run a hook for the whole fleet.
+public struct ClaimRequest: Sendable {
+    public var scope: Scope
+    public var commit: String
+    /// The asking process.
+    public var holder: String
+    /// The run as it begins when the claim is granted.
+    public var run: RunDraft
+    /// Further attempts after a failure of the commit's hook, over all hosts; nil for as many as it takes.
+    public var retries: Int?
+    /// Whether a failure is a result to go on with rather than one to try again.
+    public var isLenient: Bool
+    /// A person asked for this commit again: a failure's backoff does not count.
+    public var ignoresBackoff: Bool
+    /// It is run whatever came of it before.
+    public var isForced: Bool
+    /// The run that was waited for: its result is taken, however it ended, unless it was interrupted.
+    public var awaited: Int64?
+
+    public init(
+        scope: Scope, commit: String, holder: String, run: RunDraft, retries: Int?, isLenient: Bool,
+        ignoresBackoff: Bool, isForced: Bool, awaited: Int64? = nil
+    ) {
+        self.scope = scope
+        self.commit = commit
+        self.holder = holder
+        self.run = run
+        self.retries = retries
+        self.isLenient = isLenient
+        self.ignoresBackoff = ignoresBackoff
+        self.isForced = isForced
+        self.awaited = awaited
+    }
+}
+
+/// What came of asking.
+public enum ClaimAnswer: Sendable {
+    /// It is this agent's to run, and recorded as `running`.
+    /// - failures: how often it failed before for this commit, over all hosts.
+    case granted(Lease, Run, failures: Int)
+    /// It has run.
+    /// - host: where; nil when the record no longer has that.
+    /// - failures: how often it failed for this commit, over all hosts.
+    /// - retryIn: not before that time is it tried again; nil when it is not.
+    case done(run: Int64, host: String?, RunResult, failures: Int, retryIn: Duration?)
+    /// Another host runs it, or the same hook of another commit.
+    case held(HeldBy)
+}
+
+/// Who has what was asked for.
+public struct HeldBy: Sendable, Equatable {
+    public var run: Int64
+    public var host: String
+    public var commit: String
+    /// Until the lease expires, if it is not renewed.
+    public var expiresIn: Duration
+    /// How many hosts may be asking, for them not to ask too often.
+    public var hosts: Int
+
+    public init(run: Int64, host: String, commit: String, expiresIn: Duration, hosts: Int) {
+        self.run = run
+        self.host = host
+        self.commit = commit
+        self.expiresIn = expiresIn
+        self.hosts = hosts
+    }
+}
+
+/// How a run under a lease ended.
+public struct ClaimResult: Sendable, Codable {
+    public var lease: Lease
+    public var commit: String
+    public var run: Int64
+    public var result: RunResult
+    /// When a failure is tried again.
+    public var retryIn: Duration?
+
+    public init(lease: Lease, commit: String, run: Int64, result: RunResult, retryIn: Duration?) {
+        self.lease = lease
+        self.commit = commit
+        self.run = run
+        self.result = result
+        self.retryIn = retryIn
+    }
+}
