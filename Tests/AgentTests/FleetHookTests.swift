@@ -5,7 +5,7 @@ import Testing
 
 /// Hooks that run once for all hosts of a record on PostgreSQL.
 @Suite(.timeLimit(.minutes(4)))
-struct FleetTests {
+struct FleetHookTests {
     /// Notes its start and end with host and number, and takes its time in between.
     private func hook(_ seconds: String = "0.3", then end: String = ":") -> [String: String] {
         [
@@ -123,6 +123,34 @@ struct FleetTests {
             try await fleet.query("SELECT status, fence FROM runs WHERE adopted IS NULL ORDER BY id")
                 == ["interrupted|1", "succeeded|2"]
         }
+    }
+
+    @Test("POST_DEPLOY for the fleet: a lenient failure is a warning on every host and is not run again")
+    func lenientPost() async throws {
+        let fleet = try await FleetBox()
+        let failing = [
+            "POST_DEPLOY_SCOPE": "Fleet", "POST_DEPLOY_COMMAND": "echo $HOST $DEPLOY_FENCE >> $OUT/post; exit 3",
+            "PRE_DEPLOY_COMMAND": "echo \"$HOST fence=$DEPLOY_FENCE\" >> $OUT/pre",
+        ]
+        for host in 1...3 {
+            let once = try await fleet.box.once(fleet.settings(host, failing))
+            #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 1, "\(once)")
+        }
+        #expect(fleet.box.lines("post") == ["h1 1"])
+        // A hook of the host runs on each, and has no number.
+        #expect(fleet.box.lines("pre") == ["h1 fence=", "h2 fence=", "h3 fence="])
+        let adopted = try await fleet.query(
+            "SELECT adopted, exit_code FROM runs WHERE name = 'POST_DEPLOY' AND adopted IS NOT NULL")
+        let own = try await fleet.query("SELECT id FROM runs WHERE name = 'POST_DEPLOY' AND adopted IS NULL")
+        #expect(adopted == own.flatMap { ["\($0)|3", "\($0)|3"] })
+    }
+
+    @Test("--force runs it again, under the next number")
+    func forced() async throws {
+        let fleet = try await FleetBox()
+        #expect(try await fleet.box.once(fleet.settings(1, hook("0"))).outcome == "deployed")
+        #expect(try await fleet.box.once(fleet.settings(1, hook("0")), force: true).outcome == "deployed")
+        #expect(fleet.box.lines("trace") == ["start h1 1", "end h1 1", "start h1 2", "end h1 2"])
     }
 
     @Test("a stop gives the lease up at once")
