@@ -59,6 +59,7 @@ struct ShowCommand: AsyncParsableCommand {
                         "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
                     ],
                 ]
+                if let reach = reach(run) { rows.insert(["scope", reach], at: 1) }
                 if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
                 if let message = run.errorMessage { rows.append(["error", mask(message).withoutControls]) }
