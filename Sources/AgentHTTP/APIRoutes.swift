@@ -76,7 +76,7 @@ struct APIRoutes: Sendable {
             throw HTTPError(.notFound, message: "no such run")
         }
         // Masked when it was written. The file may be gone with its disk; the record keeps the end.
-        let file = FileManager.default.contents(atPath: session.logPath(run: number))
+        let file = try await reader.logPath(run).flatMap { FileManager.default.contents(atPath: $0) }
         let text = file ?? Data(session.log.mask(run.outputTail).utf8)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; charset=utf-8"],

@@ -47,7 +47,8 @@ public struct DeploymentView: Encodable, Sendable {
 /// A run as JSON shows it.
 public struct RunView: Encodable, Sendable {
     let run: Run
-    let log: String
+    /// Nil where this host has none.
+    let log: String?
     let mask: @Sendable (String) -> String
 
     enum CodingKeys: String, CodingKey {

@@ -65,6 +65,18 @@ public struct RecordReader: Sendable {
         try await ledger?.run(id)
     }
 
+    /// Where the output of a run lies on this host; nil when it ran on another one.
+    public func logPath(_ run: Run, of deployment: Deployment) -> String? {
+        let isElsewhere = settings.ledger.isShared && deployment.scope.host != settings.host
+        return isElsewhere || run.adopted != nil ? nil : session.logPath(run: run.id)
+    }
+
+    /// The same for a run whose deployment is not at hand.
+    public func logPath(_ run: Run) async throws -> String? {
+        guard let deployment = try await ledger?.deployment(run.parent) else { return nil }
+        return logPath(run, of: deployment)
+    }
+
     public func view(_ deployment: Deployment) -> DeploymentView {
         DeploymentView(deployment: deployment, runs: nil, mask: mask)
     }
@@ -72,8 +84,8 @@ public struct RecordReader: Sendable {
     public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
         let runs = try await runs(of: deployment)
         return DeploymentView(
-            deployment: deployment, runs: runs.map { RunView(run: $0, log: session.logPath(run: $0.id), mask: mask) },
-            mask: mask)
+            deployment: deployment,
+            runs: runs.map { RunView(run: $0, log: logPath($0, of: deployment), mask: mask) }, mask: mask)
     }
 
     /// How things stand.
