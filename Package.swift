@@ -35,9 +35,9 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibgit2", pkgConfig: "libgit2", providers: [.apt(["libgit2-dev"])]),
-        .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "CAgentShims"),
         .target(name: "CCurl"),
+        .target(name: "CLibpq"),
         .target(
             name: "Shell",
             dependencies: [

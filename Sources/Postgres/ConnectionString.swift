@@ -15,7 +15,12 @@ public struct ConnectionString: Sendable, Equatable {
     ]
 
     /// - Throws: `PostgresError` `invalid` when libpq cannot read the text; its words hold nothing of the text's values.
+    ///   `unreachable` when there is no libpq.
     public init(_ text: String) throws {
+        // Everything else needs one of these first.
+        guard agent_load_libpq() == 0 else {
+            throw PostgresError(.unreachable, message: "libpq cannot be loaded (Debian: apt-get install libpq5)")
+        }
         var problem: UnsafeMutablePointer<CChar>?
         guard let parsed = PQconninfoParse(text, &problem) else {
             // libpq's own words may quote the text, and so a password.

@@ -48,22 +48,29 @@ public final class RunGuard: Sendable {
     deinit { release() }
 
     /// Lets the run go on until then.
-    public func prolong(until deadline: BootTime) {
+    ///
+    /// - Returns: whether the guard was there to hear it; it does not listen any more once it ends the run.
+    public func prolong(until deadline: BootTime) -> Bool {
         send("\(deadline.nanoseconds)\n")
     }
 
     /// The run has ended: so does the guard.
-    public func release() {
-        send("done\n")
+    ///
+    /// - Returns: whether the guard was still there, and had not begun to end the run.
+    @discardableResult
+    public func release() -> Bool {
+        let wasThere = send("done\n")
         pipe.withLock { descriptor in
             if descriptor >= 0 { close(descriptor) }
             descriptor = -1
         }
+        return wasThere
     }
 
-    private func send(_ line: String) {
+    private func send(_ line: String) -> Bool {
         pipe.withLock { descriptor in
-            _ = line.withCString { write(descriptor, $0, strlen($0)) }
+            let length = line.utf8.count
+            return line.withCString { write(descriptor, $0, length) } == length
         }
     }
 
@@ -119,7 +126,11 @@ public final class RunGuard: Sendable {
                     if let time = Int64(line) { deadline = BootTime(nanoseconds: time) }
                 }
             }
-            if BootTime.now >= deadline { return .late }
+            if BootTime.now >= deadline {
+                // From here on the agent's word comes too late, and it is told so (EPIPE).
+                close(0)
+                return .late
+            }
         }
     }
 

@@ -43,7 +43,8 @@ struct FleetHook: Sendable {
         var said: HeldBy?
         while !runner.stop.isRequested {
             let (store, asking) = (store, request)
-            let (asked, answer) = try await writer.ask {
+            // A host that waits is to go on soon after the record is back.
+            let (asked, answer) = try await writer.ask(atMost: .seconds(1)) {
                 var asking = asking
                 asking.run.startedAt = .now
                 let asked = BootTime.now
@@ -51,6 +52,9 @@ struct FleetHook: Sendable {
             }
             switch answer {
             case .granted(let lease, let run, let failures):
+                logger.info(
+                    "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)), for the fleet, fence \(lease.fence))"
+                )
                 return try await carryOut(run, under: lease, asked: asked, in: root, context, failures: failures)
             case .done(let run, let host, let result, let failures, let retryIn):
                 logger.info(
@@ -93,10 +97,9 @@ struct FleetHook: Sendable {
             (result, loss) = await withTaskGroup(of: Void.self) { group in
                 group.addTask { await keeper.keep() }
                 let result = await runner.run(hook, as: run, in: root, context, plan.settings, stop: stop)
-                let loss = keeper.loss
                 keeper.release()
                 group.cancelAll()
-                return (result, loss)
+                return (result, keeper.loss)
             }
         } catch {
             result = RunResult(status: .failed, completedAt: .now, errorMessage: "it was not run: \(error)")

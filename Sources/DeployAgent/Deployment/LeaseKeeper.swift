@@ -57,7 +57,10 @@ final class LeaseKeeper: Sendable {
     }
 
     /// The run has ended.
-    func release() { guardian.release() }
+    func release() {
+        // A guard that is gone has ended the run, or somebody has ended the guard: then nobody knows.
+        if !guardian.release() { state.withLock { $0.loss = $0.loss ?? .expired } }
+    }
 
     /// Renews the lease until the task is cancelled or the lease is lost.
     func keep() async {
@@ -69,8 +72,14 @@ final class LeaseKeeper: Sendable {
             do {
                 guard try await store.renew(lease) else { return lose(.passedOn) }
                 let deadline = sent.advanced(by: Self.margin)
-                state.withLock { $0.deadline = deadline }
-                guardian.prolong(until: deadline)
+                // An answer that came too late: the guard has begun to end the run, and the lease of whatever it still did is
+                // of no use.
+                let isInTime = state.withLock { state in
+                    guard BootTime.now < state.deadline, guardian.prolong(until: deadline) else { return false }
+                    state.deadline = deadline
+                    return true
+                }
+                guard isInTime else { return lose(.expired) }
                 next = Lease.heartbeat
             } catch {
                 if Task.isCancelled { return }

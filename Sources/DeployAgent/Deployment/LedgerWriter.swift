@@ -17,6 +17,13 @@ struct LedgerWriter: Sendable {
         .milliseconds(100), .milliseconds(400), .seconds(2), .seconds(5), .seconds(10), .seconds(20), .seconds(20),
     ]
 
+    /// The same time in all, in pauses of at most so long.
+    private static func delays(atMost longest: Duration) -> [Duration] {
+        delays.flatMap { delay in
+            delay <= longest ? [delay] : Array(repeating: longest, count: Int((delay / longest).rounded(.up)))
+        }
+    }
+
     /// - Returns: the runs that began.
     /// - Throws: `LedgerError` when the last attempt failed too, and a run was to begin or the entries could not be kept.
     @discardableResult
@@ -41,7 +48,8 @@ struct LedgerWriter: Sendable {
     /// - Throws: `LedgerError` when the last attempt failed too. The result is kept, and counts if its lease is still current
     ///   when it is delivered.
     func complete(_ result: ClaimResult, in fleet: any FleetStore) async throws -> Int? {
-        try await insisting { _ in
+        // Soon after the record is back: the lease may not last much longer.
+        try await insisting(atMost: .seconds(1)) { _ in
             // Before the spool is emptied, which tells nobody of failures; once more from there it does no harm.
             let failures = try await fleet.complete(result)
             try await spool.deliver(to: ledger)
@@ -55,9 +63,12 @@ struct LedgerWriter: Sendable {
 
     /// Asks the record for something before a hook starts, which needs it: with growing pauses until it answers.
     ///
+    /// - Parameter longest: the longest pause.
     /// - Throws: `LedgerError` when the last attempt failed too, or a stop is requested.
-    func ask<T: Sendable>(_ question: @escaping @Sendable () async throws -> T) async throws -> T {
-        try await insisting { _ in
+    func ask<T: Sendable>(
+        atMost longest: Duration = .seconds(20), _ question: @escaping @Sendable () async throws -> T
+    ) async throws -> T {
+        try await insisting(atMost: longest) { _ in
             try await question()
         } keeping: { _ in
             nil
@@ -67,17 +78,19 @@ struct LedgerWriter: Sendable {
     }
 
     /// - Parameters:
+    ///   - longest: the longest pause between two attempts; shorter ones make more attempts.
     ///   - attempt: is told whether what has happened is in the spool by now.
     ///   - keeping: what is to be kept after the first failure, for the record of that identity.
     ///   - orElse: what to return when all attempts failed and it is kept; nil to throw.
     private func insisting<T: Sendable>(
-        _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
+        atMost longest: Duration = .seconds(20), _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
         keeping: @escaping @Sendable (String) -> Spool.Batch?, orElse: @escaping @Sendable () -> T?
     ) async throws -> T {
         // The shield: on a cancelled task every write of the store throws.
         try await Task {
             var isKept = false
-            var delays = Self.delays[...]
+            var delays = Self.delays(atMost: longest)[...]
+            var said: String?
             while true {
                 do {
                     return try await attempt(isKept)
@@ -93,7 +106,9 @@ struct LedgerWriter: Sendable {
                         if let result = orElse() { return result }
                     }
                     guard !isOver, let delay = delays.popFirst() else { throw error }
-                    logger.warning("\(error); trying again in \(DurationText.text(delay))")
+                    let text = "\(error); trying again in \(DurationText.text(delay))"
+                    if text != said { logger.warning("\(text)") }
+                    said = text
                     if let stop { await pause(delay, stop) } else { try await Task.sleep(for: delay) }
                 }
             }

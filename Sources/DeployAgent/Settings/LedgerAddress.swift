@@ -123,6 +123,13 @@ extension LedgerAddress {
         let isURL = scheme == "postgres" || scheme == "postgresql"
         guard isURL || (text.contains("=") && !text.contains("://")) else { return nil }
         let readable = isURL ? scheme + text.dropFirst(scheme.count) : text
-        return (try? ConnectionString(readable)).map { _ in .postgresql(text: readable, file: nil, schema: schema) }
+        do {
+            _ = try ConnectionString(readable)
+        } catch let error as PostgresError where error.code == .invalid {
+            return nil
+        } catch {
+            // Whether it can be read is not known here; whoever opens it says why.
+        }
+        return .postgresql(text: readable, file: nil, schema: schema)
     }
 }
