@@ -22,6 +22,6 @@ struct AgentCommand: AsyncParsableCommand {
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
             ShowCommand.self,
             LogsCommand.self,
-            RetryCommand.self, CheckCommand.self,
+            RetryCommand.self, CheckCommand.self, LedgerCommand.self,
         ])
 }
