@@ -77,6 +77,12 @@ public protocol LedgerStore: Sendable {
     /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
     func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
 
+    /// Some deployments after an id, the oldest first, with all that belongs to them; no entries at the end of the record.
+    func page(after id: Int64, limit: Int) async throws -> RecordPage
+
+    /// Adds what another record has, all of the page or nothing; what is there already is not added again.
+    func insert(_ page: RecordPage) async throws -> RecordAddition
+
     /// Whether other hosts write to this record too.
     var isShared: Bool { get }
 

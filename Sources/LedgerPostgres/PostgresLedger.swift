@@ -118,7 +118,7 @@ public final class PostgresLedger: FleetStore {
 
     // MARK: - Errors
 
-    private func report(_ error: PostgresError, _ operation: String) -> LedgerError {
+    func report(_ error: PostgresError, _ operation: String) -> LedgerError {
         let code: LedgerError.Code
         var advice = ""
         switch error.sqlState {

@@ -31,6 +31,30 @@ enum SQLiteFile {
         return queue
     }
 
+    /// Opens a file that is there for looking at it: nothing is brought up to date, and what lies in its journal stays there.
+    ///
+    /// - Returns: nil when it is empty.
+    /// - Throws: `LedgerError`, `DatabaseError`.
+    static func openToLook(_ path: String) throws -> DatabaseQueue? {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
+        configuration.label = "ledger"
+        try look(at: path, configuration)
+        var info = stat()
+        // A connection that may write moves a journal into the file when it closes; one that may not leaves an empty one
+        // behind where there was none.
+        if stat(path + "-wal", &info) == 0, info.st_size > 0 {
+            configuration.readonly = true
+        } else {
+            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA query_only = 1") }
+        }
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        try patiently { try inspect(queue, path) }
+        let isEmpty = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 } == 0
+        if isEmpty { try queue.close() }
+        return isEmpty ? nil : queue
+    }
+
     /// Tries again while another agent creates the same file: switching to WAL does not wait for a lock by itself.
     private static func patiently(_ body: () throws -> Void) throws {
         let deadline = ContinuousClock.now + .seconds(5)

@@ -101,11 +101,7 @@ extension SQLiteLedger {
                     ORDER BY due_at, notifications.id LIMIT 1
                     """,
                 arguments: [scope.host, scope.workspace]
-            ).map { row in
-                PendingNotification(
-                    id: row[0], deployment: row[1], attempts: row[2], createdAt: Timestamp(milliseconds: row[3]),
-                    dueAt: Timestamp(milliseconds: row[4]))
-            }
+            ).map(PendingNotification.init(row:))
         }
     }
 

@@ -40,3 +40,12 @@ extension Run {
             errorMessage: row[16], scope: RunScope(rawValue: row[17]) ?? .host, fence: row[18], adopted: row[19])
     }
 }
+
+extension PendingNotification {
+    /// Reads id, deployment, attempts, time of making and time due.
+    init(row: Row) {
+        self.init(
+            id: row[0], deployment: row[1], attempts: row[2], createdAt: Timestamp(milliseconds: row[3]),
+            dueAt: Timestamp(milliseconds: row[4]))
+    }
+}

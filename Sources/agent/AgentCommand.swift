@@ -22,5 +22,6 @@ struct AgentCommand: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
             ShowCommand.self, LogsCommand.self, FleetCommand.self, RetryCommand.self, CheckCommand.self,
+            LedgerCommand.self,
         ])
 }

@@ -23,7 +23,9 @@ func start() async {
     } catch  where AgentCommand.exitCode(for: error) == .validationFailure {
         // The parser repeats what is wrong, which may hold a password.
         let held = Setting.all.filter(\.isSecret).compactMap { getenv($0.name).map { String(cString: $0) } }
-        let text = Secrets(held).mask(AgentCommand.fullMessage(for: error)) + "\n"
+        let message = AgentCommand.fullMessage(for: error)
+        // Empty where the command has said itself what is wrong.
+        let text = message.isEmpty ? "" : Secrets(held).mask(message) + "\n"
         _ = text.withCString { write(2, $0, strlen($0)) }
         exit(ExitCode.validationFailure.rawValue)
     } catch {

@@ -6,6 +6,8 @@ struct HelpTests {
     static let commands = [
         "", "run", "run-once", "exec", "status", "history", "show", "logs", "fleet", "retry", "check",
     ]
+    /// A command's own commands.
+    static let nested = ["ledger", "ledger copy", "ledger check"]
 
     private static let golden = packageRoot + "/Tests/AgentTests/Golden"
 
@@ -17,12 +19,16 @@ struct HelpTests {
         try await box.start(program: [agentBinary] + arguments, ["COLUMNS": "80"]).ended()
     }
 
+    private func help(_ command: String) async throws -> Ended {
+        try await run(command.split(separator: " ").map(String.init) + ["--help"])
+    }
+
     /// `AGENT_RECORD_GOLDEN=1` writes the files anew.
-    @Test("--help says what is on file", arguments: commands)
-    func help(_ command: String) async throws {
-        let ended = try await run(command.isEmpty ? ["--help"] : [command, "--help"])
+    @Test("--help says what is on file", arguments: commands + nested)
+    func golden(_ command: String) async throws {
+        let ended = try await help(command)
         #expect(ended.code == 0 && ended.errors.isEmpty)
-        let path = "\(Self.golden)/\(command.isEmpty ? "agent" : command).txt"
+        let path = "\(Self.golden)/\(command.isEmpty ? "agent" : command.replacing(" ", with: "-")).txt"
         if ProcessInfo.processInfo.environment["AGENT_RECORD_GOLDEN"] == "1" {
             try ended.output.write(toFile: path, atomically: true, encoding: .utf8)
         }
@@ -33,9 +39,10 @@ struct HelpTests {
     @Test("every command that the specification names is in --help, and each has an example")
     func complete() async throws {
         let overview = try await run(["--help"]).output
-        for command in Self.commands.dropFirst() {
-            #expect(overview.contains("\n  \(command) "), "\(command)")
-            let help = try await run([command, "--help"]).output
+        #expect(overview.contains("\n  ledger "))
+        for command in Self.commands.dropFirst() + Self.nested.dropFirst() {
+            #expect(overview.contains("\n  \(command) ") || Self.nested.contains(command), "\(command)")
+            let help = try await help(command).output
             #expect(help.contains("Example:"), "\(command)")
             for option in ["--workspace", "--appspec", "--state-dir", "--ledger", "--log-format", "--log-level"] {
                 #expect(help.contains(option), "\(command) \(option)")
@@ -80,13 +87,13 @@ struct HelpTests {
         "docs/agent.1 has every option",
         .enabled(
             if: FileManager.default.fileExists(atPath: packageRoot + "/docs/agent.1"), "there is no manual page yet"),
-        arguments: commands)
+        arguments: commands + nested)
     func manual(_ command: String) async throws {
         let page = String(
             decoding: FileManager.default.contents(atPath: packageRoot + "/docs/agent.1") ?? Data(), as: UTF8.self
         )
         .replacingOccurrences(of: "\\-", with: "-")
-        let help = try await run(command.isEmpty ? ["--help"] : [command, "--help"]).output
+        let help = try await help(command).output
         for option in help.matches(of: /--[a-z][a-z-]+/) {
             #expect(page.contains(option.output), "\(command) \(option.output)")
         }

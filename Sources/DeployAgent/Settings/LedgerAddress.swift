@@ -60,17 +60,39 @@ public enum LedgerAddress: Sendable, Equatable {
     public func openExisting() async throws -> (any LedgerStore)? {
         switch self {
         case .sqlite(let path):
-            if access(path, F_OK) == 0 { return try open() }
-            guard errno == ENOENT else {
-                throw LedgerError(
-                    errno == EACCES ? .denied : .unreachable, operation: "open", location: path,
-                    explanation: errorText(errno))
-            }
-            return nil
+            return try Self.isThere(path) ? open() : nil
         case .postgresql(_, _, let schema):
             let ledger = PostgresLedger(schema: schema) { try connectionString() }
             return try await ledger.exists() ? ledger : nil
         }
+    }
+
+    /// Says what there is, and changes nothing; nil when there is no record yet.
+    /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
+    func inspect() async throws -> RecordFindings? {
+        switch self {
+        case .sqlite(let path): return try Self.isThere(path) ? await SQLiteLedger.inspect(path: path) : nil
+        case .postgresql(_, _, let schema):
+            return try await PostgresLedger(schema: schema) { try connectionString() }.inspect()
+        }
+    }
+
+    private static func isThere(_ path: String) throws -> Bool {
+        if access(path, F_OK) == 0 { return true }
+        guard errno == ENOENT else {
+            throw LedgerError(
+                errno == EACCES ? .denied : .unreachable, operation: "open", location: path,
+                explanation: errorText(errno))
+        }
+        return false
+    }
+
+    /// Whether both name the same file.
+    func isSameFile(as other: LedgerAddress) -> Bool {
+        guard case .sqlite(let path) = self, case .sqlite(let otherPath) = other else { return false }
+        var (info, otherInfo) = (stat(), stat())
+        guard stat(path, &info) == 0, stat(otherPath, &otherInfo) == 0 else { return path == otherPath }
+        return info.st_dev == otherInfo.st_dev && info.st_ino == otherInfo.st_ino
     }
 }
 
@@ -92,14 +114,14 @@ extension LedgerAddress {
                 reader.reject(.ledgerURLFile, file, because: "cannot be read or is empty")
                 return fallback
             }
-            guard let address = parse(text, stateDirectory, schema: schema, absolute) else {
+            guard let address = parse(text, schema: schema, absolute) else {
                 reader.reject(.ledgerURLFile, file, because: "holds no ledger's URL that could be read")
                 return fallback
             }
             if case .postgresql = address { return .postgresql(text: nil, file: file.value, schema: schema) }
             return address
         }
-        guard let address = parse(url.value, stateDirectory, schema: schema, absolute) else {
+        guard let address = parse(url.value, schema: schema, absolute) else {
             // A URL's password is masked; that of other text may be anywhere in it.
             let isPairs = url.value.contains("=") && !url.value.contains("://")
             let shown = isPairs ? url.value.prefix { $0 != "=" } + "=***" : url.value[...]
@@ -109,8 +131,19 @@ extension LedgerAddress {
         return address
     }
 
+    /// Reads where a record is from a text as `AGENT_LEDGER_URL` has it; nil when it is no such text.
+    ///
+    /// - Parameter currentFolder: what a relative path is relative to.
+    public init?(_ text: String, schema: String, currentFolder: String = Settings.currentFolder) {
+        let address = Self.parse(text, schema: schema) { path in
+            path.hasPrefix("/") ? path : currentFolder + "/" + path
+        }
+        guard let address else { return nil }
+        self = address
+    }
+
     private static func parse(
-        _ text: String, _ stateDirectory: String, schema: String, _ absolute: (String) -> String
+        _ text: String, schema: String, _ absolute: (String) -> String
     ) -> LedgerAddress? {
         let text = text.trimmingSpace
         if text.lowercased().hasPrefix("sqlite:") {
