@@ -1,0 +1,460 @@
+"""The troubles that a fleet must stand, one function each. What must hold after each of them is in checker.py."""
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import namespaces
+import pooler
+from cluster import ROLE, ROLE_PASSWORD, Cluster, make_standby
+from fleet import Failure, Fleet
+from proxy import DARK, DELAY, PASS, REFUSE
+from world import SLACK, TAKEOVER, World
+
+
+class Skipped(Exception):
+    """It cannot be tried here."""
+
+
+# Many at once
+
+
+def many_at_once(world: World) -> None:
+    """20 agents start at once on one commit: each hook of the fleet runs exactly once."""
+    cluster = world.make_cluster(settings="max_connections = 100")
+    fleet = world.make_fleet(20, cluster.url(), **Fleet.hooks("fleet", "fleet", 0.2))
+    commit = fleet.commit()
+    fleet.start()
+    took = world.wait_settled(fleet, cluster, commit)
+    world.note(f"{took:.1f} s for 20 hosts")
+    commits = [commit]
+    for _ in range(world.choose(0, 3)):
+        commits.append(fleet.commit())
+        world.wait_settled(fleet, cluster, commits[-1])
+    world.judge(fleet, cluster, commits)
+    for hook in ("PRE_DEPLOY", "POST_DEPLOY"):
+        ran = [event.commit for event in fleet.trace.of_kind("start", hook)]
+        if sorted(ran) != sorted(commits):
+            raise Failure(f"{hook} should have run once for each of {len(commits)} commits, and ran {len(ran)} times")
+
+
+# The holder in trouble
+
+
+def _held(world: World, count: int) -> tuple[Cluster, Fleet, str, str]:
+    """A fleet one of whose agents runs a hook that does not end by itself: the cluster, fleet, hook and commit."""
+    hook = world.random.choice(["PRE_DEPLOY", "POST_DEPLOY"])
+    stubborn = world.random.random() < 0.5
+    cluster = world.make_cluster()
+    scopes = ("fleet", "host") if hook == "PRE_DEPLOY" else ("host", "fleet")
+    # A hook that is done once more is what every fleet with leases must bear, so it is strict: its failure would show.
+    fleet = world.make_fleet(
+        world.choose(3, 4), cluster.url(), **Fleet.hooks(*scopes, 0.2, stubborn), POST_DEPLOY_MODE="strict",
+        POST_DEPLOY_RETRIES="unlimited")
+    fleet.hold(hook)
+    commit = fleet.commit()
+    fleet.start()
+    return cluster, fleet, hook, commit
+
+
+def _expect_other(first, second) -> None:
+    if second.fence is None or first.fence is None:
+        raise Failure("the hook has no DEPLOY_FENCE: it ran as the host's own")
+    if second.host == first.host:
+        raise Failure(f"{second.hook} started again on {first.host}, which was lost")
+
+
+def _judge_takeover(world: World, cluster: Cluster, fleet: Fleet, commits: list[str], first) -> None:
+    world.judge(fleet, cluster, commits)
+    run = cluster.rows(f"SELECT status FROM deploy_agent.runs WHERE marker = '{first.marker}'")
+    if [row["status"] for row in run] != ["interrupted"]:
+        raise Failure(f"the run of the holder that was lost is recorded as {run}, not as interrupted")
+
+
+def kill_holder(world: World) -> None:
+    """kill -9 of the agent that runs the fleet's hook: another takes over in time, and the killed one comes back."""
+    cluster, fleet, hook, commit = _held(world, 3)
+    first = fleet.wait_for_start(hook)
+    # Any moment of the heartbeat.
+    time.sleep(world.random.uniform(0, 6))
+    holder = fleet.agent(first.host)
+    holder.kill()
+    begin = time.monotonic()
+    second = fleet.wait_for_start(hook, after=first.line, limit=TAKEOVER + SLACK)
+    world.note(f"taken over after {time.monotonic() - begin:.1f} s")
+    _expect_other(first, second)
+    fleet.release(hook)
+    holder.start()
+    world.wait_settled(fleet, cluster, commit)
+    commits = [commit, fleet.commit()]
+    _judge_takeover(world, cluster, fleet, commits, first)
+
+
+def pause_holder(world: World) -> None:
+    """SIGSTOP of the agent that runs the fleet's hook, past its lease's expiry, then SIGCONT: its hook is ended without
+    it before another starts, and it writes no result over the other's."""
+    cluster, fleet, hook, commit = _held(world, 3)
+    first = fleet.wait_for_start(hook)
+    time.sleep(world.random.uniform(0, 6))
+    holder = fleet.agent(first.host)
+    # What lives of it while it is stopped cannot go on; whatever happens it must be told to go on before it is ended.
+    holder.signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        second = fleet.wait_for_start(hook, after=first.line, limit=TAKEOVER + SLACK)
+        world.note(f"taken over after {time.monotonic() - begin:.1f} s")
+        # Now and then it wakes up while the other still runs the hook, now and then after that.
+        if world.random.random() < 0.5:
+            fleet.release(hook)
+        time.sleep(world.random.uniform(0, 3))
+    finally:
+        said = len(holder.words())
+        holder.signal(signal.SIGCONT)
+    _expect_other(first, second)
+    time.sleep(world.random.uniform(0, 2))
+    fleet.release(hook)
+    world.wait_settled(fleet, cluster, commit)
+    world.expect_word(holder, ("lease", "took over", "fence"), "it should say that it lost its lease", said)
+    _judge_takeover(world, cluster, fleet, [commit, fleet.commit()], first)
+
+
+def cut_off_in_namespace(world: World) -> None:
+    """Agents in network namespaces of their own; the one that runs the fleet's hook is cut off from the server."""
+    if not namespaces.can_be_made():
+        raise Skipped("needs root")
+    hook = "PRE_DEPLOY"
+    hub = namespaces.Namespace()
+    world.at_end(hub.close)
+    cluster = world.make_cluster(namespace=hub.prefix)
+    fleet = world.make_fleet(0, None, **Fleet.hooks("fleet", "host", 0.2, stubborn=world.random.random() < 0.5))
+    wires = {}
+    for number in range(1, 4):
+        place = namespaces.Namespace()
+        world.at_end(place.close)
+        wire = namespaces.Wire(hub, place, number)
+        wires[fleet.add(cluster.url(wire.hub_address), place.prefix).host] = wire
+    fleet.hold(hook)
+    commit = fleet.commit()
+    fleet.start()
+    first = fleet.wait_for_start(hook)
+    time.sleep(world.random.uniform(0, 6))
+    wires[first.host].cut()
+    begin = time.monotonic()
+    said = len(fleet.agent(first.host).words())
+    second = fleet.wait_for_start(hook, after=first.line, limit=TAKEOVER + SLACK)
+    world.note(f"taken over after {time.monotonic() - begin:.1f} s")
+    _expect_other(first, second)
+    fleet.release(hook)
+    time.sleep(world.random.uniform(0, 5))
+    wires[first.host].mend()
+    world.wait_settled(fleet, cluster, commit)
+    world.expect_word(
+        fleet.agent(first.host), ("lease", "took over", "fence"), "it should say that it lost its lease", said)
+    _judge_takeover(world, cluster, fleet, [commit, fleet.commit()], first)
+
+
+# The server in trouble
+
+
+def _deploy(
+    world: World, fleet: Fleet, cluster: Cluster, count: int, commits: list[str], passing: bool = False
+) -> None:
+    """Makes commits, each once the one before has settled everywhere.
+
+    - passing: before some of them come others that are passed over or not, as it happens.
+    """
+    for _ in range(count):
+        if passing and world.random.random() < 0.3:
+            fleet.commit()
+            time.sleep(world.random.uniform(0, 0.7))
+        failing = {}
+        if world.random.random() < 0.15:
+            failing["PRE_DEPLOY"] = world.random.choice([1, 75])
+        commits.append(fleet.commit(failing))
+        world.wait_settled(fleet, cluster, commits[-1], limit=150)
+
+
+def database_crashes(world: World) -> None:
+    """kill -9 and restart of PostgreSQL at random moments during 200 deployments over 5 agents."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(
+        5, cluster.url(), **Fleet.hooks(**world.scopes(), seconds=world.random.choice([0, 0.1, 0.5])),
+        GITHUB_SYNC_INTERVAL="500ms")
+    crashes = 0
+    dice = random.Random(f"crashes {world.seed}")
+
+    def crash(end: threading.Event) -> None:
+        nonlocal crashes
+        while not end.wait(dice.uniform(0.2, 6)):
+            cluster.kill()
+            # Mostly it is back soon; now and then it is away for longer than a lease lasts.
+            away = dice.uniform(21, 30) if not world.short and dice.random() < 0.03 else dice.uniform(0, 3)
+            end.wait(away)
+            cluster.restart_after_crash()
+            crashes += 1
+
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    finish = world.run_beside(crash)
+    _deploy(world, fleet, cluster, world.choose(4, 40) - 1, commits)
+    finish()
+    world.judge(fleet, cluster, commits)
+    world.note(f"{5 * len(commits)} deployments, {crashes} crashes")
+
+
+def standby(world: World) -> None:
+    """The server that agents are told of is a read-only standby: nothing runs there until it is promoted."""
+    primary = world.make_cluster("primary", settings="wal_level = replica")
+    follower = make_standby(world.folder / "standby", primary)
+    world.at_end(follower.remove)
+    follower.start()
+    # Made on the primary, or else the standby has no tables to find.
+    first_fleet_tables = world.random.random() < 0.5
+    fleet = world.make_fleet(3, follower.url(), **Fleet.hooks("fleet", "host", 0.2))
+    commit = fleet.commit()
+    if first_fleet_tables:
+        # One check against the primary makes them.
+        maker = fleet.agents[0]
+        maker.url = primary.url()
+        if maker.once().returncode != 0:
+            raise Failure("a check against the primary failed")
+        maker.url = follower.url()
+        commit = fleet.commit()
+        time.sleep(1)
+    fleet.start()
+    world.expect_nothing_for(fleet, world.random.uniform(2, 5), "the server is a read-only standby")
+    for agent in fleet.agents:
+        world.expect_word(agent, ("read-only", "standby"), "its ledger is a standby")
+    primary.stop()
+    follower.execute("SELECT pg_promote()")
+    world.wait_settled(fleet, follower, commit)
+    world.judge(fleet, follower, [commit, fleet.commit()])
+
+
+def exhausted_connections(world: World) -> None:
+    """Others have taken every connection: nothing new begins, what runs goes on, and afterwards nothing is missing."""
+    cluster = world.make_cluster(settings="max_connections = 20")
+    fleet = world.make_fleet(4, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
+    taken: list[subprocess.Popen] = []
+
+    def take_all(end: threading.Event) -> None:
+        # An agent that gives one back does not get it again.
+        while not end.is_set():
+            taken[:] = [held for held in taken if held.poll() is None]
+            for _ in range(20 - len(taken)):
+                taken.append(cluster.hold_session(ROLE, ROLE_PASSWORD, "SELECT 1"))
+            end.wait(0.2)
+        for held in taken:
+            assert held.stdin
+            held.stdin.close()
+            held.wait()
+
+    finish = world.run_beside(take_all)
+    time.sleep(1)
+    commits = [fleet.commit()]
+    fleet.start()
+    world.expect_nothing_for(fleet, world.random.uniform(2, 6), "no connection is to be had")
+    finish()
+    world.wait_settled(fleet, cluster, commits[0])
+
+    fleet.hold("PRE_DEPLOY")
+    commits.append(fleet.commit())
+    fleet.wait_for_start("PRE_DEPLOY", after=len(fleet.trace.events()))
+    finish = world.run_beside(take_all)
+    time.sleep(world.random.uniform(2, 8))
+    if world.random.random() < 0.5:
+        # The result comes while there is no connection.
+        fleet.release("PRE_DEPLOY")
+        time.sleep(world.random.uniform(1, 4))
+    finish()
+    fleet.release("PRE_DEPLOY")
+    world.judge(fleet, cluster, commits)
+
+
+def statement_timeouts(world: World) -> None:
+    """Statements are given up by the server: somebody holds a lock on the tables, and later a limit is too short."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(3, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    tables = ["leases", "runs", "deployments", "fleet_hooks", "agents"]
+    for _ in range(world.choose(1, 3)):
+        table = world.random.choice(tables)
+        # Statements of the whole server are ended by hand, as an impatient administrator's script does.
+        locker = cluster.hold_session("admin", "", f"BEGIN; LOCK TABLE deploy_agent.{table} IN ACCESS EXCLUSIVE MODE")
+        commits.append(fleet.commit())
+        deadline = time.monotonic() + world.random.uniform(2, 6)
+        while time.monotonic() < deadline:
+            cluster.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = "
+                f"'{ROLE}' AND state = 'active' AND clock_timestamp() - query_start > interval '300 milliseconds'")
+            time.sleep(0.1)
+        assert locker.stdin
+        locker.stdin.close()
+        locker.wait()
+        world.wait_settled(fleet, cluster, commits[-1])
+    # Sessions that come from now on; the agents' own limit is set for each transaction and would be longer.
+    cluster.execute(f"ALTER ROLE {ROLE} SET statement_timeout TO '{world.random.choice([1, 5, 20])}ms'")
+    commits.append(fleet.commit())
+    time.sleep(world.random.uniform(1, 4))
+    cluster.execute(f"ALTER ROLE {ROLE} RESET statement_timeout")
+    world.judge(fleet, cluster, commits)
+
+
+def wrong_password(world: World) -> None:
+    """The password is changed on the server: nothing runs, every agent says why and lives on until it is right again."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(3, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
+    commits = [fleet.commit()]
+    starts_wrong = world.random.random() < 0.5
+    if not starts_wrong:
+        fleet.start()
+        world.wait_settled(fleet, cluster, commits[0])
+    cluster.execute(f"ALTER ROLE {ROLE} PASSWORD 'another'")
+    if starts_wrong:
+        fleet.start()
+    else:
+        # Connections that were made before live on for a moment.
+        time.sleep(9)
+        commits.append(fleet.commit())
+    world.expect_nothing_for(fleet, world.random.uniform(3, 6), "the password is wrong")
+    for agent in fleet.agents:
+        world.expect_word(agent, ("password authentication failed",), "its password is wrong")
+    stranger = fleet.agents[0].once() if starts_wrong else None
+    if stranger and stranger.returncode == 0:
+        raise Failure("run-once ended with 0 although the password is wrong")
+    if stranger and ROLE_PASSWORD in stranger.stdout + stranger.stderr:
+        raise Failure("run-once printed the password")
+    cluster.execute(f"ALTER ROLE {ROLE} PASSWORD '{ROLE_PASSWORD}'")
+    world.judge(fleet, cluster, commits)
+
+
+# The way to the server in trouble
+
+
+def proxies(world: World) -> None:
+    """A proxy before each agent that cuts, delays, refuses, half-closes and swallows."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(
+        0, None, **Fleet.hooks(**world.scopes(), seconds=world.random.choice([0.1, 0.5, world.choose(1, 3)])),
+        GITHUB_SYNC_INTERVAL="500ms")
+    ways = []
+    for _ in range(4):
+        ways.append(world.make_proxy(cluster))
+        fleet.add(cluster.url(port=ways[-1].port))
+    dice = random.Random(f"proxies {world.seed}")
+    longest = world.choose(1, 8)
+
+    def trouble(end: threading.Event) -> None:
+        for what in world.bag(dice, ["cut", "cut", "half", "half", REFUSE, DELAY, DARK]):
+            if end.wait(dice.uniform(0.05, 1.5)):
+                break
+            way = dice.choice(ways)
+            if what == "cut":
+                way.cut()
+            elif what == "half":
+                way.half_close(toward_server=dice.random() < 0.5)
+            else:
+                way.set(what, delay=dice.uniform(0.01, 1.0))
+                # Now and then for longer than a lease lasts.
+                end.wait(dice.uniform(20, 27) if not world.short and dice.random() < 0.03 else dice.uniform(0.1, longest))
+                # Half the times what was swallowed is lost for good.
+                if dice.random() < 0.5:
+                    way.cut()
+                way.set(PASS)
+        for way in ways:
+            way.set(PASS)
+
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    finish = world.run_beside(trouble)
+    _deploy(world, fleet, cluster, world.choose(3, 10), commits, passing=True)
+    finish()
+    world.judge(fleet, cluster, commits)
+
+
+def through_pooler(world: World) -> None:
+    """Through PgBouncer in transaction mode all works, and nothing of a session is left in its server connections."""
+    if not pooler.program():
+        raise Skipped("needs pgbouncer")
+    cluster = world.make_cluster()
+    pool = pooler.Pooler(world.folder / "pool", cluster, size=world.random.choice([2, 4]))
+    world.at_end(pool.stop)
+    pool.start()
+    fleet = world.make_fleet(5, cluster.url(port=pool.port), **Fleet.hooks("fleet", "fleet", 0.5))
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    _deploy(world, fleet, cluster, world.choose(1, 6), commits)
+    asked, left = pool.session_state()
+    if left:
+        raise Failure("; ".join(left))
+    # So many as were open, the agents' own being between two transactions or not.
+    world.note(f"{len(asked)} of {pool.size} server connections asked")
+    world.judge(fleet, cluster, commits)
+
+
+# Everything at once
+
+
+def everything(world: World) -> None:
+    """Agents are killed, stopped and started, the server crashes, connections break: all at random, all at once."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(
+        0, None, **Fleet.hooks(**world.scopes(), seconds=world.random.choice([0.1, 1, 3]),
+                               stubborn=world.random.random() < 0.3), GITHUB_SYNC_INTERVAL="500ms")
+    ways = []
+    for _ in range(4):
+        ways.append(world.make_proxy(cluster))
+        fleet.add(cluster.url(port=ways[-1].port))
+    dice = random.Random(f"everything {world.seed}")
+    count = {"kill": 0, "stop": 0, "crash": 0, "cut": 0, "dark": 0}
+
+    def trouble(end: threading.Event) -> None:
+        for what in world.bag(dice, list(count)):
+            if end.wait(dice.uniform(0.2, world.choose(1, 4))):
+                break
+            count[what] += 1
+            agent = dice.choice(fleet.agents)
+            way = dice.choice(ways)
+            if what == "kill":
+                agent.kill()
+                end.wait(dice.uniform(0, world.choose(2, 4)))
+                agent.start()
+            elif what == "stop":
+                agent.signal(signal.SIGSTOP)
+                end.wait(dice.uniform(18, 28) if not world.short and dice.random() < 0.3 else dice.uniform(0, world.choose(2, 4)))
+                agent.signal(signal.SIGCONT)
+            elif what == "crash":
+                cluster.kill()
+                end.wait(dice.uniform(0, 3))
+                cluster.restart_after_crash()
+            elif what == "cut":
+                way.cut()
+            else:
+                way.set(DARK)
+                end.wait(dice.uniform(18, 28) if not world.short and dice.random() < 0.3 else dice.uniform(0, world.choose(2, 4)))
+                way.set(PASS)
+
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    finish = world.run_beside(trouble)
+    for _ in range(world.choose(2, 8)):
+        commits.append(fleet.commit())
+        time.sleep(dice.uniform(0, 3))
+        world.wait_settled(fleet, cluster, commits[-1], limit=200)
+    finish()
+    world.judge(fleet, cluster, commits)
+    world.note(" ".join(f"{name} {number}" for name, number in count.items()))
+
+
+# The first ones take longest.
+ALL = [
+    many_at_once, database_crashes, everything, proxies, kill_holder, pause_holder, cut_off_in_namespace,
+    exhausted_connections, statement_timeouts, wrong_password, standby, through_pooler,
+]
