@@ -449,6 +449,8 @@ def everything(world: World) -> None:
         time.sleep(dice.uniform(0, 3))
         world.wait_settled(fleet, cluster, commits[-1], limit=200)
     finish()
+    # Who was just started, too, is up once it has deployed this one.
+    commits.append(fleet.commit())
     world.judge(fleet, cluster, commits)
     world.note(" ".join(f"{name} {number}" for name, number in count.items()))
 

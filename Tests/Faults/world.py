@@ -120,7 +120,7 @@ class World:
                 return time.monotonic() - begin
             if time.monotonic() - begin > limit:
                 raise Failure(f"after {limit:.0f} s {missing}")
-            time.sleep(0.2)
+            time.sleep(0.4)
 
     def expect_nothing_for(self, fleet: Fleet, seconds: float, why: str) -> None:
         """Nothing new starts for a while, and no agent ends over it."""
