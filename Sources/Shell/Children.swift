@@ -13,8 +13,8 @@ enum Children {
         var waiting: [@Sendable () -> Void] = []
         /// Processes that their own caller reaps.
         var owned: Set<Int32> = []
-        /// Readers of output that background processes hold open.
-        var drains: Set<Int32> = []
+        /// Helpers that nobody waits for: readers of output that background processes hold open, guards.
+        var helpers: Set<Int32> = []
     }
 
     private static let state = Mutex(State())
@@ -30,6 +30,11 @@ enum Children {
 
     /// The same for a caller that must not be suspended: blocks while another spawn is under way, a millisecond.
     static func willSpawnAtOnce(_ marker: String) {
+        waitForTurn()
+        LimitMark(marker: marker).begin()
+    }
+
+    private static func waitForTurn() {
         let isMyTurn = Cell(false)
         let turn = StopSignal()
         takeTurn {
@@ -37,7 +42,6 @@ enum Children {
             turn.request()
         }
         while !isMyTurn.get() { _ = turn.wait(atMost: .milliseconds(10)) }
-        LimitMark(marker: marker).begin()
     }
 
     private static func takeTurn(_ go: @escaping @Sendable () -> Void) {
@@ -79,16 +83,23 @@ enum Children {
 
     /// Hands the reading end of a pipe to a process that outlives the agent, so that writers never get SIGPIPE.
     static func drain(_ descriptor: Int32) {
-        // Under the lock: a drain that ends at once must not be taken for an orphan before its id is known.
-        state.withLock {
-            let pid = agent_spawn_drain(descriptor)
-            if pid > 0 { $0.drains.insert(pid) }
-        }
+        _ = spawnHelper { agent_spawn_drain(descriptor) }
+    }
+
+    /// Spawns a process that nobody waits for, without any run's mark. Blocks while another spawn is under way.
+    ///
+    /// - Returns: its id, -1 when there is none.
+    static func spawnHelper(_ spawn: () -> Int32) -> Int32 {
+        waitForTurn()
+        // In the turn: one that ends at once must not be taken for an orphan before its id is known.
+        let pid = spawn()
+        endTurn { if pid > 0 { $0.helpers.insert(pid) } }
+        return pid
     }
 
     /// Whether a process belongs to the agent itself rather than to the run that is to be ended.
     static func isOwn(_ pid: Int32) -> Bool {
-        state.withLock { $0.owned.contains(pid) || $0.drains.contains(pid) }
+        state.withLock { $0.owned.contains(pid) || $0.helpers.contains(pid) }
     }
 
     /// Kills and reaps adopted orphans that have a run's mark, as fast as that can be done.
@@ -109,7 +120,7 @@ enum Children {
             while case let pid = agent_peek_ended_child(), pid > 0, !state.owned.contains(pid) {
                 var status: Int32 = 0
                 waitpid(pid, &status, WNOHANG)
-                state.drains.remove(pid)
+                state.helpers.remove(pid)
             }
         }
     }

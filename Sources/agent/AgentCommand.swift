@@ -1,8 +1,9 @@
 import ArgumentParser
+import DeployAgent
 
 /// The `agent` command: nothing but its subcommands.
 struct AgentCommand: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = AgentVersion.current
 
     static let configuration = CommandConfiguration(
         commandName: "agent",

@@ -84,7 +84,7 @@ struct RunOnceCommand: AsyncParsableCommand {
         case .stopped:
             reporter.say("stopped before there was a deployment")
             return .success
-        case .unreachable(let problem), .ledgerFailed(let problem):
+        case .unreachable(let problem), .ledgerFailed(let problem, _):
             reporter.say(problem)
             return .unavailable
         default:

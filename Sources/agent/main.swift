@@ -7,6 +7,9 @@ import Shell
 // Before any thread starts and any file is opened.
 agent_carry_on_as_child_of_init()
 agent_prepare_process(CommandLine.arguments.dropFirst().first == "run" ? 1 : 0)
+if CommandLine.arguments.dropFirst().first == RunGuard.word {
+    RunGuard.serve(Array(CommandLine.arguments.dropFirst(2)))
+}
 QuietExecutor.install()
 
 func start() async {

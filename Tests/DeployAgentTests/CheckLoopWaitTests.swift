@@ -69,7 +69,7 @@ struct CheckLoopWaitTests {
         "whatever else a check finds, the next one comes after the interval",
         arguments: [
             CheckOutcome.unchanged(commit: "c", .deployed), .unchanged(commit: "c", .settledAsFailed),
-            .unreachable("x"), .ledgerFailed("x"), .failed("x"),
+            .unreachable("x"), .ledgerFailed("x", isTransient: false), .failed("x"),
             .misconfigured(SettingsError("A", "x", source: .environment)),
             .unchanged(commit: "c", .backoff(until: Timestamp.now.advanced(by: .seconds(1000)))),
         ])

@@ -37,6 +37,13 @@ int agent_set_file_locks_limit(uint64_t limit);
 int agent_kill_marked_children(uint64_t limit, pid_t leader);
 /* A process in a session of its own that reads `fd` to its end and throws it away; its id. */
 pid_t agent_spawn_drain(int fd);
+/* Starts this very program again in a session of its own, with `arguments`, an empty environment, and `fd` as its standard
+   input; its id. */
+pid_t agent_spawn_guard(char *const arguments[], int fd);
+/* timerfd_create(2) on CLOCK_BOOTTIME, which goes on while the machine sleeps; readable from the set time on. */
+int agent_boottime_timer(void);
+/* Sets it to a time in nanoseconds since boot. */
+int agent_set_boottime_timer(int timer, int64_t nanoseconds);
 /* Names the calling thread (15 bytes are kept). */
 void agent_name_thread(const char *name);
 /* open(2) with O_CLOEXEC and a mode. */

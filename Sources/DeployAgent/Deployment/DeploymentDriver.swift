@@ -14,6 +14,10 @@ struct DeploymentPlan: Sendable {
     var series: Int64?
     var previousCommit: String?
     var settings: Settings
+    /// Deployed although the commit is settled, since a person said so.
+    var isForced: Bool
+    /// This process among all agents.
+    var instance: String
     /// Nil when the workspace itself is watched: then there is nothing to publish.
     var source: Source?
 
@@ -38,12 +42,16 @@ struct DeploymentDriver: Sendable {
     /// In JSON every line says commit and, once there is one, deployment.
     private(set) var logger: Logger
     let beforePost: BeforePost?
+    let spool: Spool
+    /// Is called from time to time while another host runs a hook for this one.
+    let waiting: @Sendable () -> Void
 
     /// How the work ended, before it is settled.
     private enum Ending {
         case succeeded
         /// - failures: how often that has happened in the series, this time included.
-        case failed(String, settled: Bool, failures: Int)
+        /// - retryIn: when it is tried again, where that is known from elsewhere.
+        case failed(String, settled: Bool, failures: Int, retryIn: Duration? = nil)
         case deferred(String)
         case interrupted(String)
     }
@@ -84,11 +92,7 @@ struct DeploymentDriver: Sendable {
         if isStaged { try? plan.source?.store.discardStage() }
         announce(result, short)
         await tidy()
-        guard let deployment = try await ledger.deployment(progress.id) else {
-            throw LedgerError(
-                .corrupt, operation: "read", location: "record", explanation: "deployment \(progress.id) is gone")
-        }
-        return deployment
+        return progress.deployment(after: result)
     }
 
     // MARK: - Steps
@@ -99,19 +103,20 @@ struct DeploymentDriver: Sendable {
             // Without the gate the workspace moves first.
             if !isStaged { try await publish(stagedOutput: false, &progress) }
             let root = isStaged ? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
-            let status = try await run(pre, in: root, &progress)
-            if let ending = try await ending(of: pre, status, &progress) {
-                try await runFailed(after: pre, status, ending, in: root, &progress)
+            let done = try await run(pre, in: root, &progress)
+            if let ending = ending(of: pre, done) {
+                try await runFailed(after: pre, done.result, ending, in: root, &progress)
                 return ending
             }
-            preSucceeded = status.status == .succeeded
+            // Where it ran elsewhere it has written nothing here.
+            preSucceeded = done.result.status == .succeeded && done.adopted == nil
         }
         if isStaged || pre == nil { try await publish(stagedOutput: isStaged && preSucceeded, &progress) }
         await beforePost?(plan)
         if let post {
-            let status = try await run(post, in: plan.scope.workspace, &progress)
-            if let ending = try await ending(of: post, status, &progress) {
-                try await runFailed(after: post, status, ending, in: plan.scope.workspace, &progress)
+            let done = try await run(post, in: plan.scope.workspace, &progress)
+            if let ending = ending(of: post, done) {
+                try await runFailed(after: post, done.result, ending, in: plan.scope.workspace, &progress)
                 return ending
             }
         }
@@ -138,11 +143,11 @@ struct DeploymentDriver: Sendable {
         // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
         let first = isStaged ? pre : plan.source == nil ? pre ?? (beforePost == nil ? post : nil) : nil
         var firstRun: (@Sendable (Int64) -> RunDraft)?
-        if let first { firstRun = { deployment in draftRun(first, deployment) } }
+        if let first, first.scope == .host { firstRun = { deployment in draftRun(first, deployment) } }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
         return Progress(
-            id: deployment.id, series: deployment.series, begun: run,
-            writer: LedgerWriter(ledger: ledger, logger: logger), folder: runner.folder)
+            recorded: deployment, begun: run,
+            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop), folder: runner.folder)
     }
 
     private func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
@@ -150,20 +155,49 @@ struct DeploymentDriver: Sendable {
             kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
             command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
             timeout: hook.timeout,
-            attempt: plan.attempt, startedAt: .now)
+            attempt: plan.attempt, startedAt: .now, scope: hook.scope)
+    }
+
+    /// What came of a hook.
+    private struct Done {
+        var result: RunResult
+        /// How often it has failed in the series, or for the commit over all hosts, this time included.
+        var failures: Int
+        /// The run on another host whose result it is.
+        var adopted: Int64?
+        var retryIn: Duration?
     }
 
     private func run(
         _ hook: HookSettings, in root: String, _ progress: inout Progress, failure: HookContext.Failure? = nil
-    ) async throws -> RunResult {
-        let name = hook.hook.rawValue
+    ) async throws -> Done {
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.
-            let result = RunResult(
-                status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+            let result = Self.notBegun
             if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
-            return result
+            return Done(result: result, failures: 0)
         }
+        let context = HookContext(
+            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
+            attempt: plan.attempt,
+            trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
+            failure: failure)
+        let done =
+            hook.scope == .fleet
+            ? try await runForFleet(hook, in: root, context, &progress)
+            : try await runHere(hook, in: root, context, &progress)
+        return done
+    }
+
+    private static var notBegun: RunResult {
+        RunResult(status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+    }
+
+    private func runHere(
+        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout Progress
+    ) async throws -> Done {
+        // Asked before it runs: when it has failed, the record may be out of reach.
+        let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
         let run: Run
         if let begun = progress.begun {
             run = begun
@@ -175,19 +209,68 @@ struct DeploymentDriver: Sendable {
             }
             run = begun
         }
-        var logger = logger
-        logger[metadataKey: "hook"] = "\(name)"
-        logger[metadataKey: "run_id"] = "\(run.id)"
-        logger.info(
-            "\(name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
-        let context = HookContext(
-            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
-            attempt: plan.attempt,
-            trigger: plan.trigger, deployment: progress.id, run: run.id, workspace: plan.scope.workspace,
-            failure: failure)
+        say(hook, begins: run)
+        var context = context
+        context.run = run.id
         let result = await runner.run(hook, as: run, in: root, context, plan.settings)
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)
+        say(hook, run, result, &progress)
+        let hasFailed = result.status == .failed || result.status == .timedOut
+        return Done(result: result, failures: failures + (hasFailed ? 1 : 0))
+    }
+
+    private func failures(of hook: HookSettings, _ progress: Progress) async throws -> Int {
+        let (ledger, series) = (ledger, progress.recorded.series)
+        return try await progress.writer.ask { try await ledger.failures(series: series, name: hook.hook.rawValue) }
+    }
+
+    private func runForFleet(
+        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout Progress
+    ) async throws -> Done {
+        guard let store = ledger as? any FleetStore else {
+            throw LedgerError(
+                .failed, operation: "claim \(hook.hook.rawValue) in", location: "record",
+                explanation: "a hook for the whole fleet needs a PostgreSQL ledger")
+        }
+        // In the order in which it happened: what is pending comes before what the claim writes.
+        try await progress.write([])
+        let draft = draftRun(hook, progress.id)
+        let fleet = FleetHook(
+            store: store, hook: hook, plan: plan, runner: runner, writer: progress.writer, logger: logger)
+        switch try await fleet.run(draft, in: root, context, waiting: waiting) {
+        case .stopped: return Done(result: Self.notBegun, failures: 0)
+        case .ran(let run, let result, let failures):
+            progress.marks.append(run.marker)
+            say(hook, run, result, &progress)
+            return Done(result: result, failures: failures)
+        case .lost(let run, let message):
+            progress.marks.append(run.marker)
+            return Done(
+                result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
+        case .adopted(let run, var result, let failures, let retryIn):
+            result.completedAt = .now
+            result.outputTail = ""
+            progress.pending.append(.adoptRun(draft, of: run, result))
+            if hook.mode == .lenient, result.status == .failed || result.status == .timedOut { progress.warnings += 1 }
+            return Done(result: result, failures: failures, adopted: run, retryIn: retryIn)
+        }
+    }
+
+    private func logger(_ hook: HookSettings, _ run: Run) -> Logger {
+        var logger = logger
+        logger[metadataKey: "hook"] = "\(hook.hook.rawValue)"
+        logger[metadataKey: "run_id"] = "\(run.id)"
+        return logger
+    }
+
+    private func say(_ hook: HookSettings, begins run: Run) {
+        logger(hook, run).info(
+            "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
+    }
+
+    private func say(_ hook: HookSettings, _ run: Run, _ result: RunResult, _ progress: inout Progress) {
+        let (name, logger) = (run.name, logger(hook, run))
         let took = DurationText.text(.milliseconds(max(1, result.completedAt.millisecondsSince(run.startedAt))))
         switch result.status {
         case .succeeded: logger.info("\(name) succeeded in \(took)")
@@ -202,25 +285,23 @@ struct DeploymentDriver: Sendable {
                 logger.error("\(message)")
             }
         }
-        return result
     }
 
     /// What a run's result means for the deployment; nil when it goes on.
-    private func ending(
-        of hook: HookSettings, _ result: RunResult, _ progress: inout Progress
-    ) async throws -> Ending? {
+    private func ending(of hook: HookSettings, _ done: Done) -> Ending? {
+        let result = done.result
         let text =
             "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
+            + (done.adopted.map { " (run \($0) on another host)" } ?? "")
         switch result.status {
         case .succeeded, .running, .skipped: return nil
         case .interrupted: return .interrupted(text)
         case .deferred: return .deferred(text)
         case .failed, .timedOut:
             guard hook.mode == .strict else { return nil }
-            // Written first: what can be known of it must not be lost when the record cannot be read.
-            try await progress.write([])
-            let failures = try await ledger.failures(series: progress.series, name: hook.hook.rawValue)
-            return .failed(text, settled: !hook.retries.allows(afterFailures: failures), failures: failures)
+            return .failed(
+                text, settled: !hook.retries.allows(afterFailures: done.failures), failures: done.failures,
+                retryIn: done.retryIn)
         }
     }
 
@@ -232,6 +313,7 @@ struct DeploymentDriver: Sendable {
         // Before the first file moves: from here on the workspace may hold this commit, or parts of it, and the decision
         // about another one must know, also after a failure or a crash.
         try await progress.write([.publish(deployment: progress.id)])
+        progress.isPublished = true
         let publish = {
             try await workspace.publish(
                 plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
@@ -263,8 +345,8 @@ struct DeploymentDriver: Sendable {
         switch ending {
         case .succeeded:
             return DeploymentResult(status: .succeeded, settled: true, warnings: warnings, completedAt: now)
-        case .failed(let message, let settled, let failures):
-            let delay = Backoff.delay(afterFailures: failures, interval: plan.settings.interval)
+        case .failed(let message, let settled, let failures, let retryIn):
+            let delay = retryIn ?? Backoff.delay(afterFailures: failures, interval: plan.settings.interval)
             return DeploymentResult(
                 status: .failed, settled: settled, retryAt: settled ? nil : now.advanced(by: delay), warnings: warnings,
                 completedAt: now, errorMessage: runner.log.secrets.mask(message))
@@ -318,24 +400,38 @@ struct DeploymentDriver: Sendable {
 
 /// How far a deployment has come, and what the record is still to be told.
 private struct Progress {
-    let id: Int64
-    let series: Int64
+    let recorded: Deployment
     /// A run recorded as `running` that has not been started.
     var begun: Run?
     let writer: LedgerWriter
     let folder: WorkspaceFolder
     var warnings = 0
+    var isPublished = false
     /// Results that go into the record together with whatever comes next.
     var pending: [LedgerEntry] = []
     /// Markers of runs that have ended.
     var marks: [String] = []
 
-    init(id: Int64, series: Int64, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
-        self.id = id
-        self.series = series
+    init(recorded: Deployment, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
+        self.recorded = recorded
         self.begun = begun
         self.writer = writer
         self.folder = folder
+    }
+
+    var id: Int64 { recorded.id }
+
+    /// The deployment as the record has it, or will have it.
+    func deployment(after result: DeploymentResult) -> Deployment {
+        var deployment = recorded
+        deployment.published = isPublished
+        deployment.status = result.status
+        deployment.settled = result.settled
+        deployment.retryAt = result.retryAt
+        deployment.warnings = result.warnings
+        deployment.completedAt = result.completedAt
+        deployment.errorMessage = result.errorMessage
+        return deployment
     }
 
     /// Writes what is pending and the entries; then, not before, forgets the processes of the runs that have ended.

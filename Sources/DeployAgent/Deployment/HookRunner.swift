@@ -22,10 +22,13 @@ struct HookRunner: Sendable {
         return halves.joined()
     }
 
-    /// - Parameter root: the checkout in which the hook's folder lies.
-    func run(_ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings) async
-        -> RunResult
-    {
+    /// - Parameters:
+    ///   - root: the checkout in which the hook's folder lies.
+    ///   - stop: ends it; nil for what ends the agent.
+    func run(
+        _ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings,
+        stop: StopSignal? = nil
+    ) async -> RunResult {
         guard let directory = resolveFolder(hook.folder, below: root) else {
             return RunResult(
                 status: .failed, completedAt: .now,
@@ -51,7 +54,7 @@ struct HookRunner: Sendable {
             environment: RunEnvironment.entries(context.variables, exports: settings.exports, environment: environment),
             marker: run.marker, timeout: hook.timeout, killGrace: settings.killGrace)
         do {
-            let verdict = try await runCommand(command, output: output, stop: stop) { started in
+            let verdict = try await runCommand(command, output: output, stop: stop ?? self.stop) { started in
                 _ = TextFile.write(started.text, to: mark)
             }
             if let failure = output.logFailure { log.logger().warning("\(hook.hook.rawValue): \(failure)") }

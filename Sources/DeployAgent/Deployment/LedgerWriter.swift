@@ -1,33 +1,106 @@
 import Ledger
 import Logging
+import Shell
 
 /// Writes what must not be lost: how a run or a deployment ended.
 ///
-/// A failed write is tried again, up to a minute; cancellation does not reach it.
+/// A failed write is tried again, up to a minute; cancellation does not reach it. While the record cannot be reached, what
+/// has happened is kept in the spool from the first failure on, so that it outlives the agent.
 struct LedgerWriter: Sendable {
     let ledger: any LedgerStore
+    let spool: Spool
     let logger: Logger
+    /// Once requested, what is kept is not waited for.
+    let stop: StopSignal?
 
     static let delays: [Duration] = [
         .milliseconds(100), .milliseconds(400), .seconds(2), .seconds(5), .seconds(10), .seconds(20), .seconds(20),
     ]
 
-    /// - Throws: `LedgerError` when the last attempt failed too. The entries are then not in the record.
+    /// - Returns: the runs that began.
+    /// - Throws: `LedgerError` when the last attempt failed too, and a run was to begin or the entries could not be kept.
     @discardableResult
     func write(_ entries: [LedgerEntry]) async throws -> [Run] {
         guard !entries.isEmpty else { return [] }
-        let (ledger, logger) = (ledger, logger)
+        let begins = entries.filter { if case .beginRun = $0 { true } else { false } }
+        let happened = entries.filter { if case .beginRun = $0 { false } else { true } }
+        return try await insisting { isKept in
+            try await spool.deliver(to: ledger)
+            let left = isKept ? begins : entries
+            return left.isEmpty ? [] : try await ledger.write(left)
+        } keeping: {
+            happened.isEmpty ? nil : Spool.Batch(ledger: $0, entries: happened)
+        } orElse: {
+            begins.isEmpty ? [] : nil
+        }
+    }
+
+    /// Writes how a run under a lease ended.
+    ///
+    /// - Returns: how often the hook has failed for the commit; nil when the lease has passed on.
+    /// - Throws: `LedgerError` when the last attempt failed too. The result is kept, and counts if its lease is still current
+    ///   when it is delivered.
+    func complete(_ result: ClaimResult, in fleet: any FleetStore) async throws -> Int? {
+        try await insisting { _ in
+            // Before the spool is emptied, which tells nobody of failures; once more from there it does no harm.
+            let failures = try await fleet.complete(result)
+            try await spool.deliver(to: ledger)
+            return failures
+        } keeping: {
+            Spool.Batch(ledger: $0, claim: result)
+        } orElse: {
+            nil
+        }
+    }
+
+    /// Asks the record for something before a hook starts, which needs it: with growing pauses until it answers.
+    ///
+    /// - Throws: `LedgerError` when the last attempt failed too, or a stop is requested.
+    func ask<T: Sendable>(_ question: @escaping @Sendable () async throws -> T) async throws -> T {
+        try await insisting { _ in try await question() } keeping: { _ in nil } orElse: { nil }
+    }
+
+    /// - Parameters:
+    ///   - attempt: is told whether what has happened is in the spool by now.
+    ///   - keeping: what is to be kept after the first failure, for the record of that identity.
+    ///   - orElse: what to return when all attempts failed and it is kept; nil to throw.
+    private func insisting<T: Sendable>(
+        _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
+        keeping: @escaping @Sendable (String) -> Spool.Batch?, orElse: @escaping @Sendable () -> T?
+    ) async throws -> T {
         // The shield: on a cancelled task every write of the store throws.
-        return try await Task {
-            for delay in Self.delays {
+        try await Task {
+            var isKept = false
+            var delays = Self.delays[...]
+            while true {
                 do {
-                    return try await ledger.write(entries)
-                } catch {
+                    return try await attempt(isKept)
+                } catch let error as LedgerError {
+                    if error.isTransient, !isKept, let identity = try? await ledger.identity(),
+                        let batch = keeping(identity)
+                    {
+                        isKept = spool.keep(batch) != nil
+                    }
+                    let isOver = delays.isEmpty || (stop?.isRequested == true && error.isTransient)
+                    if isOver, isKept {
+                        logger.warning("\(error); what happened is kept and delivered once it can be reached")
+                        if let result = orElse() { return result }
+                    }
+                    guard !isOver, let delay = delays.popFirst() else { throw error }
                     logger.warning("\(error); trying again in \(DurationText.text(delay))")
-                    try await Task.sleep(for: delay)
+                    if let stop { await pause(delay, stop) } else { try await Task.sleep(for: delay) }
                 }
             }
-            return try await ledger.write(entries)
         }.value
+    }
+}
+
+/// Waits so long, or until a stop is requested.
+func pause(_ time: Duration, _ stop: StopSignal) async {
+    await withTaskGroup(of: Void.self) { group in
+        group.addTask { try? await Task.sleep(for: time) }
+        group.addTask { await stop.requested() }
+        await group.next()
+        group.cancelAll()
     }
 }

@@ -11,6 +11,8 @@ struct HookContext: Sendable {
     var deployment: Int64
     var run: Int64
     var workspace: String
+    /// The number of the claim under which it runs for the whole fleet; nil for a hook of this host.
+    var fence: Int64?
     /// What FAILED_DEPLOY runs for; nil for the other hooks.
     var failure: Failure?
 
@@ -29,7 +31,7 @@ extension HookContext {
             "DEPLOY_COMMIT": commit, "DEPLOY_COMMIT_SHORT": String(commit.prefix(7)),
             "DEPLOY_PREVIOUS_COMMIT": previousCommit ?? "", "DEPLOY_REF": ref ?? "", "DEPLOY_HOOK": hook.rawValue,
             "DEPLOY_ATTEMPT": "\(attempt)", "DEPLOY_TRIGGER": trigger.rawValue, "DEPLOY_ID": "\(deployment)",
-            "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace,
+            "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace, "DEPLOY_FENCE": fence.map { "\($0)" } ?? "",
         ]
         if let failure {
             variables["DEPLOY_FAILED_HOOK"] = failure.hook.rawValue

@@ -14,7 +14,8 @@ public enum CheckOutcome: Sendable {
     /// A setting is wrong. Nothing was run.
     case misconfigured(SettingsError)
     /// The record cannot be read or written. Nothing was run.
-    case ledgerFailed(String)
+    /// - isTransient: whether it may be there again soon.
+    case ledgerFailed(String, isTransient: Bool)
     /// A commit could not be prepared. Nothing was run.
     case failed(String)
     /// The agent was asked to stop before there was a deployment.
@@ -44,6 +45,8 @@ public final class Watcher {
     private let folder: WorkspaceFolder
     private let store: CommitStore
     private let workspace: Workspace
+    private let spool: Spool
+    private let instance: String
     private let stop: StopSignal
     /// Settings of the commit looked at last: an unchanged check reads no spec.
     private var known: (commit: String, settings: Settings)?
@@ -58,6 +61,9 @@ public final class Watcher {
     private var isStoreExamined = false
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
+    /// Whether this process has shown itself to the others.
+    private var isShown = false
+    private var isNamesakeSaid = false
     /// What a start does where AGENT_ON_START is not set.
     private let onStart: OnStart
     /// What happens between publishing and POST_DEPLOY.
@@ -65,7 +71,7 @@ public final class Watcher {
 
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, inForce: InForce, state: StateDirectory,
-        stop: StopSignal, abandoned: LockRecord?, onStart: OnStart, beforePost: BeforePost?,
+        instance: String, stop: StopSignal, abandoned: LockRecord?, onStart: OnStart, beforePost: BeforePost?,
         openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
@@ -80,6 +86,8 @@ public final class Watcher {
         self.onStart = onStart
         self.beforePost = beforePost
         folder = state.workspace(base.workspace)
+        spool = Spool(folder: folder.path + "/spool", logger: logger)
+        self.instance = instance
         store = CommitStore(folder: folder.path)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
         current = (nil, base)
@@ -102,22 +110,32 @@ public final class Watcher {
     ///   - isForced: deploy although the commit is settled.
     ///   - isOffline: take the commit that the workspace holds and do not ask the remote.
     ///   - deploying: is called before a deployment, with the commit's settings.
+    ///   - waiting: is called from time to time while another host runs a hook for this one.
     public func check(
         _ trigger: Trigger, isForced: Bool = false, isOffline: Bool = false,
-        deploying: (Settings) -> Void = { _ in }
+        deploying: (Settings) -> Void = { _ in }, waiting: @escaping @Sendable () -> Void = {}
+    ) async -> CheckOutcome {
+        let outcome = await look(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
+        await show(outcome)
+        return outcome
+    }
+
+    private func look(
+        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
+        _ waiting: @escaping @Sendable () -> Void
     ) async -> CheckOutcome {
         reapOrphans()
         do {
             do {
-                return try await look(trigger, isForced: isForced, isOffline: isOffline, deploying)
+                return try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             } catch let error as GitError {
                 guard try await removedDamagedStore(after: error) else { throw error }
-                return try await look(trigger, isForced: isForced, isOffline: isOffline, deploying)
+                return try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             }
         } catch let error as SettingsError {
             return .misconfigured(error)
         } catch let error as LedgerError {
-            return .ledgerFailed(log.secrets.mask(error.description))
+            return .ledgerFailed(log.secrets.mask(error.description), isTransient: error.isTransient)
         } catch let error as GitError {
             let text = log.secrets.mask(error.description)
             switch error.code {
@@ -132,8 +150,9 @@ public final class Watcher {
         }
     }
 
-    private func look(
-        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void
+    private func decide(
+        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
+        _ waiting: @escaping @Sendable () -> Void
     ) async throws -> CheckOutcome {
         try await recoverOnce(current.settings)
         let place = try await workspace.state()
@@ -167,11 +186,11 @@ public final class Watcher {
             let plan = DeploymentPlan(
                 scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
                 trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
-                settings: settings,
-                source: target.source)
+                settings: settings, isForced: isForced, instance: instance, source: target.source)
             let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
             var driver = DeploymentDriver(
-                plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost)
+                plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
+                waiting: waiting)
             do {
                 return .deployment(try await driver.deploy())
             } catch let error as LedgerError {
@@ -185,7 +204,38 @@ public final class Watcher {
 
     // MARK: - Steps
 
+    /// Shows itself to the other agents, where others can see it. What fails here is no failure of the check.
+    private func show(_ outcome: CheckOutcome, isStopping: Bool = false) async {
+        guard let store = ledger as? any FleetStore else { return }
+        // Then this would fail too, and take its time.
+        if case .ledgerFailed = outcome { return }
+        let settings = settingsInForce
+        var scope = settings.scope
+        scope.workspace = workspace.path
+        let presence = Presence(
+            scope: scope, instance: instance, version: AgentVersion.current, ref: followedRef,
+            target: outcome.commit, outcome: outcome.name, problem: outcome.problem.map(log.secrets.mask),
+            interval: settings.interval, isStopping: isStopping)
+        guard let before = try? await store.note(presence) else { return }
+        // At its first check it may be this host's agent before.
+        if isShown, before != instance, !isNamesakeSaid {
+            logger.warning(
+                "another agent calls itself \(scope.host) and works on \(scope.workspace): their records mix; set \(Setting.host.name) for each"
+            )
+            isNamesakeSaid = true
+        }
+        isShown = true
+    }
+
+    /// Says that the agent ends in order.
+    func showStopping() async {
+        guard isShown else { return }
+        await show(.stopped, isStopping: true)
+    }
+
     private func recoverOnce(_ settings: Settings) async throws {
+        // Before anything is looked up: what the record has not heard of yet has happened.
+        try await spool.deliver(to: ledger)
         guard !isRecovered else { return }
         let hosts = [settings.host, abandoned?.host].compactMap { $0 }
         try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger, hosts: hosts).run(

@@ -110,6 +110,7 @@ public final class Entrypoint: Service {
             if stop.isRequested { break }
             trigger = await checks.rest(after: outcome)
         }
+        await watcher.showStopping()
     }
 
     /// Brings the workspace up to date and starts the app.
@@ -154,7 +155,7 @@ public final class Entrypoint: Service {
                 fatal.set(error)
                 finish(78)
                 return nil
-            case .unreachable(let problem), .ledgerFailed(let problem):
+            case .unreachable(let problem), .ledgerFailed(let problem, _):
                 session.logger.warning("\(problem)")
                 code = 69
             case .failed(let problem):

@@ -95,7 +95,7 @@ public final class Notifier: Service {
         let problem = await send(Delivery(target: target, id: next.id, deployment: view, stop: stop))
         // An attempt that the stop broke off is none.
         if stop.isRequested, problem != nil { return nil }
-        let writer = LedgerWriter(ledger: ledger, logger: session.logger)
+        let writer = session.writer(ledger, stop: stop)
         guard let problem else {
             try await writer.write([.removeNotification(next.id)])
             session.logger.debug("notified of deployment \(deployment.id)")

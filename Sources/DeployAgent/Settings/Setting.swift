@@ -51,6 +51,7 @@ public struct Setting: Sendable, Hashable {
         option: "--ledger")
     static let ledgerURLFile = Setting(
         "AGENT_LEDGER_URL_FILE", default: "none", "a file that holds the ledger's URL; read again for every connection")
+    static let ledgerTimeout = Setting("AGENT_LEDGER_TIMEOUT", default: "15", durationForm)
     static let ledgerSchema = Setting(
         "AGENT_LEDGER_SCHEMA", default: "deploy_agent", "the name of a PostgreSQL schema, at most 63 bytes")
     static let app = Setting(
@@ -134,7 +135,7 @@ public struct Setting: Sendable, Hashable {
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, app, host,
+            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout, app, host,
             appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,

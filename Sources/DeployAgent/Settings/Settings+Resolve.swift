@@ -44,6 +44,7 @@ extension Settings {
         let isGated = reader.flag(.gate)
         let interval = reader.duration(.syncInterval)
         let gitTimeout = reader.duration(.gitTimeout)
+        let ledgerTimeout = reader.duration(.ledgerTimeout)
         let killGrace = reader.duration(.killGrace)
         let logFormat = reader.read(.logFormat) { LogFormat(rawValue: $0.lowercased()) } ?? .text
         let logLevel =
@@ -93,7 +94,7 @@ extension Settings {
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
             gitTimeout: gitTimeout,
-            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger, app: app,
+            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger, ledgerTimeout: ledgerTimeout, app: app,
             host: host,
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
             notifications: notifications, keep: keep,

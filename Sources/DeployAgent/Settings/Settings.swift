@@ -18,6 +18,8 @@ public struct Settings: Sendable {
     public var shell: String
     public var stateDirectory: String
     public var ledger: LedgerAddress
+    /// How long `run-once` waits for a ledger that cannot be reached.
+    public var ledgerTimeout: Duration
     public var app: String
     public var host: String
     public var logFormat: LogFormat

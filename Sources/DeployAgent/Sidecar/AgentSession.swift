@@ -12,6 +12,8 @@ public struct AgentSession: Sendable {
     public let log: LogOutput
     public let logger: Logger
     let state: StateDirectory
+    /// This process among all agents.
+    let instance = HookRunner.newMarker()
 
     /// Reads the settings: the environment's, and those in the spec of the commit that the workspace holds.
     ///
@@ -113,8 +115,16 @@ public struct AgentSession: Sendable {
         _ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?
     ) -> Watcher {
         Watcher(
-            origin: origin, base: settings, log: log, inForce: inForce, state: state, stop: stop,
+            origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
+            stop: stop,
             abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost,
             openLedger: { try $0.ledger.open() })
+    }
+
+    /// What was kept for a record that could not be reached.
+    private var spool: Spool { Spool(folder: state.workspace(settings.workspace).path + "/spool", logger: logger) }
+
+    func writer(_ ledger: any LedgerStore, stop: StopSignal) -> LedgerWriter {
+        LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop)
     }
 }

@@ -14,6 +14,8 @@ struct CheckLoop {
     let notifier: Notifier
     /// What was said last.
     private var said: String?
+    /// Checks one after the other that could not reach the record.
+    private var failuresOfLedger = 0
 
     init(
         session: AgentSession, lock: WorkspaceLock, watcher: Watcher, bell: TriggerBell, clock: any Clock<Duration>,
@@ -32,6 +34,7 @@ struct CheckLoop {
     func check(_ trigger: Trigger, isOffline: Bool = false) async -> CheckOutcome {
         vitals.beat(quietFor: watcher.settingsInForce.longestCheck)
         // A commit may bring longer timeouts than the one before.
+        let (vitals, watcher) = (vitals, watcher)
         let outcome = await watcher.check(trigger, isOffline: isOffline) { settings in
             vitals.deploying(quietFor: settings.longestCheck)
             for name in settings.changedSinceStart(session.settings) {
@@ -39,6 +42,9 @@ struct CheckLoop {
                     "\(name) of this commit's app spec counts from the agent's next start on; to have it at once, set it in the environment"
                 )
             }
+        } waiting: { [quiet = watcher.settingsInForce.longestCheck] in
+            // As long as the other host lives, so does the wait.
+            vitals.beat(quietFor: quiet)
         }
         let settings = watcher.settingsInForce
         vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
@@ -70,7 +76,8 @@ struct CheckLoop {
     /// - Returns: what the next check is triggered by.
     mutating func rest(after outcome: CheckOutcome) async -> Trigger {
         report(outcome)
-        let wait = Self.wait(after: outcome, interval: watcher.interval)
+        if case .ledgerFailed = outcome { failuresOfLedger += 1 } else { failuresOfLedger = 0 }
+        let wait = Self.wait(after: outcome, interval: watcher.interval, failuresOfLedger: failuresOfLedger)
         let now = Timestamp.now
         lock.update { record in
             record.lastCheck = now
@@ -85,13 +92,16 @@ struct CheckLoop {
     }
 
     /// Zero after a deployment; else the interval, spread by 10 % so that many agents do not ask at once; earlier when a
-    /// retry is due before that.
-    static func wait(after outcome: CheckOutcome, interval: Duration) -> Duration {
+    /// retry is due before that, or the record may be back.
+    static func wait(after outcome: CheckOutcome, interval: Duration, failuresOfLedger: Int = 0) -> Duration {
         if case .deployment = outcome { return .zero }
         let spread = interval * Double.random(in: 0.9...1.1)
         if case .unchanged(_, .backoff(let until)) = outcome {
             let remaining = Duration.milliseconds(max(1, until.millisecondsSince(.now)))
             return min(spread, remaining)
+        }
+        if case .ledgerFailed(_, isTransient: true) = outcome {
+            return min(spread, Backoff.delay(afterFailures: failuresOfLedger, interval: .seconds(1)))
         }
         return spread
     }
@@ -118,7 +128,7 @@ struct CheckLoop {
         case .misconfigured(let error):
             text = "\(error); nothing is run until this is set right"
         case .stopped: return
-        case .ledgerFailed(let problem), .failed(let problem):
+        case .ledgerFailed(let problem, _), .failed(let problem):
             text = "\(problem); tried again at the next check"
         }
         guard text != said else { return }

@@ -26,6 +26,15 @@ extension CheckOutcome {
         }
     }
 
+    /// The commit that was found; nil when none was.
+    var commit: String? {
+        switch self {
+        case .deployment(let deployment): deployment.commit
+        case .unchanged(let commit, _): commit
+        default: nil
+        }
+    }
+
     /// What went wrong, nil when nothing did.
     public var problem: String? {
         switch self {
@@ -34,7 +43,7 @@ extension CheckOutcome {
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
         case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
         case .unchanged, .stopped: nil
-        case .unreachable(let text), .ledgerFailed(let text), .failed(let text): text
+        case .unreachable(let text), .ledgerFailed(let text, _), .failed(let text): text
         case .misconfigured(let error): error.description
         }
     }

@@ -1,4 +1,5 @@
 import Ledger
+import Logging
 public import ServiceLifecycle
 import Shell
 import UnixSignals
@@ -44,7 +45,7 @@ public final class OneCheck: Service {
             defer { lock.release() }
             let watcher = session.watcher(lock, inForce, stop: stop)
             let outcome = await withGracefulShutdownHandler {
-                let outcome = await watcher.check(.manual, isForced: isForced)
+                let outcome = await check(watcher)
                 // While the lock is held: only one delivers.
                 await notifier.deliverAll()
                 return outcome
@@ -53,6 +54,26 @@ public final class OneCheck: Service {
                 self.notifier.end()
             }
             cell.set(.checked(outcome))
+        }
+    }
+}
+
+extension OneCheck {
+    /// Checks; a record that cannot be reached is waited for, with growing pauses, for a while.
+    private func check(_ watcher: Watcher) async -> CheckOutcome {
+        let deadline = ContinuousClock.now + session.settings.ledgerTimeout
+        var failures = 0
+        while true {
+            let outcome = await watcher.check(.manual, isForced: isForced)
+            guard case .ledgerFailed(let problem, isTransient: true) = outcome, !stop.isRequested else {
+                await watcher.showStopping()
+                return outcome
+            }
+            failures += 1
+            let wait = Backoff.delay(afterFailures: failures, interval: .milliseconds(250))
+            guard ContinuousClock.now + wait < deadline else { return outcome }
+            session.logger.warning("\(problem); tried again in \(DurationText.text(wait))")
+            await pause(wait, stop)
         }
     }
 }

@@ -72,6 +72,7 @@ public final class Sidecar: Service {
             }
             trigger = await checks.rest(after: outcome)
         }
+        await checks.watcher.showStopping()
         session.logger.info("stopped")
     }
 }

@@ -1,0 +1,118 @@
+import FoundationEssentials
+import Glibc
+import Ledger
+import Logging
+import Shell
+import Synchronization
+
+/// What the record was to be told while it could not be reached: one file a batch, on the disk before it counts, delivered in
+/// order by whichever agent reaches the record first.
+final class Spool: Sendable {
+    /// What belongs together.
+    struct Batch: Codable {
+        /// Which record it is for, as `LedgerStore.identity` has it.
+        var ledger: String
+        var entries: [LedgerEntry] = []
+        /// The end of a run for the whole fleet, which counts only while its lease is still current.
+        var claim: ClaimResult?
+    }
+
+    private let folder: String
+    private let logger: Logger
+    /// Batches for other records, named once in the log.
+    private let named = Mutex<Set<String>>([])
+
+    init(folder: String, logger: Logger) {
+        self.folder = folder
+        self.logger = logger
+    }
+
+    /// Keeps a batch.
+    ///
+    /// - Returns: its file; nil when it could not be kept.
+    func keep(_ batch: Batch) -> String? {
+        guard let data = try? JSONEncoder().encode(batch) else { return nil }
+        mkdir(folder, 0o700)
+        let last = files().last.flatMap { Int($0.prefix { $0 != "-" }) } ?? 0
+        let number = String(last + 1)
+        let padding = String(repeating: "0", count: max(0, 12 - number.count))
+        // The rest keeps two that are kept at once apart.
+        let path = "\(folder)/\(padding)\(number)-\(HookRunner.newMarker()).json"
+        guard write(Array(data), to: path) else {
+            logger.error("cannot keep what the record is to be told in \(path): \(errorText(errno))")
+            unlink(path + ".new")
+            return nil
+        }
+        return path
+    }
+
+    /// Writes what was kept for this record, oldest first.
+    ///
+    /// - Throws: `LedgerError`; what was not written is kept.
+    func deliver(to ledger: any LedgerStore) async throws {
+        let files = files()
+        if files.isEmpty { return }
+        let identity = try await ledger.identity()
+        for file in files {
+            let path = "\(folder)/\(file)"
+            guard let batch = read(path) else {
+                logger.error("\(path) cannot be read and is not delivered; remove it by hand")
+                continue
+            }
+            guard batch.ledger == identity else {
+                if named.withLock({ $0.insert(path).inserted }) {
+                    logger.warning("\(path) is for another record (\(batch.ledger)) and waits until that one is used again")
+                }
+                continue
+            }
+            if let claim = batch.claim {
+                guard let fleet = ledger as? any FleetStore else { continue }
+                if try await fleet.complete(claim) == nil {
+                    logger.warning(
+                        "the result of run \(claim.run) (\(claim.result.status.rawValue)) is not recorded: its lease (fence \(claim.lease.fence)) has passed on"
+                    )
+                }
+            }
+            try await ledger.write(batch.entries)
+            unlink(path)
+            logger.notice("delivered to the record what was kept while it could not be reached")
+        }
+    }
+
+    private func read(_ path: String) -> Batch? {
+        guard let bytes = TextFile.read(path, limit: 64 * 1024 * 1024) else { return nil }
+        return try? JSONDecoder().decode(Batch.self, from: Data(bytes))
+    }
+
+    /// In the order in which they were kept.
+    private func files() -> [String] {
+        guard let directory = opendir(folder) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let item = readdir(directory) {
+            let name = withUnsafePointer(to: &item.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasSuffix(".json") { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// On the disk, with its name, before it returns.
+    private func write(_ bytes: [UInt8], to path: String) -> Bool {
+        let descriptor = open(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        guard fsync(descriptor) == 0, rename(path + ".new", path) == 0 else { return false }
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { return false }
+        defer { close(directory) }
+        return fsync(directory) == 0
+    }
+}
