@@ -95,6 +95,8 @@ class Cluster:
         self.port = free_port()
         self.namespace = namespace or []
         self.process: subprocess.Popen | None = None
+        self._session: subprocess.Popen | None = None
+        self._asking = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         # A path for a socket has at most 107 bytes.
@@ -171,6 +173,8 @@ class Cluster:
         self.start()
 
     def remove(self) -> None:
+        if self._session:
+            end_session(self._session)
         self.stop()
         shutil.rmtree(self.sockets, ignore_errors=True)
 
@@ -189,26 +193,60 @@ class Cluster:
                 "HOME": "/", "FAULT_RUN": os.environ["FAULT_RUN"]}
 
     def execute(self, sql: str) -> str:
-        """Runs statements as the superuser."""
-        done = subprocess.run(
-            self.psql_command() + ["-c", sql], env=self.psql_environment(), capture_output=True, text=True, timeout=60)
-        if done.returncode != 0:
-            raise RuntimeError(f"{sql[:200]}: {done.stderr.strip()}")
-        return done.stdout.strip()
+        """Runs statements as the superuser, in the session that is kept open for this."""
+        with self._asking:
+            # One that was open when the server was killed is found dead: then a new one is made, once.
+            if self._session and self._session.poll() is not None:
+                self._session = None
+            if not self._session:
+                self._session = subprocess.Popen(
+                    # An answer comes at all events.
+                    self.psql_command(), env=self.psql_environment() | {"PGOPTIONS": "-c statement_timeout=20s"},
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            session = self._session
+            assert session.stdin and session.stdout
+            end = "--answered--"
+            try:
+                session.stdin.write(f"{sql};\n\\echo {end}\n")
+                session.stdin.flush()
+            except BrokenPipeError:
+                pass
+            lines = []
+            for line in session.stdout:
+                if line.rstrip("\n") == end:
+                    return "\n".join(lines)
+                lines.append(line.rstrip("\n"))
+            # psql ends at the first error, with its words for the last.
+            session.wait()
+            self._session = None
+            raise RuntimeError(f"{' '.join(sql.split())[:200]}: {' '.join(lines)}")
 
     def rows(self, sql: str) -> list[dict]:
         """The rows of a SELECT, by column name."""
         return json.loads(self.execute(f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found"))
 
-    def hold_session(self, user: str, password: str, sql: str = "") -> subprocess.Popen:
+    def hold_session(self, user: str, password: str, sql: str) -> subprocess.Popen:
         """A session that stays open until its standard input is closed."""
         held = subprocess.Popen(
             self.psql_command(user), env=self.psql_environment(password), stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if sql and held.stdin:
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+        assert held.stdin
+        try:
             held.stdin.write(sql + ";\n")
             held.stdin.flush()
+        except BrokenPipeError:
+            # The server refused it; psql has ended, or is about to.
+            pass
         return held
+
+
+def end_session(held: subprocess.Popen) -> None:
+    assert held.stdin
+    try:
+        held.stdin.close()
+    except BrokenPipeError:
+        pass
+    held.wait()
 
 
 def make_standby(folder: pathlib.Path, primary: Cluster) -> Cluster:

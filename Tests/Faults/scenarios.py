@@ -7,7 +7,7 @@ import time
 
 import namespaces
 import pooler
-from cluster import ROLE, ROLE_PASSWORD, Cluster, make_standby
+from cluster import ROLE, ROLE_PASSWORD, Cluster, end_session, make_standby
 from fleet import Failure, Fleet
 from proxy import DARK, DELAY, PASS, REFUSE
 from world import SLACK, TAKEOVER, World
@@ -247,9 +247,7 @@ def exhausted_connections(world: World) -> None:
                 taken.append(cluster.hold_session(ROLE, ROLE_PASSWORD, "SELECT 1"))
             end.wait(0.2)
         for held in taken:
-            assert held.stdin
-            held.stdin.close()
-            held.wait()
+            end_session(held)
 
     finish = world.run_beside(take_all)
     time.sleep(1)
@@ -292,9 +290,7 @@ def statement_timeouts(world: World) -> None:
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = "
                 f"'{ROLE}' AND state = 'active' AND clock_timestamp() - query_start > interval '300 milliseconds'")
             time.sleep(0.1)
-        assert locker.stdin
-        locker.stdin.close()
-        locker.wait()
+        end_session(locker)
         world.wait_settled(fleet, cluster, commits[-1])
     # Sessions that come from now on; the agents' own limit is set for each transaction and would be longer.
     cluster.execute(f"ALTER ROLE {ROLE} SET statement_timeout TO '{world.random.choice([1, 5, 20])}ms'")
@@ -444,7 +440,7 @@ def everything(world: World) -> None:
     fleet.start()
     world.wait_settled(fleet, cluster, commits[0])
     finish = world.run_beside(trouble)
-    for _ in range(world.choose(2, 8)):
+    for _ in range(world.choose(1, 8)):
         commits.append(fleet.commit())
         time.sleep(dice.uniform(0, 3))
         world.wait_settled(fleet, cluster, commits[-1], limit=200)
@@ -457,6 +453,6 @@ def everything(world: World) -> None:
 
 # The first ones take longest.
 ALL = [
-    many_at_once, database_crashes, everything, proxies, kill_holder, pause_holder, cut_off_in_namespace,
+    everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, many_at_once,
     exhausted_connections, statement_timeouts, wrong_password, standby, through_pooler,
 ]
