@@ -71,7 +71,9 @@ public final class RunGuard: Sendable {
 
     /// Guards, with the program's arguments after the word, and ends the process.
     public static func serve(_ arguments: [String]) -> Never {
-        guard arguments.count == 3, let grace = Int64(arguments[1]), let deadline = Int64(arguments[2]) else { exit(64) }
+        guard arguments.count == 3, let grace = Int64(arguments[1]), let deadline = Int64(arguments[2]) else {
+            exit(64)
+        }
         // What ends the agent's group or control group is first of all for the agent.
         for number in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] { signal(number, SIG_IGN) }
         switch watch(until: BootTime(nanoseconds: deadline)) {

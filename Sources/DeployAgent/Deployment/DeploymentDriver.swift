@@ -147,7 +147,8 @@ struct DeploymentDriver: Sendable {
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
         return Progress(
             recorded: deployment, begun: run,
-            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop), folder: runner.folder)
+            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop), folder: runner.folder
+        )
     }
 
     private func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
@@ -266,7 +267,8 @@ struct DeploymentDriver: Sendable {
 
     private func say(_ hook: HookSettings, begins run: Run) {
         logger(hook, run).info(
-            "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))")
+            "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))"
+        )
     }
 
     private func say(_ hook: HookSettings, _ run: Run, _ result: RunResult, _ progress: inout Progress) {

@@ -55,7 +55,8 @@ struct FleetHook: Sendable {
             case .held(let held):
                 waiting()
                 if held.run != said?.run {
-                    logger.info("waiting: \(held.host) runs \(draft.name) for \(held.commit.prefix(7)) (run \(held.run))")
+                    logger.info(
+                        "waiting: \(held.host) runs \(draft.name) for \(held.commit.prefix(7)) (run \(held.run))")
                     said = held
                 }
                 // The same hook of another commit is no result for this one.

@@ -76,7 +76,8 @@ final class LeaseKeeper: Sendable {
                 if Task.isCancelled { return }
                 let left = state.withLock { $0.deadline }.since(.now)
                 logger.warning(
-                    "\(error); \(lease.name) is ended in \(DurationText.text(max(.zero, left))) unless its lease is renewed")
+                    "\(error); \(lease.name) is ended in \(DurationText.text(max(.zero, left))) unless its lease is renewed"
+                )
                 next = min(.seconds(1), max(.milliseconds(1), left))
             }
         }
@@ -87,7 +88,8 @@ final class LeaseKeeper: Sendable {
         logger.error(
             loss == .passedOn
                 ? "the lease of \(lease.name) (fence \(lease.fence)) has passed to another host: its processes are ended"
-                : "the lease of \(lease.name) (fence \(lease.fence)) could not be renewed in time: its processes are ended")
+                : "the lease of \(lease.name) (fence \(lease.fence)) could not be renewed in time: its processes are ended"
+        )
         stop.request()
     }
 }

@@ -57,7 +57,13 @@ struct LedgerWriter: Sendable {
     ///
     /// - Throws: `LedgerError` when the last attempt failed too, or a stop is requested.
     func ask<T: Sendable>(_ question: @escaping @Sendable () async throws -> T) async throws -> T {
-        try await insisting { _ in try await question() } keeping: { _ in nil } orElse: { nil }
+        try await insisting { _ in
+            try await question()
+        } keeping: { _ in
+            nil
+        } orElse: {
+            nil
+        }
     }
 
     /// - Parameters:

@@ -61,7 +61,8 @@ final class Spool: Sendable {
             }
             guard batch.ledger == identity else {
                 if named.withLock({ $0.insert(path).inserted }) {
-                    logger.warning("\(path) is for another record (\(batch.ledger)) and waits until that one is used again")
+                    logger.warning(
+                        "\(path) is for another record (\(batch.ledger)) and waits until that one is used again")
                 }
                 continue
             }

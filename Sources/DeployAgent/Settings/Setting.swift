@@ -135,7 +135,8 @@ public struct Setting: Sendable, Hashable {
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout, app, host,
+            gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
+            app, host,
             appspec, service, logFormat,
             logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,

@@ -94,7 +94,8 @@ extension Settings {
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
             gitTimeout: gitTimeout,
-            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger, ledgerTimeout: ledgerTimeout, app: app,
+            killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger,
+            ledgerTimeout: ledgerTimeout, app: app,
             host: host,
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
             notifications: notifications, keep: keep,
