@@ -29,7 +29,7 @@ from world import World
 USUAL = {
     "many_at_once": 25, "database_crashes": 160, "everything": 90, "proxies": 60, "kill_holder": 32, "pause_holder": 34,
     "cut_off_in_namespace": 36, "exhausted_connections": 25, "statement_timeouts": 25, "wrong_password": 16,
-    "standby": 14, "through_pooler": 14,
+    "dark_for_a_while": 30, "long_outage": 50, "standby": 14, "through_pooler": 14,
 }
 
 

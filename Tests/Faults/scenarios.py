@@ -154,6 +154,33 @@ def cut_off_in_namespace(world: World) -> None:
     _judge_takeover(world, cluster, fleet, [commit, fleet.commit()], first)
 
 
+def dark_for_a_while(world: World) -> None:
+    """What the holder sends is swallowed for about as long as its lease lasts: its hook goes on, or is ended and recorded
+    as interrupted, and nothing in between."""
+    hook = "PRE_DEPLOY"
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(0, None, **Fleet.hooks("fleet", "host", 0.2, stubborn=world.random.random() < 0.3))
+    ways = {}
+    for _ in range(3):
+        way = world.make_proxy(cluster)
+        ways[fleet.add(cluster.url(port=way.port)).host] = way
+    fleet.hold(hook)
+    commit = fleet.commit()
+    fleet.start()
+    first = fleet.wait_for_start(hook)
+    time.sleep(world.random.uniform(0, 6))
+    # A renewal that was sent in time may be answered when it is late.
+    seconds = world.random.uniform(8, 20)
+    ways[first.host].set(DARK)
+    time.sleep(seconds)
+    ways[first.host].set(PASS)
+    time.sleep(world.random.uniform(0, 3))
+    fleet.release(hook)
+    world.judge(fleet, cluster, [commit, fleet.commit()])
+    ended = len([event for event in fleet.trace.of_kind("term") if event.marker == first.marker])
+    world.note(f"dark for {seconds:.1f} s, the hook {'was ended' if ended else 'went on'}")
+
+
 # The server in trouble
 
 
@@ -202,6 +229,45 @@ def database_crashes(world: World) -> None:
     finish()
     world.judge(fleet, cluster, commits)
     world.note(f"{5 * len(commits)} deployments, {crashes} crashes")
+
+
+def long_outage(world: World) -> None:
+    """The server is away while hosts end what they run for themselves, and agents are killed meanwhile: each result was kept
+    and is delivered, and nothing runs again."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(3, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
+    commits = [fleet.commit()]
+    fleet.start()
+    world.wait_settled(fleet, cluster, commits[0])
+    fleet.hold("POST_DEPLOY")
+    commits.append(fleet.commit())
+
+    def count(kind: str) -> int:
+        return len([event for event in fleet.trace.of_kind(kind, "POST_DEPLOY") if event.commit == commits[1]])
+
+    fleet.until(lambda: count("start") == 3, "POST_DEPLOY runs on every host", 60)
+    cluster.kill()
+    fleet.release("POST_DEPLOY")
+    fleet.until(lambda: count("end") == 3, "POST_DEPLOY ends on every host", 20)
+    # Kept from the first failure on: a server that is not there refuses at once.
+    time.sleep(3)
+    for agent in fleet.agents:
+        if world.random.random() < 0.6:
+            agent.kill()
+            time.sleep(world.random.uniform(0, 2))
+            agent.start()
+    time.sleep(world.random.uniform(0, world.choose(1, 70)))
+    cluster.restart_after_crash()
+    world.wait_settled(fleet, cluster, commits[1])
+    if count("start") != 3:
+        raise Failure(f"POST_DEPLOY ran {count('start')} times on 3 hosts: a result that was kept was not delivered")
+    commits.append(fleet.commit())
+    world.judge(fleet, cluster, commits)
+    ran = cluster.rows(
+        "SELECT runs.status, count(*) AS count FROM deploy_agent.runs JOIN deploy_agent.deployments "
+        f"ON parent = deployments.id WHERE commit_id = '{commits[1]}' AND name = 'POST_DEPLOY' GROUP BY 1")
+    if ran != [{"status": "succeeded", "count": 3}]:
+        raise Failure(f"POST_DEPLOY succeeded on 3 hosts, and the record has {ran}")
 
 
 def standby(world: World) -> None:
@@ -453,6 +519,6 @@ def everything(world: World) -> None:
 
 # The first ones take longest.
 ALL = [
-    everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, many_at_once,
-    exhausted_connections, statement_timeouts, wrong_password, standby, through_pooler,
+    everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, dark_for_a_while,
+    many_at_once, long_outage, exhausted_connections, statement_timeouts, wrong_password, standby, through_pooler,
 ]
