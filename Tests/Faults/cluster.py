@@ -99,8 +99,8 @@ class Cluster:
         self._asking = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        # A path for a socket has at most 107 bytes.
-        self.sockets = pathlib.Path("/tmp") / f"faults-{os.getpid()}-{self.port}"
+        # Not deep below: a path for a socket has at most 107 bytes.
+        self.sockets = folder / "s"
         self.sockets.mkdir(mode=0o755)
         give_to_server(self.sockets)
         if template:
@@ -176,7 +176,6 @@ class Cluster:
         if self._session:
             end_session(self._session)
         self.stop()
-        shutil.rmtree(self.sockets, ignore_errors=True)
 
     # Use
 
