@@ -14,8 +14,12 @@ lock="$FAULT_OUT/$DEPLOY_HOOK.lock"
 exec 9>>"$lock"
 flock -n 9 || note overlap
 note start
+child=
 if [ "${2:-}" = stubborn ]; then
     trap 'note term' TERM
+    # One that only SIGKILL ends, in a session of its own; it has the lock, too.
+    (trap '' TERM && exec setsid sleep infinity) &
+    child=$!
 else
     trap 'note term; exit 143' TERM
 fi
@@ -25,12 +29,17 @@ now=${now/./}
 # In hundredths of a second, as the kernel counts; 10# since 0.30 would be an octal number.
 printf -v length '%.2f' "$1"
 end=$((now + 10#${length/./}))
-# It goes on while there is a file that holds it.
+# It goes on while there is a file that holds it. Waits without starting a program each time: many hooks wait at once.
+exec 8<> <(:)
 while [ "$now" -lt "$end" ] || [ -e "$FAULT_OUT/hold/$DEPLOY_HOOK" ]; do
-    sleep 0.05
+    read -rt 0.05 -u 8
     read -r now _ </proc/uptime
     now=${now/./}
 done
+if [ -n "$child" ]; then
+    kill -KILL "$child"
+    wait "$child" 2>/dev/null
+fi
 # A file that makes it fail is taken by the first that comes.
 failure="$FAULT_OUT/fail/$DEPLOY_HOOK.$DEPLOY_COMMIT"
 if [ -e "$failure" ] && mv "$failure" "$FAULT_OUT/taken.$$" 2>/dev/null; then

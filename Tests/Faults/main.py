@@ -27,7 +27,7 @@ from world import World
 
 # Seconds that one seed of each scenario takes in the full form, six at a time on two cores; most of it is waiting.
 USUAL = {
-    "everything": 120, "database_crashes": 260, "proxies": 150, "kill_holder": 33, "pause_holder": 33,
+    "everything": 120, "database_crashes": 260, "proxies": 120, "kill_holder": 33, "pause_holder": 33,
     "cut_off_in_namespace": 35, "dark_for_a_while": 33, "many_at_once": 25, "long_outage": 55,
     "exhausted_connections": 25, "statement_timeouts": 28, "wrong_password": 22, "standby": 12, "through_pooler": 25,
 }
@@ -40,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--scenario", action="append", choices=names, default=[])
-    parser.add_argument("--at-once", type=int, help="scenarios side by side: 6, and 8 in the short form")
+    parser.add_argument("--at-once", type=int, help="scenarios side by side: 6, and 10 in the short form")
     parser.add_argument("--short", action="store_true", help="less of everything, in a minute")
     parser.add_argument("--keep", action="store_true", help="keep the folders of what went well, too")
     return parser.parse_args()
@@ -93,7 +93,7 @@ class Suite:
 def main() -> int:
     options = parse()
     chosen = [made for made in scenarios.ALL if not options.scenario or made.__name__ in options.scenario]
-    at_once = options.at_once or (8 if options.short else 6)
+    at_once = options.at_once or (10 if options.short else 6)
     # Every process from here on carries it; the keeper, which ends them all, is started without it.
     mark = uuid.uuid4().hex
     folder = pathlib.Path(tempfile.mkdtemp(prefix="faults-"))

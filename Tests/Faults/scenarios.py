@@ -434,7 +434,7 @@ def proxies(world: World) -> None:
     fleet.start()
     world.wait_settled(fleet, cluster, commits[0])
     finish = world.run_beside(trouble)
-    _deploy(world, fleet, cluster, world.choose(3, 10), commits, passing=True)
+    _deploy(world, fleet, cluster, world.choose(2, 8), commits, passing=True)
     finish()
     world.judge(fleet, cluster, commits)
 
@@ -520,5 +520,5 @@ def everything(world: World) -> None:
 # The first ones take longest.
 ALL = [
     everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, dark_for_a_while,
-    many_at_once, long_outage, exhausted_connections, statement_timeouts, wrong_password, standby, through_pooler,
+    many_at_once, wrong_password, exhausted_connections, long_outage, statement_timeouts, standby, through_pooler,
 ]
