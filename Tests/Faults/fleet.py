@@ -179,6 +179,10 @@ class Fleet:
 
     # The end
 
+    def processes(self) -> list[int]:
+        """Whatever the agents and all that they started have left alive, themselves included."""
+        return processes.carrying(self.mark) + processes.guards(str(self.folder))
+
     def stop(self, limit: float = 20) -> list[str]:
         """Stops all agents in order; returns what was wrong with that."""
         problems = []
@@ -196,7 +200,7 @@ class Fleet:
                 problems.append(f"{agent.host} did not end within {limit:.0f} s after SIGTERM")
         # A guard needs a moment to see that its agent is gone.
         deadline = time.monotonic() + 5
-        while (left := processes.carrying(self.mark)) and time.monotonic() < deadline:
+        while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         problems += [f"left alive: {processes.command_line(pid)}" for pid in left]
         return problems
@@ -204,7 +208,7 @@ class Fleet:
     def remove(self) -> None:
         """Ends whatever is left."""
         for _ in range(50):
-            left = processes.carrying(self.mark)
+            left = self.processes()
             if not left:
                 break
             processes.kill_all(left)

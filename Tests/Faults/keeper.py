@@ -15,6 +15,8 @@ def main() -> None:
     os.read(0, 1)
     for _ in range(50):
         left = processes.carrying(mark, "FAULT_RUN")
+        for folder in folders:
+            left += processes.guards(str(folder))
         if not left:
             break
         processes.kill_all(left)

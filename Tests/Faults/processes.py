@@ -48,6 +48,13 @@ def command_line(pid: int) -> str:
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
 
 
+def guards(folder: str) -> list[int]:
+    """Ids of the guards of runs below a folder: they are started without an environment."""
+    return [
+        pid for pid in all_ids() if " guard-run " in (words := command_line(pid)) and f" {folder}/" in words
+        and is_alive(pid)]
+
+
 def send(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
