@@ -133,11 +133,10 @@ extension PostgresLedger {
         try await work("read") { session in
             try session.query(
                 """
-                SELECT \(Run.columns) FROM runs
-                JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-                WHERE runs.name = $1 AND runs.status <> 'running'
-                AND deployments.host = $2 AND deployments.app = $3 AND deployments.workspace = $4
-                ORDER BY runs.id DESC LIMIT 1
+                SELECT \(Run.columns) FROM (
+                    SELECT id FROM deployments WHERE host = $2 AND app = $3 AND workspace = $4 ORDER BY id DESC LIMIT 1000
+                ) AS newest JOIN runs ON runs.parent = newest.id AND runs.kind = 'hook'
+                WHERE runs.name = $1 AND runs.status <> 'running' ORDER BY runs.id DESC LIMIT 1
                 """, [.text(name), .text(scope.host), .text(scope.app), .text(scope.workspace)]
             ).rows.first.map(Run.init(row:))
         }

@@ -49,7 +49,11 @@ extension PostgresLedger {
                 "UPDATE runs SET adopted = $2::bigint WHERE id = $1::bigint", [.integer(run.id), .integer(original)])
             try complete(run.id, result, session)
         case .completeRun(let id, let result):
-            try complete(id, result, session)
+            guard try complete(id, result, session) else { break }
+            // Its agent is gone and so are its processes: whoever waits need not wait for the lease to run out.
+            try session.query(
+                "UPDATE leases SET expires_at = clock_timestamp() WHERE run = $1::bigint AND holder IS NOT NULL",
+                [.integer(id)])
         case .publish(let deployment):
             try session.query(
                 "UPDATE deployments SET published = TRUE WHERE id = $1::bigint", [.integer(deployment)])
@@ -144,32 +148,6 @@ extension PostgresLedger {
                 WHERE id = $1::bigint AND status <> 'succeeded'
                 """, [.integer(deployment)])
             try Self.makeFleetDue(deployment, session)
-        }
-    }
-
-    public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
-        try await work("write") { session in
-            let own: [PostgresValue] = [.text(scope.host), .text(scope.app), .text(scope.workspace)]
-            let old = try session.query(
-                """
-                SELECT id FROM deployments
-                WHERE host = $1 AND app = $2 AND workspace = $3 AND status <> 'running'
-                AND id < (SELECT id FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
-                    ORDER BY id DESC LIMIT 1 OFFSET $4::bigint)
-                AND id <> coalesce((SELECT max(id) FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
-                    AND status = 'succeeded'), 0)
-                ORDER BY id LIMIT $5::bigint
-                """, own + [PostgresValue(max(keep, 1) - 1), PostgresValue(limit)]
-            ).rows.map { try $0.get(0, as: Int64.self) }
-            var runs: [Int64] = []
-            for id in old {
-                runs += try session.query(
-                    "DELETE FROM runs WHERE kind = 'hook' AND parent = $1::bigint RETURNING id", [.integer(id)]
-                ).rows.map { try $0.get(0, as: Int64.self) }
-                try session.query("DELETE FROM notifications WHERE deployment = $1::bigint", [.integer(id)])
-                try session.query("DELETE FROM deployments WHERE id = $1::bigint", [.integer(id)])
-            }
-            return runs
         }
     }
 }

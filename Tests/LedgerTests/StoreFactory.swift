@@ -8,9 +8,13 @@ import Testing
 /// A store that the conformance suite is run over. A further store adds a case, and passes the same tests.
 enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
     case sqlite, postgresql
+    /// Through PgBouncer in transaction mode.
+    case pooled
 
     /// One server for all tests; it ends with the process.
     static let cluster = Task { try await PostgresCluster() }
+
+    static let pooler = Task { try await PgBouncer(cluster.value) }
 
     /// A new, empty store that lives as long as the folder.
     func make(in folder: TemporaryFolder) async throws -> any LedgerStore {
@@ -18,6 +22,9 @@ enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
         case .sqlite: try SQLiteLedger(path: folder.path + "/ledger.sqlite")
         case .postgresql:
             try await Self.shared(schema: uniqueText())
+        case .pooled:
+            try await PostgresLedger(schema: uniqueText()) { [url = Self.pooler.value.url] in try ConnectionString(url)
+            }
         }
     }
 

@@ -17,12 +17,7 @@ public final class PostgresCluster: Sendable {
         folder = try TemporaryFolder()
         let found = try await shell("ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1").output
         programs = found.trimmingCharacters(in: .whitespacesAndNewlines)
-        let free = try await shell(
-            "python3 -c 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])'")
-        guard let port = Int(free.output.trimmingCharacters(in: .whitespacesAndNewlines)) else {
-            throw PreparationFailed("no free port: \(free.output)")
-        }
-        self.port = port
+        port = try await freeLoopbackPort()
         try await expect("mkdir data && chmod 700 data && echo s3cret > password && chmod 755 . && \(Self.give)")
         try await expect(
             Self.asServer(

@@ -1,0 +1,92 @@
+public import Ledger
+import Postgres
+
+/// Retention: by one agent of the app at a time, a batch a transaction.
+extension PostgresLedger {
+    public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
+        try await work("write") { session in
+            guard try Self.mayPrune(session, scope.app) else { return [] }
+            let own: [PostgresValue] = [.text(scope.host), .text(scope.app), .text(scope.workspace)]
+            let old = try session.query(
+                """
+                SELECT id FROM deployments
+                WHERE host = $1 AND app = $2 AND workspace = $3 AND status <> 'running'
+                AND id < (SELECT id FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
+                    ORDER BY id DESC LIMIT 1 OFFSET $4::bigint)
+                AND id <> coalesce((SELECT max(id) FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
+                    AND status = 'succeeded'), 0)
+                ORDER BY id LIMIT $5::bigint
+                """, own + [PostgresValue(max(keep, 1) - 1), PostgresValue(limit)]
+            ).rows.map { try $0.get(0, as: Int64.self) }
+            let runs = try Self.delete(old, session)
+            try Self.pruneGone(session, app: scope.app, keep: keep, limit: limit)
+            return runs
+        }
+    }
+
+    /// Takes the turn, until the end of the transaction; the lease's row stands for it, held only as long as it is locked.
+    private static func mayPrune(_ session: PostgresSession, _ app: String) throws -> Bool {
+        let key: [PostgresValue] = [.text(app), .text("retention")]
+        try session.query("INSERT INTO leases (app, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", key)
+        return try !session.query(
+            "SELECT 1 FROM leases WHERE app = $1 AND name = $2 FOR UPDATE SKIP LOCKED", key
+        ).rows.isEmpty
+    }
+
+    /// Of hosts that nobody has seen for a day the newest `keep` deployments together stay: where every restart makes a new
+    /// host, each leaves a few for ever otherwise. What was under way there is over.
+    private static func pruneGone(_ session: PostgresSession, app: String, keep: Int, limit: Int) throws {
+        let gone = "agents.app = $1 AND agents.last_seen < clock_timestamp() - interval '1 day'"
+        let theirs = """
+            deployments.host = agents.host AND deployments.app = agents.app AND deployments.workspace = agents.workspace
+            """
+        guard try !session.query("SELECT 1 FROM agents WHERE \(gone) LIMIT 1", [.text(app)]).rows.isEmpty else {
+            return
+        }
+        let message = "its host has not been seen for a day"
+        try session.query(
+            """
+            UPDATE runs SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
+            FROM deployments, agents WHERE \(gone) AND \(theirs) AND deployments.status = 'running'
+            AND runs.kind = 'hook' AND runs.parent = deployments.id AND runs.status = 'running'
+            """, [.text(app), .text(message)])
+        try session.query(
+            """
+            UPDATE deployments SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
+            FROM agents WHERE \(gone) AND \(theirs) AND deployments.status = 'running'
+            """, [.text(app), .text(message)])
+        let old = try session.query(
+            """
+            SELECT deployments.id FROM agents JOIN deployments ON \(theirs) WHERE \(gone)
+            AND deployments.id <> coalesce(
+                (SELECT max(id) FROM deployments WHERE app = $1 AND status = 'succeeded'), 0)
+            ORDER BY deployments.id DESC OFFSET $2::bigint LIMIT $3::bigint
+            """, [.text(app), PostgresValue(max(keep, 1)), PostgresValue(limit)]
+        ).rows.map { try $0.get(0, as: Int64.self) }
+        _ = try delete(old, session)
+        try session.query(
+            """
+            DELETE FROM agents WHERE app = $1 AND last_seen < clock_timestamp() - interval '30 days'
+            AND NOT EXISTS (SELECT 1 FROM deployments WHERE \(theirs))
+            """, [.text(app)])
+        // What came of a hook is remembered for longer than any deployment, not for ever.
+        try session.query(
+            """
+            DELETE FROM fleet_hooks WHERE app = $1 AND status <> 'running' AND fence < (
+                SELECT fence FROM fleet_hooks AS newer WHERE newer.app = $1 AND newer.name = fleet_hooks.name
+                ORDER BY fence DESC OFFSET 10000 LIMIT 1)
+            """, [.text(app)])
+    }
+
+    /// - Returns: the ids of the deleted runs.
+    private static func delete(_ deployments: [Int64], _ session: PostgresSession) throws -> [Int64] {
+        guard !deployments.isEmpty else { return [] }
+        let ids = PostgresValue.text("{" + deployments.map(String.init).joined(separator: ",") + "}")
+        let runs = try session.query(
+            "DELETE FROM runs WHERE kind = 'hook' AND parent = ANY($1::bigint[]) RETURNING id", [ids]
+        ).rows.map { try $0.get(0, as: Int64.self) }
+        try session.query("DELETE FROM notifications WHERE deployment = ANY($1::bigint[])", [ids])
+        try session.query("DELETE FROM deployments WHERE id = ANY($1::bigint[])", [ids])
+        return runs
+    }
+}
