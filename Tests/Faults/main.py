@@ -53,6 +53,7 @@ class Suite:
         self.template = Template(folder)
         self.binary = os.path.abspath(options.agent)
         self.failed: list[str] = []
+        self.skipped: list[str] = []
         self._printing = threading.Lock()
 
     def say(self, text: str) -> None:
@@ -68,6 +69,7 @@ class Suite:
         try:
             scenario(world)
         except scenarios.Skipped as reason:
+            self.skipped.append(name)
             self.say(f"SKIPPED  {name}: {reason}")
             return
         except Failure as failure:
@@ -119,7 +121,8 @@ def main() -> int:
     assert keeper.stdin
     keeper.stdin.close()
     keeper.wait()
-    print(f"{len(work) - len(suite.failed)} of {len(work)} well in {time.monotonic() - begin:.0f} s", flush=True)
+    well = len(work) - len(suite.failed) - len(suite.skipped)
+    print(f"{well} of {len(work)} well, {len(suite.skipped)} skipped, in {time.monotonic() - begin:.0f} s", flush=True)
     for name in suite.failed:
         print(f"failed: {name}", flush=True)
     return 1 if suite.failed else 0

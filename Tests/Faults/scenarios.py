@@ -250,7 +250,9 @@ def long_outage(world: World) -> None:
     fleet.release("POST_DEPLOY")
     fleet.until(lambda: count("end") == 3, "POST_DEPLOY ends on every host", 20)
     # Kept from the first failure on: a server that is not there refuses at once.
-    time.sleep(3)
+    fleet.until(
+        lambda: all(any((agent.folder / "state").rglob("spool/*.json")) for agent in fleet.agents),
+        "what ended on every host is kept", 20)
     for agent in fleet.agents:
         if world.random.random() < 0.6:
             agent.kill()
