@@ -272,6 +272,36 @@ def long_outage(world: World) -> None:
         raise Failure(f"POST_DEPLOY succeeded on 3 hosts, and the record has {ran}")
 
 
+def result_in_outage(world: World) -> None:
+    """The server crashes while the fleet's hook runs, which ends its work meanwhile: the result counts if its lease is still
+    current when it arrives, or else the hook runs again."""
+    cluster = world.make_cluster()
+    fleet = world.make_fleet(3, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
+    fleet.hold("PRE_DEPLOY")
+    commit = fleet.commit()
+    fleet.start()
+    fleet.wait_for_start("PRE_DEPLOY")
+    time.sleep(world.random.uniform(0, 6))
+    cluster.kill()
+    begin = time.monotonic()
+    time.sleep(world.random.uniform(0, 3))
+    fleet.release("PRE_DEPLOY")
+    time.sleep(world.random.uniform(0, world.choose(3, 26)))
+    away = time.monotonic() - begin
+    cluster.restart_after_crash()
+    world.judge(fleet, cluster, [commit])
+    ran = len(fleet.trace.of_kind("start", "PRE_DEPLOY"))
+    world.note(f"away for {away:.1f} s, ran {ran} time{'s' if ran > 1 else ''}")
+    # There is time to tell of it before anybody else may have the lease: 5 s at most had gone since it was renewed.
+    if away < 10 and ran > 1:
+        raise Failure(f"the server was away for {away:.1f} s, and PRE_DEPLOY ran {ran} times although it had succeeded")
+    # Nobody was cut off while a hook ran for longer than it may: the first copy took 9 s at most, others a moment.
+    if ended := fleet.trace.of_kind("term"):
+        raise Failure(
+            f"{ended[0].hook} on {ended[0].host} was ended under a lease that it had just been given (fence "
+            f"{ended[0].fence}, trace line {ended[0].line})")
+
+
 def standby(world: World) -> None:
     """The server that agents are told of is a read-only standby: nothing runs there until it is promoted."""
     primary = world.make_cluster("primary", settings="wal_level = replica")
@@ -522,5 +552,6 @@ def everything(world: World) -> None:
 # The first ones take longest.
 ALL = [
     everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, dark_for_a_while,
-    many_at_once, wrong_password, exhausted_connections, long_outage, statement_timeouts, standby, through_pooler,
+    many_at_once, wrong_password, exhausted_connections, long_outage, result_in_outage,
+    statement_timeouts, standby, through_pooler,
 ]
