@@ -168,14 +168,19 @@ def dark_for_a_while(world: World) -> None:
     commit = fleet.commit()
     fleet.start()
     first = fleet.wait_for_start(hook)
-    time.sleep(world.random.uniform(0, 6))
-    # A renewal that was sent in time may be answered when it is late.
-    seconds = world.random.uniform(8, 20)
+    if world.random.random() < 0.5:
+        time.sleep(world.random.uniform(0, 6))
+        seconds = world.random.uniform(8, 20)
+    else:
+        # At the edge: a renewal that was sent in time is answered when the hook's end has just begun.
+        time.sleep(0.3)
+        seconds = world.random.uniform(13.5, 16)
     ways[first.host].set(DARK)
     time.sleep(seconds)
     ways[first.host].set(PASS)
     time.sleep(world.random.uniform(0, 3))
     fleet.release(hook)
+    world.wait_settled(fleet, cluster, commit)
     world.judge(fleet, cluster, [commit, fleet.commit()])
     ended = len([event for event in fleet.trace.of_kind("term") if event.marker == first.marker])
     world.note(f"dark for {seconds:.1f} s, the hook {'was ended' if ended else 'went on'}")
