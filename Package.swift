@@ -114,7 +114,8 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: settings),
         .testTarget(
-            name: "AgentTests", dependencies: ["agent", "Shell", "TestSupport"], exclude: ["Golden"],
-            swiftSettings: settings),
+            name: "AgentTests",
+            dependencies: ["agent", "Ledger", "LedgerPostgres", "Postgres", "Shell", "TestSupport"],
+            exclude: ["Golden"], swiftSettings: settings),
     ]
 )

@@ -20,6 +20,7 @@ struct APIRoutes: Sendable {
         api.add(.get, "/status") { _, _ in try json(await reader.status()) }
         api.add(.get, "/deployments") { request, _ in try await deployments(request.uri.queryParameters) }
         api.add(.get, "/deployments/:id") { _, context in try await deployment(context.parameters.get("id") ?? "") }
+        api.add(.get, "/fleet") { request, _ in try await fleet(request.uri.queryParameters) }
         api.add(.get, "/runs/:id/log") { _, context in try await log(context.parameters.get("id") ?? "") }
         api.add(.post, "/check") { _, _ in
             bell.ring(.manual)
@@ -42,7 +43,8 @@ struct APIRoutes: Sendable {
         }
         let reader = reader
         let found = try await reader.history(
-            limit: limit, commit: query.get("commit").map { String($0) }, status: known)
+            limit: limit, commit: query.get("commit").map { String($0) }, status: known,
+            allHosts: try flag("all_hosts", in: query))
         return try json(found.map(reader.view))
     }
 
@@ -53,12 +55,28 @@ struct APIRoutes: Sendable {
         return try json(await reader.viewWithRuns(found))
     }
 
+    private func fleet(_ query: Parameters) async throws -> Response {
+        let all = try flag("all", in: query)
+        do {
+            return try json(await reader.fleet(all: all))
+        } catch let error as SettingsError {
+            throw HTTPError(.notFound, message: error.description)
+        }
+    }
+
+    /// A parameter that is `true` or `false`; false when it is not there.
+    private func flag(_ name: String, in query: Parameters) throws -> Bool {
+        guard let text = query.get(name) else { return false }
+        guard let value = Bool(text) else { throw HTTPError(.badRequest, message: "\(name) takes true or false") }
+        return value
+    }
+
     private func log(_ id: String) async throws -> Response {
         guard let number = Int64(id), let run = try await reader.run(number) else {
             throw HTTPError(.notFound, message: "no such run")
         }
         // Masked when it was written. The file may be gone with its disk; the record keeps the end.
-        let file = FileManager.default.contents(atPath: session.logPath(run: number))
+        let file = try await reader.logPath(run).flatMap { FileManager.default.contents(atPath: $0) }
         let text = file ?? Data(session.log.mask(run.outputTail).utf8)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; charset=utf-8"],

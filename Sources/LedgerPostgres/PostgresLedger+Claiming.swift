@@ -35,6 +35,10 @@ extension PostgresLedger {
             let own = try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(run)]).rows
                 .first.map(Run.init(row:))
             guard locking, let own, own.marker == request.run.marker, own.status == .running else { return nil }
+            // The holder counts from when it asked this time.
+            try session.query(
+                "UPDATE leases SET expires_at = clock_timestamp() + \(leaseInterval) WHERE app = $1 AND name = $2",
+                request.key)
             return .granted(
                 Lease(app: request.scope.app, name: request.run.name, fence: try lease.get(0), holder: holder), own,
                 failures: try failures(request, session))

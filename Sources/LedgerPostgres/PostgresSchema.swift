@@ -122,7 +122,6 @@ enum PostgresSchema {
                 PRIMARY KEY (app, host, workspace)
             )
             """,
-            "CREATE INDEX agents_seen ON agents (app, last_seen)",
             // Tells this record from every other, wherever its server is.
             "CREATE TABLE identity (id TEXT NOT NULL)",
             "INSERT INTO identity VALUES (gen_random_uuid()::text)",

@@ -21,8 +21,6 @@ struct AgentCommand: AsyncParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
-            ShowCommand.self,
-            LogsCommand.self,
-            RetryCommand.self, CheckCommand.self,
+            ShowCommand.self, LogsCommand.self, FleetCommand.self, RetryCommand.self, CheckCommand.self,
         ])
 }

@@ -20,7 +20,7 @@ struct CommonOptions: ParsableArguments {
         completion: .directory)
     var stateDir: String?
 
-    @Option(help: ArgumentHelp("The record, as sqlite:PATH (AGENT_LEDGER_URL).", valueName: "url"))
+    @Option(help: ArgumentHelp("The record, as sqlite:PATH or postgresql://… (AGENT_LEDGER_URL).", valueName: "url"))
     var ledger: String?
 
     @Option(

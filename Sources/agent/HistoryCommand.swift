@@ -25,6 +25,9 @@ struct HistoryCommand: AsyncParsableCommand {
         completion: .list(DeploymentStatus.allCases.map(\.rawValue)))
     var status: String?
 
+    @Flag(help: "List the app's deployments on every host that shares the ledger.")
+    var allHosts = false
+
     @Flag(help: "Print as JSON.")
     var json = false
 
@@ -43,25 +46,30 @@ struct HistoryCommand: AsyncParsableCommand {
         try await common.session { session, _ in
             let reader = try await RecordReader(session: session)
             let deployments = try await reader.history(
-                limit: limit, commit: commit, status: status.flatMap(DeploymentStatus.init(rawValue:)))
+                limit: limit, commit: commit, status: status.flatMap(DeploymentStatus.init(rawValue:)),
+                allHosts: allHosts)
             if json {
                 try printJSON(deployments.map(reader.view))
             } else if deployments.isEmpty {
                 printLine("no deployments in the record")
             } else {
-                printLine(
-                    table(
-                        [["ID", "STATUS", "COMMIT", "STARTED", "TOOK", "TRIGGER", "TRY", "SUBJECT"]]
-                            + deployments.map { deployment in
-                                [
-                                    "\(deployment.id)",
-                                    deployment.status.rawValue + (deployment.warnings > 0 ? "!" : ""),
-                                    String(deployment.commit.prefix(7)), deployment.startedAt.rfc3339,
-                                    took(deployment.startedAt, deployment.completedAt), deployment.trigger,
-                                    "\(deployment.attempt)",
-                                    session.log.mask(deployment.subject).withoutControls,
-                                ]
-                            }))
+                let mask = session.log.mask
+                func row(_ id: String, host: String, _ others: [String]) -> [String] {
+                    (allHosts ? [id, host] : [id]) + others
+                }
+                let titles = row(
+                    "ID", host: "HOST", ["STATUS", "COMMIT", "STARTED", "TOOK", "TRIGGER", "TRY", "SUBJECT"])
+                let rows = deployments.map { deployment in
+                    row(
+                        "\(deployment.id)", host: mask(deployment.scope.host).withoutControls,
+                        [
+                            deployment.status.rawValue + (deployment.warnings > 0 ? "!" : ""),
+                            String(deployment.commit.prefix(7)), deployment.startedAt.rfc3339,
+                            took(deployment.startedAt, deployment.completedAt), deployment.trigger,
+                            "\(deployment.attempt)", mask(deployment.subject).withoutControls,
+                        ])
+                }
+                printLine(table([titles] + rows))
             }
             return .success
         }

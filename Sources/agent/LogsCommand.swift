@@ -28,19 +28,24 @@ struct LogsCommand: AsyncParsableCommand {
                 reporter.say("no run \(run) in the record; `agent show` lists a deployment's runs")
                 return .notFound
             }
-            var follower = LogFollower(path: session.logPath(run: run))
+            if let original = entry.adopted, let ran = try await reader.run(original) {
+                reporter.say("run \(run) took over the result of run \(original) on another host, whose output this is")
+                entry = ran
+            }
+            var follower = LogFollower(path: try await reader.logPath(entry) ?? "")
             var found = follower.print()
             while follow && entry.status == .running {
-                try await Task.sleep(for: .milliseconds(200))
-                guard let now = try await reader.run(run) else { break }
+                // On another host there is nothing to read before the end, and a server that is asked each time.
+                try await Task.sleep(for: .milliseconds(found ? 200 : 1000))
+                guard let now = try await reader.run(entry.id) else { break }
                 entry = now
                 found = follower.print() || found
             }
             if !found {
-                // The log file may be gone with its disk; the record keeps the end.
+                // The log file may be gone with its disk, or on another host; the record keeps the end.
                 write(Array(session.log.mask(entry.outputTail).utf8))
                 if !entry.outputTail.isEmpty {
-                    reporter.say("the log file is gone; this is the end of the output as the record has it")
+                    reporter.say("the log file is not here; this is the end of the output as the record has it")
                 }
             }
             return .success

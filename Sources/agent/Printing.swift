@@ -62,3 +62,10 @@ func relative(_ time: Timestamp, to now: Timestamp = .now) -> String {
         : seconds < 7200 ? "\(seconds / 60)m" : seconds < 172_800 ? "\(seconds / 3600)h" : "\(seconds / 86_400)d"
     return milliseconds >= 0 ? "\(text) ago" : "in \(text)"
 }
+
+/// Over how many hosts a run counts and whose it was: `fleet, fence 7`; nil for a host's own.
+func reach(_ run: Run) -> String? {
+    if let adopted = run.adopted { return "adopted from run \(adopted)" }
+    guard run.scope == .fleet else { return nil }
+    return "fleet" + (run.fence.map { ", fence \($0)" } ?? "")
+}

@@ -59,10 +59,11 @@ struct ShowCommand: AsyncParsableCommand {
                         "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
                     ],
                 ]
+                if let reach = reach(run) { rows.insert(["scope", reach], at: 1) }
                 if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
                 if let message = run.errorMessage { rows.append(["error", mask(message).withoutControls]) }
-                rows.append(["log", session.logPath(run: run.id)])
+                if let log = reader.logPath(run, of: deployment) { rows.append(["log", log]) }
                 printLine(mask(table(rows)))
                 for line in mask(run.outputTail).split(separator: "\n").suffix(10) {
                     printLine("  | \(String(line).withoutControls)")

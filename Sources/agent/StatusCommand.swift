@@ -41,7 +41,7 @@ struct StatusCommand: AsyncParsableCommand {
                 for run in try await reader.runs(of: last) {
                     rows.append([
                         "  run \(run.id)",
-                        "\(run.name) \(run.status.rawValue)\(run.exitCode.map { " (exit code \($0))" } ?? ""), \(took(run.startedAt, run.completedAt))",
+                        "\(run.name) \(run.status.rawValue)\(run.exitCode.map { " (exit code \($0))" } ?? ""), \(took(run.startedAt, run.completedAt))\(reach(run).map { ", \($0)" } ?? "")",
                     ])
                 }
             } else {

@@ -90,7 +90,7 @@ struct APITests {
     private static let repository = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
 
     /// The names under `properties:` of a schema of the document's components.
-    private static func properties(of schema: String, in document: String) -> Set<String> {
+    static func properties(of schema: String, in document: String) -> Set<String> {
         let lines = document.split(separator: "\n")
         guard let begin = lines.firstIndex(of: "    \(schema):") else { return [] }
         let section = lines[(begin + 1)...].prefix { $0.hasPrefix("     ") }.drop { $0 != "      properties:" }

@@ -3,7 +3,9 @@ import Testing
 
 @Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct HelpTests {
-    static let commands = ["", "run", "run-once", "exec", "status", "history", "show", "logs", "retry", "check"]
+    static let commands = [
+        "", "run", "run-once", "exec", "status", "history", "show", "logs", "fleet", "retry", "check",
+    ]
 
     private static let golden = packageRoot + "/Tests/AgentTests/Golden"
 

@@ -14,7 +14,8 @@ struct ViewTests {
         "completed_at", "duration_ms", "error_message",
     ]
     private static let runKeys: Set = [
-        "id", "hook", "command", "folder", "mode", "timeout_ms", "attempt", "status", "exit_code", "signal",
+        "id", "hook", "scope", "fence", "adopted_run", "command", "folder", "mode", "timeout_ms", "attempt", "status",
+        "exit_code", "signal",
         "started_at", "completed_at",
         "duration_ms", "log", "output_tail", "error_message",
     ]
@@ -51,6 +52,7 @@ struct ViewTests {
         #expect(
             run["hook"].string == "PRE_DEPLOY" && run["command"].string == command && run["folder"].string == "hooks")
         #expect(run["mode"].string == "strict" && run["timeout_ms"].int == 1500)
+        #expect(run["scope"].string == "host" && run["fence"].isNull && run["adopted_run"].isNull)
         let expected: (status: String, code: JSON, signal: JSON, deployment: String) =
             switch command {
             case "true": ("succeeded", .number(0), .null, "succeeded")

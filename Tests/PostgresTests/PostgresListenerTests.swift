@@ -13,7 +13,8 @@ struct PostgresListenerTests {
 
     @Test("a listener hears what is sent, listens anew after its connection broke, and says when it begins")
     func reconnect() async throws {
-        let string = try ConnectionString(await Self.cluster.value.url()).with("application_name", "listener under test")
+        let string = try ConnectionString(await Self.cluster.value.url()).with(
+            "application_name", "listener under test")
         let listener = PostgresListener(channel: "ch") { try await PostgresConnection(string) }
         let other = try await connect()
         #expect(await listener.next(within: .seconds(10)) == .listening)

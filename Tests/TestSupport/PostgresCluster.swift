@@ -12,8 +12,13 @@ public final class PostgresCluster: Sendable {
     private let keeper = Process()
     private let life = Pipe()
 
+    /// Where its files are.
+    public var folderPath: String { folder.path }
+
     /// Makes and starts it.
-    public init() async throws {
+    ///
+    /// - Parameter prepare: a script for the server's user, run in the folder before the first start.
+    public init(prepare: String = ":") async throws {
         folder = try TemporaryFolder()
         let found = try await shell("ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1").output
         programs = found.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -31,6 +36,8 @@ public final class PostgresCluster: Sendable {
             fsync = off
             EOF
             """)
+        try prepare.write(toFile: folder.path + "/prepare", atomically: false, encoding: .utf8)
+        try await expect(Self.asServer("sh -e ./prepare"))
         try startKeeper()
         try await start()
     }

@@ -42,9 +42,14 @@ struct FleetHook: Sendable {
         let changes = store.leaseChanges(app: plan.scope.app)
         var said: HeldBy?
         while !runner.stop.isRequested {
-            let asked = BootTime.now
             let (store, asking) = (store, request)
-            switch try await writer.ask({ try await store.claim(asking) }) {
+            let (asked, answer) = try await writer.ask {
+                var asking = asking
+                asking.run.startedAt = .now
+                let asked = BootTime.now
+                return (asked, try await store.claim(asking))
+            }
+            switch answer {
             case .granted(let lease, let run, let failures):
                 return try await carryOut(run, under: lease, asked: asked, in: root, context, failures: failures)
             case .done(let run, let host, let result, let failures, let retryIn):

@@ -192,7 +192,8 @@ public final class Watcher {
                 plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
                 waiting: waiting)
             do {
-                return .deployment(try await driver.deploy())
+                return .deployment(
+                    try await beingShown(target.commit) { try await driver.deploy() })
             } catch let error as LedgerError {
                 // Its end is not in the record: the next check brings that in order as after a crash.
                 isRecovered = false
@@ -204,27 +205,48 @@ public final class Watcher {
 
     // MARK: - Steps
 
+    private func presence(_ outcome: CheckOutcome?, _ commit: String?) -> Presence {
+        let settings = settingsInForce
+        var scope = settings.scope
+        scope.workspace = workspace.path
+        return Presence(
+            scope: scope, instance: instance, version: AgentVersion.current, ref: followedRef,
+            target: commit, outcome: outcome?.name ?? "deploying", problem: outcome?.problem.map(log.secrets.mask),
+            interval: settings.interval)
+    }
+
     /// Shows itself to the other agents, where others can see it. What fails here is no failure of the check.
     private func show(_ outcome: CheckOutcome, isStopping: Bool = false) async {
         guard let store = ledger as? any FleetStore else { return }
         // Then this would fail too, and take its time.
         if case .ledgerFailed = outcome { return }
-        let settings = settingsInForce
-        var scope = settings.scope
-        scope.workspace = workspace.path
-        let presence = Presence(
-            scope: scope, instance: instance, version: AgentVersion.current, ref: followedRef,
-            target: outcome.commit, outcome: outcome.name, problem: outcome.problem.map(log.secrets.mask),
-            interval: settings.interval, isStopping: isStopping)
+        var presence = presence(outcome, outcome.commit)
+        presence.isStopping = isStopping
         guard let before = try? await store.note(presence) else { return }
         // At its first check it may be this host's agent before.
         if isShown, before != instance, !isNamesakeSaid {
             logger.warning(
-                "another agent calls itself \(scope.host) and works on \(scope.workspace): their records mix; set \(Setting.host.name) for each"
+                "another agent calls itself \(presence.scope.host) and works on \(presence.scope.workspace): their records mix; set \(Setting.host.name) for each"
             )
             isNamesakeSaid = true
         }
         isShown = true
+    }
+
+    /// Shows itself while a deployment goes on, which may take long.
+    private func beingShown<T: Sendable>(_ commit: String, _ body: () async throws -> T) async rethrows -> T {
+        guard let store = ledger as? any FleetStore else { return try await body() }
+        let presence = presence(nil, commit)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    _ = try? await store.note(presence)
+                    try? await Task.sleep(for: max(presence.interval, .seconds(30)))
+                }
+            }
+            defer { group.cancelAll() }
+            return try await body()
+        }
     }
 
     /// Says that the agent ends in order.

@@ -47,11 +47,14 @@ public struct DeploymentView: Encodable, Sendable {
 /// A run as JSON shows it.
 public struct RunView: Encodable, Sendable {
     let run: Run
-    let log: String
+    /// Nil where this host has none.
+    let log: String?
     let mask: @Sendable (String) -> String
 
     enum CodingKeys: String, CodingKey {
-        case id, kind, hook, command, folder, mode
+        case id, kind, hook, scope, fence
+        case adoptedRun = "adopted_run"
+        case command, folder, mode
         case timeoutMS = "timeout_ms"
         case attempt, status
         case exitCode = "exit_code"
@@ -69,6 +72,9 @@ public struct RunView: Encodable, Sendable {
         try container.encode(run.id, forKey: .id)
         try container.encode(run.kind.rawValue, forKey: .kind)
         try container.encode(run.name, forKey: .hook)
+        try container.encode(run.scope.rawValue, forKey: .scope)
+        try container.encode(run.fence, forKey: .fence)
+        try container.encode(run.adopted, forKey: .adoptedRun)
         try container.encode(mask(run.command), forKey: .command)
         try container.encode(run.folder, forKey: .folder)
         try container.encode(run.mode, forKey: .mode)

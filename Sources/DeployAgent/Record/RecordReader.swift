@@ -30,11 +30,20 @@ public struct RecordReader: Sendable {
 
     /// Deployments on this workspace and host, newest first; where there are none, those of the app, so that the record
     /// can also be read from elsewhere.
-    public func history(limit: Int, commit: String?, status: DeploymentStatus?) async throws -> [Deployment] {
+    ///
+    /// - Parameter allHosts: shows those of the app on every host.
+    public func history(
+        limit: Int, commit: String?, status: DeploymentStatus?, allHosts: Bool = false
+    ) async throws -> [Deployment] {
         guard let ledger else { return [] }
         let scope = settings.scope
         var filter = HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
-        if try await ledger.history(filter).isEmpty { filter.subject = .app(scope.app) }
+        if allHosts {
+            filter.host = nil
+            filter.subject = .app(scope.app)
+        } else if try await ledger.history(filter).isEmpty {
+            filter.subject = .app(scope.app)
+        }
         filter.limit = limit
         filter.commit = commit?.lowercased()
         filter.status = status
@@ -56,6 +65,18 @@ public struct RecordReader: Sendable {
         try await ledger?.run(id)
     }
 
+    /// Where the output of a run lies on this host; nil when it ran on another one.
+    public func logPath(_ run: Run, of deployment: Deployment) -> String? {
+        let isElsewhere = settings.ledger.isShared && deployment.scope.host != settings.host
+        return isElsewhere || run.adopted != nil ? nil : session.logPath(run: run.id)
+    }
+
+    /// The same for a run whose deployment is not at hand.
+    public func logPath(_ run: Run) async throws -> String? {
+        guard let deployment = try await ledger?.deployment(run.parent) else { return nil }
+        return logPath(run, of: deployment)
+    }
+
     public func view(_ deployment: Deployment) -> DeploymentView {
         DeploymentView(deployment: deployment, runs: nil, mask: mask)
     }
@@ -63,8 +84,8 @@ public struct RecordReader: Sendable {
     public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
         let runs = try await runs(of: deployment)
         return DeploymentView(
-            deployment: deployment, runs: runs.map { RunView(run: $0, log: session.logPath(run: $0.id), mask: mask) },
-            mask: mask)
+            deployment: deployment,
+            runs: runs.map { RunView(run: $0, log: logPath($0, of: deployment), mask: mask) }, mask: mask)
     }
 
     /// How things stand.
@@ -74,6 +95,21 @@ public struct RecordReader: Sendable {
             scope: settings.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
             lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
             holder: session.lockHolder(), ledger: settings.ledger.description, mask: mask)
+    }
+
+    /// The app's hosts, and who holds which lease.
+    ///
+    /// - Parameter all: shows hosts too that were not seen for a day.
+    /// - Throws: `LedgerError`; `SettingsError` when the record is not one that hosts share.
+    public func fleet(all: Bool) async throws -> FleetView {
+        guard settings.ledger.isShared else {
+            throw SettingsError(
+                Setting.ledgerURL.name,
+                "the fleet is seen in a PostgreSQL ledger that all of its hosts share; this one is \(settings.ledger.description)",
+                source: .fallback)
+        }
+        let fleet = try await (ledger as? any FleetStore)?.fleet(app: settings.app)
+        return FleetView(app: settings.app, fleet ?? Fleet(hosts: [], leases: []), all: all, mask: mask)
     }
 
     private func lastWithRuns(_ deployment: Deployment?) async throws -> DeploymentView? {

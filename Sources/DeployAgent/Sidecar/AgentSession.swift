@@ -94,7 +94,7 @@ public struct AgentSession: Sendable {
     }
 
     /// Where a run's log file lies.
-    public func logPath(run: Int64) -> String {
+    func logPath(run: Int64) -> String {
         state.log(run: run)
     }
 
