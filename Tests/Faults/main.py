@@ -30,6 +30,7 @@ USUAL = {
     "everything": 120, "database_crashes": 260, "proxies": 120, "kill_holder": 33, "pause_holder": 33,
     "cut_off_in_namespace": 35, "dark_for_a_while": 33, "many_at_once": 25, "long_outage": 55, "result_in_outage": 35,
     "exhausted_connections": 25, "statement_timeouts": 28, "wrong_password": 22, "standby": 12, "through_pooler": 25,
+    "stop_holder": 12,
 }
 
 

@@ -91,6 +91,27 @@ def kill_holder(world: World) -> None:
     _judge_takeover(world, cluster, fleet, commits, first)
 
 
+def stop_holder(world: World) -> None:
+    """SIGTERM to the agent that runs the fleet's hook: it gives its lease up, and another need not wait for its expiry."""
+    cluster, fleet, hook, commit = _held(world, 3)
+    first = fleet.wait_for_start(hook)
+    time.sleep(world.random.uniform(0, 2))
+    holder = fleet.agent(first.host)
+    begin = time.monotonic()
+    holder.signal(signal.SIGTERM)
+    assert holder.process
+    if (code := holder.process.wait(20)) != 0:
+        raise Failure(f"{holder.host} ended with {code} after SIGTERM")
+    holder.process = None
+    second = fleet.wait_for_start(hook, after=first.line, limit=10)
+    world.note(f"taken over after {time.monotonic() - begin:.1f} s")
+    _expect_other(first, second)
+    fleet.release(hook)
+    holder.start()
+    world.wait_settled(fleet, cluster, commit)
+    _judge_takeover(world, cluster, fleet, [commit, fleet.commit()], first)
+
+
 def pause_holder(world: World) -> None:
     """SIGSTOP of the agent that runs the fleet's hook, past its lease's expiry, then SIGCONT: its hook is ended without
     it before another starts, and it writes no result over the other's."""
@@ -101,6 +122,9 @@ def pause_holder(world: World) -> None:
     # What lives of it while it is stopped cannot go on; whatever happens it must be told to go on before it is ended.
     holder.signal(signal.SIGSTOP)
     begin = time.monotonic()
+    if world.random.random() < 0.3:
+        # The hook ends its work while nobody is awake to see it.
+        fleet.release(hook)
     try:
         second = fleet.wait_for_start(hook, after=first.line, limit=TAKEOVER + SLACK)
         world.note(f"taken over after {time.monotonic() - begin:.1f} s")
@@ -558,5 +582,5 @@ def everything(world: World) -> None:
 ALL = [
     everything, database_crashes, proxies, kill_holder, pause_holder, cut_off_in_namespace, dark_for_a_while,
     many_at_once, wrong_password, exhausted_connections, long_outage, result_in_outage,
-    statement_timeouts, standby, through_pooler,
+    statement_timeouts, standby, through_pooler, stop_holder,
 ]
