@@ -222,7 +222,12 @@ class Cluster:
 
     def rows(self, sql: str) -> list[dict]:
         """The rows of a SELECT, by column name."""
-        return json.loads(self.execute(f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found"))
+        text = self.execute(f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found")
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            # The server went away in the midst of it, and psql found it again.
+            raise RuntimeError(f"no rows but: {text[:300]}") from None
 
     def hold_session(self, user: str, password: str, sql: str) -> subprocess.Popen:
         """A session that stays open until its standard input is closed."""
