@@ -58,7 +58,7 @@ logfile = {folder}/log
     def session_state(self) -> tuple[set[str], list[str]]:
         """Server connections that were asked, by process id, and what is left in them that a session should not keep.
 
-        So many at once as there are connections, each for a while, so that each connection is asked.
+        So many at once as there are connections, each for a while, and again until each connection was asked.
         """
         sql = """
             SELECT pg_backend_pid() || '|' || concat_ws(' ',
@@ -70,16 +70,21 @@ logfile = {folder}/log
                     WHERE source = 'session' AND pg_settings.name NOT IN
                         ('client_encoding', 'application_name', 'DateStyle', 'TimeZone', 'standard_conforming_strings',
                         'IntervalStyle')))
-            FROM pg_sleep(0.3)
+            FROM pg_sleep(0.5)
             """
         asked: set[str] = set()
         left: list[str] = []
-        for asking in [self.ask(sql) for _ in range(self.size)]:
-            output, _ = asking.communicate(timeout=30)
-            pid, _, state = output.strip().partition("|")
-            asked.add(pid)
-            if state:
-                left.append(f"server connection {pid} {state}")
+        for _ in range(8):
+            for asking in [self.ask(sql) for _ in range(self.size)]:
+                output, _ = asking.communicate(timeout=60)
+                pid, _, state = output.strip().partition("|")
+                asked.add(pid)
+                if state:
+                    left.append(f"server connection {pid} {state}")
+            of_pool = self.cluster.rows(f"SELECT pid::text FROM pg_stat_activity WHERE usename = '{ROLE}'")
+            if asked.issuperset(row["pid"] for row in of_pool):
+                return asked, left
+        left.append(f"only {len(asked)} of {len(of_pool)} server connections could be asked")
         return asked, left
 
     def stop(self) -> None:
