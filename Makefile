@@ -10,7 +10,7 @@ TEST := SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build
 RELEASE_BIN = .build/release/agent
 STATE := $(CURDIR)/.agent
 
-.PHONY: run test bench lint format build release install uninstall clean packages packages-test
+.PHONY: run test test-faults bench lint format build release install uninstall clean packages packages-test
 
 ## Builds in release, deploys this repository's own commit, and prints the record.
 run: release
@@ -28,6 +28,14 @@ test: packages-test
 	swift build --build-tests
 	$(TEST) --skip '^AgentTests\.'
 	$(TEST) --filter '^AgentTests\.'
+
+## A fleet in trouble: every scenario with SEEDS random seeds from FIRST_SEED on. Takes hours; `make test` has a minute of it.
+SEEDS ?= 50
+FIRST_SEED ?= 1
+test-faults: packages-test
+	swift build --product agent
+	python3 -m unittest discover -s Tests/Faults
+	python3 Tests/Faults/main.py .build/debug/agent --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 ## Figures in release, each beside the floor measured in the same run.
 bench: release
