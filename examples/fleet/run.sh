@@ -155,8 +155,9 @@ expect "it deploys" deployed 3
 echo "ok: nothing ran again"
 
 step "The record"
-on "$dead" history
-if "$AGENT" fleet --help 2>&1 | grep -q 'USAGE: agent fleet'; then echo && on h1 fleet; fi
+on h1 history --all-hosts
+echo
+on h1 fleet
 echo
 sql -P format=aligned -P tuples_only=off shop <<'SQL'
 SELECT runs.id AS run, host, left(commit_id, 7) AS commit, name, scope, fence, runs.status, adopted FROM deploy_agent.runs
