@@ -125,8 +125,8 @@ public final class PostgresLedger: FleetStore {
         case "42501":
             code = .denied
             advice =
-                "; this user needs: GRANT CREATE ON DATABASE, or an existing schema \(schema) with GRANT USAGE, CREATE ON SCHEMA "
-                + "and GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \(schema)"
+                "; this user needs: GRANT CREATE ON DATABASE, or an existing schema \(schema) with GRANT USAGE, CREATE ON SCHEMA, "
+                + "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES and GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES in it"
         case "25006":
             code = .unreachable
             advice =

@@ -36,7 +36,7 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
             state = String(found.1)
             lines[index] = Substring(line.replacing(#/:  [0-9A-Z]{5}: /#, with: ": ", maxReplacements: 1))
         }
-        let message = lines.joined(separator: " ")
+        let message = lines.joined(separator: " ").split { $0 == "\t" || $0 == " " }.joined(separator: " ")
         self.init(
             .unreachable, sqlState: state, message: message.isEmpty ? "the connection failed" : message)
     }

@@ -47,27 +47,31 @@ struct RunOnceCommand: AsyncParsableCommand {
                 if json { try printJSON(OutcomeView(outcome: "busy", deployment: nil)) }
                 return .temporary
             case .checked(let outcome):
-                return try await report(outcome, RecordReader(session: session, inForce), reporter)
+                return try await report(
+                    outcome, RecordReader(session: session, inForce), reporter, wasStopped: check.wasStopped)
             case nil:
                 return .failure
             }
         }
     }
 
-    private func report(_ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter) async throws
-        -> ExitCode
-    {
+    private func report(
+        _ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter, wasStopped: Bool
+    ) async throws -> ExitCode {
         if case .misconfigured(let error) = outcome { throw error }
         if case .deployment(let deployment) = outcome {
             if json {
-                try printJSON(OutcomeView(outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment)))
+                try printJSON(
+                    OutcomeView(outcome: outcome.name, deployment: try await view(deployment, reader, reporter)))
             } else {
                 printLine(
                     "\(outcome.name) \(deployment.commit.prefix(7)) in \(took(deployment.startedAt, deployment.completedAt)) (deployment \(deployment.id))"
                 )
             }
             switch deployment.status {
-            case .succeeded, .interrupted: return .success
+            case .succeeded: return .success
+            // Ended in order when it was asked to; else (a lease was lost) it is due again and nobody has deployed it.
+            case .interrupted: return wasStopped ? .success : .temporary
             case .deferred: return .temporary
             case .failed, .running: return .deploymentFailed
             }
@@ -90,6 +94,18 @@ struct RunOnceCommand: AsyncParsableCommand {
         default:
             reporter.say(outcome.problem ?? outcome.name)
             return .deploymentFailed
+        }
+    }
+
+    /// The record may be out of reach by now: what came of the deployment is known all the same.
+    private func view(
+        _ deployment: Deployment, _ reader: RecordReader, _ reporter: ErrorReporter
+    ) async throws -> DeploymentView {
+        do {
+            return try await reader.viewWithRuns(deployment)
+        } catch let error as LedgerError {
+            reporter.say("\(error); its runs are not shown")
+            return reader.view(deployment, runs: [])
         }
     }
 }

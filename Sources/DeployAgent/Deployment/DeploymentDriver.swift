@@ -237,7 +237,7 @@ struct DeploymentDriver: Sendable {
         // In the order in which it happened: what is pending comes before what the claim writes.
         try await progress.write([])
         let draft = draftRun(hook, progress.id)
-        let fleet = FleetHook(
+        let fleet = FleetHookRunner(
             store: store, hook: hook, plan: plan, runner: runner, writer: progress.writer, logger: logger)
         switch try await fleet.run(draft, in: root, context, waiting: waiting) {
         case .stopped: return Done(result: Self.notBegun, failures: 0)

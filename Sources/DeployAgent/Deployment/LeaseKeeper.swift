@@ -65,6 +65,7 @@ final class LeaseKeeper: Sendable {
     /// Renews the lease until the task is cancelled or the lease is lost.
     func keep() async {
         var next = Lease.heartbeat
+        var isSaid = false
         while true {
             guard (try? await Task.sleep(for: next)) != nil else { return }
             let sent = BootTime.now
@@ -80,6 +81,8 @@ final class LeaseKeeper: Sendable {
                     return true
                 }
                 guard isInTime else { return lose(.expired) }
+                if isSaid { logger.notice("the lease of \(lease.name) is renewed again") }
+                isSaid = false
                 next = Lease.heartbeat
             } catch {
                 if Task.isCancelled { return }

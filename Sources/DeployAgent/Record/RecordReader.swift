@@ -82,8 +82,11 @@ public struct RecordReader: Sendable {
     }
 
     public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
-        let runs = try await runs(of: deployment)
-        return DeploymentView(
+        view(deployment, runs: try await runs(of: deployment))
+    }
+
+    public func view(_ deployment: Deployment, runs: [Run]) -> DeploymentView {
+        DeploymentView(
             deployment: deployment,
             runs: runs.map { RunView(run: $0, log: logPath($0, of: deployment), mask: mask) }, mask: mask)
     }

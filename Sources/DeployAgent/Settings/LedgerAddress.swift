@@ -108,7 +108,10 @@ extension LedgerAddress {
             } ?? Setting.ledgerSchema.fallback
         let url = reader.text(.ledgerURL)
         let file = reader.text(.ledgerURLFile).map { Sourced(value: absolute($0.value), source: $0.source) }
-        guard let url else {
+        // As with other secrets the file wins, but not over the command line.
+        var isOption = false
+        if case .option = url?.source { isOption = true }
+        guard let url, file == nil || isOption else {
             guard let file else { return fallback }
             guard let text = Settings.readTokenFile(file.value) else {
                 reader.reject(.ledgerURLFile, file, because: "cannot be read or is empty")

@@ -29,6 +29,9 @@ public final class OneCheck: Service {
         self.isForced = isForced
     }
 
+    /// Whether it was asked to end early.
+    public var wasStopped: Bool { stop.isRequested }
+
     /// What the check came to; nil before `run()` has returned.
     public var result: Result? { cell.get() }
 

@@ -4,7 +4,7 @@ import Logging
 import Shell
 
 /// One hook that runs once for all hosts: claims it, and runs it or takes over what came of it elsewhere.
-struct FleetHook: Sendable {
+struct FleetHookRunner: Sendable {
     /// What it came to here.
     enum Outcome: Sendable {
         /// It ran on this host.
