@@ -37,6 +37,8 @@ struct LedgerAddressTests {
         let settings = try resolve(["AGENT_LEDGER_URL_FILE": path, "AGENT_LEDGER_SCHEMA": "Mine"])
         #expect(settings.ledger.description == "postgresql://db/shop (schema Mine)")
         #expect(settings.secrets.mask("hunter2") == "***")
+        let both = try resolve(["AGENT_LEDGER_URL_FILE": path, "AGENT_LEDGER_URL": "postgresql://elsewhere/shop"])
+        #expect(both.ledger.description == "postgresql://db/shop (schema deploy_agent)", "the file wins")
         try folder.write("url", "postgresql://u:hunter3@other/shop\n")
         #expect(settings.ledger.description == "postgresql://other/shop (schema Mine)")
     }

@@ -87,9 +87,12 @@ final class LeaseKeeper: Sendable {
             } catch {
                 if Task.isCancelled { return }
                 let left = state.withLock { $0.deadline }.since(.now)
-                logger.warning(
-                    "\(error); \(lease.name) is ended in \(DurationText.text(max(.zero, left))) unless its lease is renewed"
-                )
+                if !isSaid {
+                    logger.warning(
+                        "\(error); \(lease.name) is ended in \(DurationText.text(max(.zero, left))) unless its lease is renewed"
+                    )
+                }
+                isSaid = true
                 next = min(.seconds(1), max(.milliseconds(1), left))
             }
         }
