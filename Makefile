@@ -30,7 +30,7 @@ test: packages-test
 	$(TEST) --filter '^AgentTests\.'
 
 ## Figures in release, each beside the floor measured in the same run.
-bench: release
+bench: packages-test release
 	$(RELEASE) agent-bench
 	python3 Benchmarks/bench.py $(RELEASE_BIN) .build/release/agent-bench
 
