@@ -38,7 +38,7 @@ test-faults: packages-test
 	python3 Tests/Faults/main.py .build/debug/agent --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 ## Figures in release, each beside the floor measured in the same run.
-bench: release
+bench: packages-test release
 	$(RELEASE) agent-bench
 	python3 Benchmarks/bench.py $(RELEASE_BIN) .build/release/agent-bench
 

@@ -93,7 +93,8 @@ let package = Package(
         ),
         .executableTarget(
             name: "agent-bench",
-            dependencies: ["CLibgit2", "DeployAgent", "Ledger", "LedgerSQLite", "Shell"], path: "Benchmarks/AgentBench",
+            dependencies: ["CLibgit2", "DeployAgent", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell"],
+            path: "Benchmarks/AgentBench",
             swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["Shell"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "ShellTests", dependencies: ["Shell", "TestSupport"], swiftSettings: settings),

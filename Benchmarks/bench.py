@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Measures the release build and prints a table: what, figure, the floor measured in the same run, the ratio.
 
-usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH. Everything happens in a temporary folder, on this machine only.
+usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH [host|fleet]. Everything happens in a temporary folder, on this machine only.
 """
-import json
 import hashlib
 import hmac
 import os
@@ -11,7 +10,6 @@ import pathlib
 import resource
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -20,31 +18,8 @@ import tempfile
 import time
 import urllib.request
 
-AGENT, BENCH = (os.path.abspath(path) for path in sys.argv[1:3])
-CLEAN = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "USER")}
-GIT = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-
-
-def run(command, **keywords):
-    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
-
-
-def wall(command, count, **keywords):
-    """Median wall time in milliseconds of a whole process."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        run(command, **keywords)
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
-
-
-def inside(environment, measurement, count):
-    """What agent-bench measures inside its own process."""
-    result = subprocess.run([BENCH, measurement, str(count)], env=environment, capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"agent-bench {measurement}: {result.stderr}")
-    return json.loads(result.stdout)
+import fleet
+from measuring import AGENT, CLEAN, GIT, free_port, inside, row, run, table, wait_until, wall
 
 
 def children_cpu():
@@ -68,28 +43,6 @@ def memory(pid):
         name, value = line.split(":")
         sizes[name] = int(value.split()[0]) / 1000 * 1.024
     return sizes["Rss"], sizes["Private_Dirty"]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit("what was measured did not happen within 30 s")
-        time.sleep(0.001)
-
-
-rows = []
-
-
-def row(what, target, figure, floor, ratio, met):
-    rows.append((what, target, figure, floor, ratio, "yes" if met else "**no**"))
-    print("measured:", what, figure, file=sys.stderr)
 
 
 def entrypoint(plain):
@@ -274,12 +227,11 @@ def main(root):
     row("100,000 deployments in the ledger, `history` page", "≤ 50 ms", f"{slowest:.1f} ms", "–", "–", slowest <= 50)
 
 
-folder = pathlib.Path(tempfile.mkdtemp(prefix="agent-bench-"))
-try:
-    main(folder)
-finally:
-    shutil.rmtree(folder, ignore_errors=True)
-print("| what | target | figure | floor in the same run | ratio | met |")
-print("|---|---|---|---|---|---|")
-for cells in rows:
-    print("| " + " | ".join(cells) + " |")
+PARTS = {"host": main, "fleet": fleet.main}
+for part in sys.argv[3:] or PARTS:
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="agent-bench-"))
+    try:
+        PARTS[part](folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+print(table())

@@ -7,7 +7,7 @@ import Shell
 
 /// Figures that can only be taken inside the process. Prints one JSON object; `Benchmarks/bench.py` makes the table.
 ///
-/// usage: agent-bench checks|libgit2|deployments|record COUNT, settings from the environment as for `agent`.
+/// usage: agent-bench MEASUREMENT NUMBER..., settings from the environment as for `agent`.
 /// getrusage(2): RUSAGE_SELF and RUSAGE_CHILDREN.
 let (ownUsage, childrenUsage): (Int32, Int32) = (0, -1)
 
@@ -137,20 +137,31 @@ func measureRecord(_ count: Int) async throws -> [String: Double] {
     ]
 }
 
-let arguments = CommandLine.arguments
-guard arguments.count == 3, let count = Int(arguments[2]) else {
-    FileHandle.standardError.write(Data("usage: agent-bench checks|libgit2|deployments|record COUNT\n".utf8))
-    exit(64)
-}
+let usage = """
+    usage: agent-bench checks|libgit2|deployments|record COUNT
+           agent-bench fleet-prepare
+           agent-bench fleet-claims SECONDS CLIENTS FIRST-DEPLOYMENT
+           agent-bench fleet-checks AGENTS SECONDS
+           agent-bench fleet-history COUNT
+
+    """
+let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int($0) }
 do {
-    let figures =
-        switch arguments[1] {
-        case "checks": try await measureChecks(count)
-        case "libgit2": try measureFloor(count)
-        case "deployments": try await measureDeployments(count)
-        case "record": try await measureRecord(count)
-        default: throw BenchError(description: "unknown measurement \(arguments[1])")
-        }
+    let figures: [String: Double]
+    switch (CommandLine.arguments.dropFirst().first, numbers.count) {
+    case ("checks", 1): figures = try await measureChecks(numbers[0])
+    case ("libgit2", 1): figures = try measureFloor(numbers[0])
+    case ("deployments", 1): figures = try await measureDeployments(numbers[0])
+    case ("record", 1): figures = try await measureRecord(numbers[0])
+    case ("fleet-prepare", 0): figures = try await FleetBench().prepare()
+    case ("fleet-claims", 3):
+        figures = try await FleetBench().claims(seconds: numbers[0], clients: numbers[1], first: numbers[2])
+    case ("fleet-checks", 2): figures = try await FleetBench().checks(agents: numbers[0], seconds: numbers[1])
+    case ("fleet-history", 1): figures = try await FleetBench().history(count: numbers[0])
+    default:
+        FileHandle.standardError.write(Data(usage.utf8))
+        exit(64)
+    }
     print(String(decoding: try JSONSerialization.data(withJSONObject: figures, options: .sortedKeys), as: UTF8.self))
 } catch {
     FileHandle.standardError.write(Data("agent-bench: \(error)\n".utf8))

@@ -30,7 +30,7 @@ enum PostgresSchema {
             "CREATE INDEX deployments_scope ON deployments (host, app, workspace, id)",
             "CREATE INDEX deployments_commit ON deployments (host, app, workspace, commit_id, id)",
             "CREATE INDEX deployments_settled ON deployments (host, app, workspace, id) WHERE settled",
-            "CREATE INDEX deployments_succeeded ON deployments (host, workspace, id) WHERE status = 'succeeded'",
+            "CREATE INDEX deployments_status ON deployments (host, workspace, status, id)",
             "CREATE INDEX deployments_running ON deployments (workspace) WHERE status = 'running'",
             "CREATE INDEX deployments_series ON deployments (series)",
             "CREATE INDEX deployments_app ON deployments (app, id)",
