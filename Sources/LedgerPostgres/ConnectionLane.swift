@@ -6,8 +6,7 @@ import Synchronization
 final class ConnectionLane: Sendable {
     private struct State {
         var connection: PostgresConnection?
-        /// Counts uses, so that a connection is closed only when there was none since.
-        var uses = 0
+        var lastUse = ContinuousClock.now
         var isClosing = false
     }
 
@@ -42,7 +41,7 @@ final class ConnectionLane: Sendable {
 
     private func borrow() async throws -> PostgresConnection {
         if let connection = state.withLock({ state in
-            state.uses += 1
+            state.lastUse = .now
             return state.connection
         }) {
             return connection
@@ -60,24 +59,20 @@ final class ConnectionLane: Sendable {
     private func closeWhenIdle() {
         let begins = state.withLock { state in
             defer { state.isClosing = true }
+            state.lastUse = .now
             return !state.isClosing
         }
         guard begins else { return }
         let idle = idle
         Task { [weak self] in
-            var seen = -1
-            while let self {
-                let isOver = self.state.withLock { state in
-                    guard state.uses == seen || state.connection == nil else {
-                        seen = state.uses
-                        return false
-                    }
-                    state.connection = nil
-                    state.isClosing = false
-                    return true
-                }
-                if isOver { return }
-                try? await Task.sleep(for: idle)
+            while let next = self?.state.withLock({ state -> ContinuousClock.Instant? in
+                let next = state.lastUse + idle
+                guard state.connection == nil || next <= .now else { return next }
+                state.connection = nil
+                state.isClosing = false
+                return nil
+            }) {
+                try? await Task.sleep(until: next, clock: .continuous)
             }
         }
     }

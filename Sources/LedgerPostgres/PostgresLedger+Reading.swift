@@ -12,21 +12,42 @@ extension PostgresLedger {
             }
             return LedgerFacts(
                 latest: latest,
-                lastSettled: try Self.newest(session, scope, " AND app = $3 AND settled", [.text(scope.app)]),
+                lastSettled: try Self.newest(session, scope, and: [("app", .text(scope.app))], " AND settled"),
                 latestOfCommit: try Self.newest(
-                    session, scope, " AND app = $3 AND commit_id = $4", [.text(scope.app), .text(commit)]),
-                lastSucceededCommit: try Self.newest(session, scope, " AND status = 'succeeded'")?.commit)
+                    session, scope, and: [("app", .text(scope.app)), ("commit_id", .text(commit))]),
+                lastSucceededCommit: try Self.newest(session, scope, and: [("status", .text("succeeded"))])?.commit)
         }
     }
 
     /// The newest deployment on a workspace that meets a condition; an index answers each of those used here.
     private static func newest(
-        _ session: PostgresSession, _ scope: Scope, _ condition: String = "", _ extra: [PostgresValue] = []
+        _ session: PostgresSession, _ scope: Scope, and more: [(String, PostgresValue)] = [], _ condition: String = ""
     ) throws -> Deployment? {
-        try session.query(
-            "SELECT \(Deployment.columns) FROM deployments WHERE host = $1 AND workspace = $2\(condition) "
-                + "ORDER BY id DESC LIMIT 1", [.text(scope.host), .text(scope.workspace)] + extra
+        let columns = [("host", PostgresValue.text(scope.host)), ("workspace", .text(scope.workspace))] + more
+        // In the order in which the index has them.
+        let index = ["host", "app", "workspace", "commit_id", "status"].filter { name in
+            columns.contains { $0.0 == name }
+        }
+        let values = index.compactMap { name in columns.first { $0.0 == name }?.1 }
+        let (range, order) = newestFirst(index, from: 1)
+        return try session.query(
+            "SELECT \(Deployment.columns) FROM deployments WHERE \(range)\(condition) ORDER BY \(order) LIMIT 1", values
         ).rows.first.map(Deployment.init(row:))
+    }
+
+    /// SQL for the rows with given values in some columns, newest first, such that only an index on those columns and the id
+    /// has that order.
+    ///
+    /// With plain equality the planner drops the columns from the order and may walk the primary key backwards instead: past
+    /// everybody else's rows, for a host that has had none for long.
+    /// - Parameter first: number of the parameter with the first value.
+    private static func newestFirst(_ columns: [String], from first: Int) -> (range: String, order: String) {
+        let names = columns.joined(separator: ", ")
+        let values = columns.indices.map { "$\($0 + first)::text" }.joined(separator: ", ")
+        return (
+            "ROW(\(names)) >= ROW(\(values)) AND ROW(\(names)) <= ROW(\(values))",
+            (columns + ["id"]).map { "\($0) DESC" }.joined(separator: ", ")
+        )
     }
 
     public func failures(series: Int64, name: String) async throws -> Int {
@@ -82,26 +103,38 @@ extension PostgresLedger {
 
     public func history(_ filter: HistoryFilter) async throws -> [Deployment] {
         try await work("read") { session in
-            var arguments: [PostgresValue] = []
+            var columns: [(String, PostgresValue)] = []
+            switch (filter.host, filter.subject) {
+            case (let host?, .workspace(let path)): columns = [("host", .text(host)), ("workspace", .text(path))]
+            case (let host?, .app(let name)): columns = [("host", .text(host)), ("app", .text(name))]
+            case (nil, .workspace(let path)): columns = [("workspace", .text(path))]
+            case (nil, .app(let name)): columns = [("app", .text(name))]
+            }
+            if let status = filter.status { columns.append(("status", .text(status.rawValue))) }
+            var arguments = columns.map(\.1)
             func argument(_ value: PostgresValue) -> String {
                 arguments.append(value)
                 return "$\(arguments.count)"
             }
-            var conditions: [String] = []
-            if let host = filter.host { conditions.append("host = " + argument(.text(host))) }
-            switch filter.subject {
-            case .workspace(let path): conditions.append("workspace = " + argument(.text(path)))
-            case .app(let name): conditions.append("app = " + argument(.text(name)))
+            // What an index has in the order that is asked for.
+            let isIndexed = ["host,workspace", "host,workspace,status", "app", "app,status"].contains(
+                columns.map(\.0).joined(separator: ","))
+            var (range, order) = Self.newestFirst(columns.map(\.0), from: 1)
+            if !isIndexed || filter.commit != nil {
+                range = columns.indices.map { "\(columns[$0].0) = $\($0 + 1)" }.joined(separator: " AND ")
+                order = "id DESC"
             }
-            var sql = "SELECT \(Deployment.columns) FROM deployments WHERE " + conditions.joined(separator: " AND ")
             if let commit = filter.commit {
                 // Hexadecimal digits all come before `g`: a range that an index answers.
                 let first = argument(.text(commit))
-                sql += " AND commit_id >= \(first) AND commit_id < \(first) || 'g'"
+                range += " AND commit_id >= \(first) AND commit_id < \(first) || 'g'"
             }
-            if let status = filter.status { sql += " AND status = " + argument(.text(status.rawValue)) }
-            sql += " ORDER BY id DESC LIMIT \(argument(PostgresValue(filter.limit)))::bigint"
-            return try session.query(sql, arguments).rows.map(Deployment.init(row:))
+            return try session.query(
+                """
+                SELECT \(Deployment.columns) FROM deployments WHERE \(range)
+                ORDER BY \(order) LIMIT \(argument(PostgresValue(filter.limit)))::bigint
+                """, arguments
+            ).rows.map(Deployment.init(row:))
         }
     }
 

@@ -27,7 +27,7 @@ public final class PostgresLedger: FleetStore {
     public init(schema: String = "deploy_agent", _ string: @escaping @Sendable () throws -> ConnectionString) {
         self.string = string
         self.schema = schema
-        lane = ConnectionLane(idle: .milliseconds(250)) { try await Self.connect(string(), within: Self.connectLimit) }
+        lane = ConnectionLane(idle: .milliseconds(100)) { try await Self.connect(string(), within: Self.connectLimit) }
         leaseLane = ConnectionLane(idle: Lease.heartbeat * 1.5) {
             try await Self.connect(string(), within: Self.renewalLimit)
         }

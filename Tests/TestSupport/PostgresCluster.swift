@@ -32,6 +32,7 @@ public final class PostgresCluster: Sendable {
             cat >> data/postgresql.conf <<'EOF'
             listen_addresses = '127.0.0.1'
             port = \(port)
+            max_connections = 300
             unix_socket_directories = '\(folder.path)'
             fsync = off
             EOF
