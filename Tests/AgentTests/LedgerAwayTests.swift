@@ -65,6 +65,37 @@ struct LedgerAwayTests {
                 == ["PRE_DEPLOY|succeeded|", "POST_DEPLOY|succeeded|done"])
     }
 
+    @Test("a hook of the fleet whose lease cannot be renewed is ended before it is over; run-once ends with 75")
+    func leaseLost() async throws {
+        let cluster = try await PostgresCluster()
+        let fleet = try await FleetBox(cluster)
+        let settings = fleet.settings(
+            1, ["PRE_DEPLOY_SCOPE": "fleet", "PRE_DEPLOY_COMMAND": "echo $$ > $OUT/pid; exec sleep 600"])
+        let agent = try fleet.box.start("run-once", "--json", settings: settings)
+        try await until("the hook runs", details: { agent.errors }) { fleet.box.has("pid") }
+        let begin = ContinuousClock.now
+        try await cluster.stop()
+        try await until("the hook is ended", details: { agent.errors }) {
+            fleet.box.lines("pid").first.flatMap(Int32.init).map { kill($0, 0) != 0 } ?? false
+        }
+        #expect(ContinuousClock.now - begin < .seconds(20))
+        try await cluster.start()
+        let ended = try await agent.ended()
+        #expect(ended.code == 75 && ended.errors.contains("could not be renewed"), "\(ended)")
+        #expect(try JSON(ended.output)["deployment"]["status"].string == "interrupted")
+        #expect(try await fleet.query("SELECT status FROM runs") == ["interrupted"])
+        // The lease was given up: nobody waits for it.
+        let next = try await fleet.box.once(
+            settings.merging(["PRE_DEPLOY_COMMAND": "echo $DEPLOY_FENCE > $OUT/fence"]) { $1 })
+        #expect(next.outcome == "deployed" && fleet.box.lines("fence") == ["2"], "\(next)")
+    }
+
+    @Test("whoever keeps the record in a file needs no libpq")
+    func libraries() async throws {
+        let box = try await Box()
+        #expect(try await box.sh("ldd '\(agentBinary)'").contains("libpq") == false)
+    }
+
     @Test("the sidecar goes on without the record and deploys once it is back; so does the app of exec")
     func sidecar() async throws {
         let cluster = try await PostgresCluster()

@@ -4,33 +4,6 @@ import Ledger
 import Logging
 import Shell
 
-/// What is to be deployed, decided and checked; nothing of it has happened yet.
-struct DeploymentPlan: Sendable {
-    var scope: Scope
-    var commit: CommitInfo
-    var ref: String?
-    var trigger: Trigger
-    var attempt: Int
-    var series: Int64?
-    var previousCommit: String?
-    var settings: Settings
-    /// Deployed although the commit is settled, since a person said so.
-    var isForced: Bool
-    /// This process among all agents.
-    var instance: String
-    /// Nil when the workspace itself is watched: then there is nothing to publish.
-    var source: Source?
-
-    /// Where the commit comes from.
-    struct Source: Sendable {
-        var store: CommitStore
-        var remoteURL: String
-        var git: GitProgram
-        /// Fetches the commit anew when the store turns out to be damaged; returns whether it was.
-        var repair: @Sendable () async throws -> Bool
-    }
-}
-
 /// What happens between publishing and POST_DEPLOY: the app starts or hears of the new commit.
 typealias BeforePost = @Sendable (DeploymentPlan) async -> Void
 
@@ -47,7 +20,7 @@ struct DeploymentDriver: Sendable {
     let waiting: @Sendable () -> Void
 
     /// How the work ended, before it is settled.
-    private enum Ending {
+    enum Ending {
         case succeeded
         /// - failures: how often that has happened in the series, this time included.
         /// - retryIn: when it is tried again, where that is known from elsewhere.
@@ -97,7 +70,7 @@ struct DeploymentDriver: Sendable {
 
     // MARK: - Steps
 
-    private func work(_ progress: inout Progress) async throws -> Ending {
+    private func work(_ progress: inout DeploymentProgress) async throws -> Ending {
         var preSucceeded = false
         if let pre {
             // Without the gate the workspace moves first.
@@ -125,7 +98,8 @@ struct DeploymentDriver: Sendable {
 
     /// Runs FAILED_DEPLOY where the failed hook ran. How it ends changes nothing but the record and the warnings.
     private func runFailed(
-        after hook: HookSettings, _ result: RunResult, _ ending: Ending, in root: String, _ progress: inout Progress
+        after hook: HookSettings, _ result: RunResult, _ ending: Ending, in root: String,
+        _ progress: inout DeploymentProgress
     ) async throws {
         guard case .failed = ending, let failed = plan.settings.hook(.failedDeploy) else { return }
         _ = try await run(
@@ -134,7 +108,7 @@ struct DeploymentDriver: Sendable {
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.
-    private func begin() async throws -> Progress {
+    private func begin() async throws -> DeploymentProgress {
         let draft = DeploymentDraft(
             scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
@@ -145,169 +119,13 @@ struct DeploymentDriver: Sendable {
         var firstRun: (@Sendable (Int64) -> RunDraft)?
         if let first, first.scope == .host { firstRun = { deployment in draftRun(first, deployment) } }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
-        return Progress(
+        return DeploymentProgress(
             recorded: deployment, begun: run,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop), folder: runner.folder
         )
     }
 
-    private func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
-        RunDraft(
-            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
-            command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
-            timeout: hook.timeout,
-            attempt: plan.attempt, startedAt: .now, scope: hook.scope)
-    }
-
-    /// What came of a hook.
-    private struct Done {
-        var result: RunResult
-        /// How often it has failed in the series, or for the commit over all hosts, this time included.
-        var failures: Int
-        /// The run on another host whose result it is.
-        var adopted: Int64?
-        var retryIn: Duration?
-    }
-
-    private func run(
-        _ hook: HookSettings, in root: String, _ progress: inout Progress, failure: HookContext.Failure? = nil
-    ) async throws -> Done {
-        guard !runner.stop.isRequested else {
-            // One that was recorded with the deployment has not started either.
-            let result = Self.notBegun
-            if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
-            return Done(result: result, failures: 0)
-        }
-        let context = HookContext(
-            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
-            attempt: plan.attempt,
-            trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
-            failure: failure)
-        let done =
-            hook.scope == .fleet
-            ? try await runForFleet(hook, in: root, context, &progress)
-            : try await runHere(hook, in: root, context, &progress)
-        return done
-    }
-
-    private static var notBegun: RunResult {
-        RunResult(status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
-    }
-
-    private func runHere(
-        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout Progress
-    ) async throws -> Done {
-        // Asked before it runs: when it has failed, the record may be out of reach.
-        let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
-        let run: Run
-        if let begun = progress.begun {
-            run = begun
-            progress.begun = nil
-        } else {
-            guard let begun = try await progress.write([.beginRun(draftRun(hook, progress.id))]).first else {
-                throw LedgerError(
-                    .corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
-            }
-            run = begun
-        }
-        say(hook, begins: run)
-        var context = context
-        context.run = run.id
-        let result = await runner.run(hook, as: run, in: root, context, plan.settings)
-        progress.pending.append(.completeRun(run.id, result))
-        progress.marks.append(run.marker)
-        say(hook, run, result, &progress)
-        let hasFailed = result.status == .failed || result.status == .timedOut
-        return Done(result: result, failures: failures + (hasFailed ? 1 : 0))
-    }
-
-    private func failures(of hook: HookSettings, _ progress: Progress) async throws -> Int {
-        let (ledger, series) = (ledger, progress.recorded.series)
-        return try await progress.writer.ask { try await ledger.failures(series: series, name: hook.hook.rawValue) }
-    }
-
-    private func runForFleet(
-        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout Progress
-    ) async throws -> Done {
-        guard let store = ledger as? any FleetStore else {
-            throw LedgerError(
-                .failed, operation: "claim \(hook.hook.rawValue) in", location: "record",
-                explanation: "a hook for the whole fleet needs a PostgreSQL ledger")
-        }
-        // In the order in which it happened: what is pending comes before what the claim writes.
-        try await progress.write([])
-        let draft = draftRun(hook, progress.id)
-        let fleet = FleetHookRunner(
-            store: store, hook: hook, plan: plan, runner: runner, writer: progress.writer, logger: logger)
-        switch try await fleet.run(draft, in: root, context, waiting: waiting) {
-        case .stopped: return Done(result: Self.notBegun, failures: 0)
-        case .ran(let run, let result, let failures):
-            progress.marks.append(run.marker)
-            say(hook, run, result, &progress)
-            return Done(result: result, failures: failures)
-        case .lost(let run, let message):
-            progress.marks.append(run.marker)
-            return Done(
-                result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
-        case .adopted(let run, var result, let failures, let retryIn):
-            result.completedAt = .now
-            result.outputTail = ""
-            progress.pending.append(.adoptRun(draft, of: run, result))
-            if hook.mode == .lenient, result.status == .failed || result.status == .timedOut { progress.warnings += 1 }
-            return Done(result: result, failures: failures, adopted: run, retryIn: retryIn)
-        }
-    }
-
-    private func logger(_ hook: HookSettings, _ run: Run) -> Logger {
-        var logger = logger
-        logger[metadataKey: "hook"] = "\(hook.hook.rawValue)"
-        logger[metadataKey: "run_id"] = "\(run.id)"
-        return logger
-    }
-
-    private func say(_ hook: HookSettings, begins run: Run) {
-        logger(hook, run).info(
-            "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))"
-        )
-    }
-
-    private func say(_ hook: HookSettings, _ run: Run, _ result: RunResult, _ progress: inout Progress) {
-        let (name, logger) = (run.name, logger(hook, run))
-        let took = DurationText.text(.milliseconds(max(1, result.completedAt.millisecondsSince(run.startedAt))))
-        switch result.status {
-        case .succeeded: logger.info("\(name) succeeded in \(took)")
-        case .deferred, .interrupted: logger.notice("\(name) \(result.status.rawValue): \(result.errorMessage ?? "")")
-        default:
-            let message =
-                "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
-            if hook.mode == .lenient {
-                progress.warnings += 1
-                logger.warning("\(message)\(hook.hook == .failedDeploy ? "" : "; lenient: the deployment goes on")")
-            } else {
-                logger.error("\(message)")
-            }
-        }
-    }
-
-    /// What a run's result means for the deployment; nil when it goes on.
-    private func ending(of hook: HookSettings, _ done: Done) -> Ending? {
-        let result = done.result
-        let text =
-            "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
-            + (done.adopted.map { " (run \($0) on another host)" } ?? "")
-        switch result.status {
-        case .succeeded, .running, .skipped: return nil
-        case .interrupted: return .interrupted(text)
-        case .deferred: return .deferred(text)
-        case .failed, .timedOut:
-            guard hook.mode == .strict else { return nil }
-            return .failed(
-                text, settled: !hook.retries.allows(afterFailures: done.failures), failures: done.failures,
-                retryIn: done.retryIn)
-        }
-    }
-
-    private func publish(stagedOutput: Bool, _ progress: inout Progress) async throws {
+    private func publish(stagedOutput: Bool, _ progress: inout DeploymentProgress) async throws {
         guard let source = plan.source else { return }
         guard !runner.stop.isRequested else {
             throw GitError(.stopped, operation: "publish", explanation: "the agent was stopped before publishing")
@@ -397,52 +215,5 @@ struct DeploymentDriver: Sendable {
             await source.store.tidy(source.git)
             await workspace.tidy(source.git)
         }
-    }
-}
-
-/// How far a deployment has come, and what the record is still to be told.
-private struct Progress {
-    let recorded: Deployment
-    /// A run recorded as `running` that has not been started.
-    var begun: Run?
-    let writer: LedgerWriter
-    let folder: WorkspaceFolder
-    var warnings = 0
-    var isPublished = false
-    /// Results that go into the record together with whatever comes next.
-    var pending: [LedgerEntry] = []
-    /// Markers of runs that have ended.
-    var marks: [String] = []
-
-    init(recorded: Deployment, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
-        self.recorded = recorded
-        self.begun = begun
-        self.writer = writer
-        self.folder = folder
-    }
-
-    var id: Int64 { recorded.id }
-
-    /// The deployment as the record has it, or will have it.
-    func deployment(after result: DeploymentResult) -> Deployment {
-        var deployment = recorded
-        deployment.published = isPublished
-        deployment.status = result.status
-        deployment.settled = result.settled
-        deployment.retryAt = result.retryAt
-        deployment.warnings = result.warnings
-        deployment.completedAt = result.completedAt
-        deployment.errorMessage = result.errorMessage
-        return deployment
-    }
-
-    /// Writes what is pending and the entries; then, not before, forgets the processes of the runs that have ended.
-    @discardableResult
-    mutating func write(_ entries: [LedgerEntry]) async throws -> [Run] {
-        let runs = try await writer.write(pending + entries)
-        pending = []
-        for mark in marks { unlink(folder.mark(mark)) }
-        marks = []
-        return runs
     }
 }

@@ -1,0 +1,163 @@
+import Git
+import Ledger
+import Logging
+import Shell
+
+/// How a deployment's hooks run, here or on another host, and what their results mean for it.
+extension DeploymentDriver {
+    func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
+        RunDraft(
+            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
+            command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
+            timeout: hook.timeout,
+            attempt: plan.attempt, startedAt: .now, scope: hook.scope)
+    }
+
+    /// What came of a hook.
+    struct Done {
+        var result: RunResult
+        /// How often it has failed in the series, or for the commit over all hosts, this time included.
+        var failures: Int
+        /// The run on another host whose result it is.
+        var adopted: Int64?
+        var retryIn: Duration?
+    }
+
+    func run(
+        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: HookContext.Failure? = nil
+    ) async throws -> Done {
+        guard !runner.stop.isRequested else {
+            // One that was recorded with the deployment has not started either.
+            let result = Self.notBegun
+            if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
+            return Done(result: result, failures: 0)
+        }
+        let context = HookContext(
+            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
+            attempt: plan.attempt,
+            trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
+            failure: failure)
+        let done =
+            hook.scope == .fleet
+            ? try await runForFleet(hook, in: root, context, &progress)
+            : try await runHere(hook, in: root, context, &progress)
+        return done
+    }
+
+    private static var notBegun: RunResult {
+        RunResult(status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+    }
+
+    private func runHere(
+        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout DeploymentProgress
+    ) async throws -> Done {
+        // Asked before it runs: when it has failed, the record may be out of reach.
+        let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
+        let run: Run
+        if let begun = progress.begun {
+            run = begun
+            progress.begun = nil
+        } else {
+            guard let begun = try await progress.write([.beginRun(draftRun(hook, progress.id))]).first else {
+                throw LedgerError(
+                    .corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
+            }
+            run = begun
+        }
+        say(hook, begins: run)
+        var context = context
+        context.run = run.id
+        let result = await runner.run(hook, as: run, in: root, context, plan.settings)
+        progress.pending.append(.completeRun(run.id, result))
+        progress.marks.append(run.marker)
+        say(hook, run, result, &progress)
+        let hasFailed = result.status == .failed || result.status == .timedOut
+        return Done(result: result, failures: failures + (hasFailed ? 1 : 0))
+    }
+
+    private func failures(of hook: HookSettings, _ progress: DeploymentProgress) async throws -> Int {
+        let (ledger, series) = (ledger, progress.recorded.series)
+        return try await progress.writer.ask { try await ledger.failures(series: series, name: hook.hook.rawValue) }
+    }
+
+    private func runForFleet(
+        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout DeploymentProgress
+    ) async throws -> Done {
+        guard let store = ledger as? any FleetStore else {
+            throw LedgerError(
+                .failed, operation: "claim \(hook.hook.rawValue) in", location: "record",
+                explanation: "a hook for the whole fleet needs a PostgreSQL ledger")
+        }
+        // In the order in which it happened: what is pending comes before what the claim writes.
+        try await progress.write([])
+        let draft = draftRun(hook, progress.id)
+        let fleet = FleetHookRunner(
+            store: store, hook: hook, plan: plan, runner: runner, writer: progress.writer, logger: logger)
+        switch try await fleet.run(draft, in: root, context, waiting: waiting) {
+        case .stopped: return Done(result: Self.notBegun, failures: 0)
+        case .ran(let run, let result, let failures):
+            progress.marks.append(run.marker)
+            say(hook, run, result, &progress)
+            return Done(result: result, failures: failures)
+        case .lost(let run, let message):
+            progress.marks.append(run.marker)
+            return Done(
+                result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
+        case .adopted(let run, var result, let failures, let retryIn):
+            result.completedAt = .now
+            result.outputTail = ""
+            progress.pending.append(.adoptRun(draft, of: run, result))
+            if hook.mode == .lenient, result.status == .failed || result.status == .timedOut { progress.warnings += 1 }
+            return Done(result: result, failures: failures, adopted: run, retryIn: retryIn)
+        }
+    }
+
+    private func logger(_ hook: HookSettings, _ run: Run) -> Logger {
+        var logger = logger
+        logger[metadataKey: "hook"] = "\(hook.hook.rawValue)"
+        logger[metadataKey: "run_id"] = "\(run.id)"
+        return logger
+    }
+
+    private func say(_ hook: HookSettings, begins run: Run) {
+        logger(hook, run).info(
+            "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)))"
+        )
+    }
+
+    private func say(_ hook: HookSettings, _ run: Run, _ result: RunResult, _ progress: inout DeploymentProgress) {
+        let (name, logger) = (run.name, logger(hook, run))
+        let took = DurationText.text(.milliseconds(max(1, result.completedAt.millisecondsSince(run.startedAt))))
+        switch result.status {
+        case .succeeded: logger.info("\(name) succeeded in \(took)")
+        case .deferred, .interrupted: logger.notice("\(name) \(result.status.rawValue): \(result.errorMessage ?? "")")
+        default:
+            let message =
+                "\(name) \(result.status.rawValue.replacing("_", with: " ")) after \(took): \(result.errorMessage ?? "")"
+            if hook.mode == .lenient {
+                progress.warnings += 1
+                logger.warning("\(message)\(hook.hook == .failedDeploy ? "" : "; lenient: the deployment goes on")")
+            } else {
+                logger.error("\(message)")
+            }
+        }
+    }
+
+    /// What a run's result means for the deployment; nil when it goes on.
+    func ending(of hook: HookSettings, _ done: Done) -> Ending? {
+        let result = done.result
+        let text =
+            "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
+            + (done.adopted.map { " (run \($0) on another host)" } ?? "")
+        switch result.status {
+        case .succeeded, .running, .skipped: return nil
+        case .interrupted: return .interrupted(text)
+        case .deferred: return .deferred(text)
+        case .failed, .timedOut:
+            guard hook.mode == .strict else { return nil }
+            return .failed(
+                text, settled: !hook.retries.allows(afterFailures: done.failures), failures: done.failures,
+                retryIn: done.retryIn)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Git
+import Ledger
+
+/// What is to be deployed, decided and checked; nothing of it has happened yet.
+struct DeploymentPlan: Sendable {
+    var scope: Scope
+    var commit: CommitInfo
+    var ref: String?
+    var trigger: Trigger
+    var attempt: Int
+    var series: Int64?
+    var previousCommit: String?
+    var settings: Settings
+    /// Deployed although the commit is settled, since a person said so.
+    var isForced: Bool
+    /// This process among all agents.
+    var instance: String
+    /// Nil when the workspace itself is watched: then there is nothing to publish.
+    var source: Source?
+
+    /// Where the commit comes from.
+    struct Source: Sendable {
+        var store: CommitStore
+        var remoteURL: String
+        var git: GitProgram
+        /// Fetches the commit anew when the store turns out to be damaged; returns whether it was.
+        var repair: @Sendable () async throws -> Bool
+    }
+}

@@ -1,0 +1,49 @@
+import Glibc
+import Ledger
+
+/// How far a deployment has come, and what the record is still to be told.
+struct DeploymentProgress {
+    let recorded: Deployment
+    /// A run recorded as `running` that has not been started.
+    var begun: Run?
+    let writer: LedgerWriter
+    let folder: WorkspaceFolder
+    var warnings = 0
+    var isPublished = false
+    /// Results that go into the record together with whatever comes next.
+    var pending: [LedgerEntry] = []
+    /// Markers of runs that have ended.
+    var marks: [String] = []
+
+    init(recorded: Deployment, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
+        self.recorded = recorded
+        self.begun = begun
+        self.writer = writer
+        self.folder = folder
+    }
+
+    var id: Int64 { recorded.id }
+
+    /// The deployment as the record has it, or will have it.
+    func deployment(after result: DeploymentResult) -> Deployment {
+        var deployment = recorded
+        deployment.published = isPublished
+        deployment.status = result.status
+        deployment.settled = result.settled
+        deployment.retryAt = result.retryAt
+        deployment.warnings = result.warnings
+        deployment.completedAt = result.completedAt
+        deployment.errorMessage = result.errorMessage
+        return deployment
+    }
+
+    /// Writes what is pending and the entries; then, not before, forgets the processes of the runs that have ended.
+    @discardableResult
+    mutating func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        let runs = try await writer.write(pending + entries)
+        pending = []
+        for mark in marks { unlink(folder.mark(mark)) }
+        marks = []
+        return runs
+    }
+}
