@@ -47,7 +47,8 @@ public protocol LedgerStore: Sendable {
     ///   changes with every restart.
     func unfinished(hosts: [String]?, workspace: String) async throws -> (deployments: [Deployment], runs: [Run])
 
-    /// Which of these markers belong to runs that the record has as ended.
+    /// Which of these markers belong to runs that the record has as ended by themselves or at their deadline. What an
+    /// interrupted one left it did not leave on purpose.
     func ended(markers: [String]) async throws -> Set<String>
 
     /// How many runs named `name` failed or timed out in a series of attempts.

@@ -40,7 +40,9 @@ private final class PostgresLeaseChanges: LeaseChanges {
     func next(after held: HeldBy) async {
         let begin = ContinuousClock.now
         // Just after the lease has expired, if it is not renewed: then it is there to be taken.
-        let expiry = begin + held.expiresIn + .milliseconds(50)
+        // Of many hosts not all at once.
+        let spread = Duration.milliseconds(Int.random(in: 0...min(3000, 3 * max(1, held.hosts))))
+        let expiry = begin + held.expiresIn + .milliseconds(50) + spread
         // Without notifications: more hosts ask less often each.
         let poll = .milliseconds(500) * (Double(max(20, held.hosts)) / 20 * Double.random(in: 0.8...1.2))
         let quiet = min(expiry, begin + .seconds(2))

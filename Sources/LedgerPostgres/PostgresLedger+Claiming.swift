@@ -89,7 +89,8 @@ extension PostgresLedger {
             try session.query("SELECT host FROM deployments WHERE id = $1::bigint", [.integer(made.parent)]).rows.first?
                 .get(0, as: String.self)
         }
-        let result = made.flatMap(RunResult.init(of:)) ?? RunResult(status: status, completedAt: .now)
+        var result = made.flatMap(RunResult.init(of:)) ?? RunResult(status: status, completedAt: .now)
+        result.status = status
         return .done(run: run, host: host, result, failures: failures, retryIn: retryIn)
     }
 
@@ -177,11 +178,15 @@ extension PostgresLedger {
                 // Written before, the answer was lost; or it has passed on.
                 return try session.query(
                     """
-                    SELECT failures FROM fleet_hooks WHERE app = $1 AND name = $2 AND commit_id = $3 AND run = $4::bigint
-                    AND fence = $5::bigint AND status = $6
+                    SELECT coalesce((SELECT failures FROM fleet_hooks WHERE app = $1 AND name = $2 AND commit_id = $3), 0)
+                    FROM runs WHERE id = $4::bigint AND fence = $5::bigint AND status = $6
                     """, claim + [.integer(lease.fence), .text(result.result.status.rawValue)]
                 ).rows.first?.get(0)
             }
+            // Whoever took it for dead was wrong: the lease never passed on.
+            try session.query(
+                "UPDATE runs SET status = 'running' WHERE id = $1::bigint AND status = 'interrupted'",
+                [.integer(result.run)])
             try Self.complete(result.run, result.result, session)
             let isFailure = result.result.status == .failed || result.result.status == .timedOut
             let failures = try session.query(

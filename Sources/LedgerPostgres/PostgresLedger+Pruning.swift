@@ -33,8 +33,8 @@ extension PostgresLedger {
         ).rows.isEmpty
     }
 
-    /// Of hosts that nobody has seen for a day the newest `keep` deployments together stay: where every restart makes a new
-    /// host, each leaves a few for ever otherwise. What was under way there is over.
+    /// Of hosts that nobody has seen for a day the newest `keep` deployments together stay, and each one's last succeeded one
+    /// for a week: where every restart makes a new host, each leaves a few for ever otherwise.
     private static func pruneGone(_ session: PostgresSession, app: String, keep: Int, limit: Int) throws {
         let gone = "agents.app = $1 AND agents.last_seen < clock_timestamp() - interval '1 day'"
         let theirs = """
@@ -43,23 +43,28 @@ extension PostgresLedger {
         guard try !session.query("SELECT 1 FROM agents WHERE \(gone) LIMIT 1", [.text(app)]).rows.isEmpty else {
             return
         }
-        let message = "its host has not been seen for a day"
+        // Longer than any outage in which a host keeps to itself what it has to tell.
+        let lost = gone.replacing("1 day", with: "7 days")
+        let message = "its host has not been seen for 7 days"
         try session.query(
             """
             UPDATE runs SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
-            FROM deployments, agents WHERE \(gone) AND \(theirs) AND deployments.status = 'running'
+            FROM deployments, agents WHERE \(lost) AND \(theirs) AND deployments.status = 'running'
             AND runs.kind = 'hook' AND runs.parent = deployments.id AND runs.status = 'running'
             """, [.text(app), .text(message)])
         try session.query(
             """
             UPDATE deployments SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
-            FROM agents WHERE \(gone) AND \(theirs) AND deployments.status = 'running'
+            FROM agents WHERE \(lost) AND \(theirs) AND deployments.status = 'running'
             """, [.text(app), .text(message)])
         let old = try session.query(
             """
             SELECT deployments.id FROM agents JOIN deployments ON \(theirs) WHERE \(gone)
+            AND deployments.status <> 'running'
             AND deployments.id <> coalesce(
                 (SELECT max(id) FROM deployments WHERE app = $1 AND status = 'succeeded'), 0)
+            AND (agents.last_seen < clock_timestamp() - interval '7 days' OR deployments.id <> coalesce(
+                (SELECT max(id) FROM deployments WHERE \(theirs) AND status = 'succeeded'), 0))
             ORDER BY deployments.id DESC OFFSET $2::bigint LIMIT $3::bigint
             """, [.text(app), PostgresValue(max(keep, 1)), PostgresValue(limit)]
         ).rows.map { try $0.get(0, as: Int64.self) }
@@ -72,9 +77,11 @@ extension PostgresLedger {
         // What came of a hook is remembered for longer than any deployment, not for ever.
         try session.query(
             """
-            DELETE FROM fleet_hooks WHERE app = $1 AND status <> 'running' AND fence < (
-                SELECT fence FROM fleet_hooks AS newer WHERE newer.app = $1 AND newer.name = fleet_hooks.name
-                ORDER BY fence DESC OFFSET 10000 LIMIT 1)
+            DELETE FROM fleet_hooks WHERE app = $1 AND status <> 'running' AND (name, fence) IN (
+                SELECT name, fence FROM (
+                    SELECT name, fence, row_number() OVER (PARTITION BY name ORDER BY fence DESC) AS place
+                    FROM fleet_hooks WHERE app = $1) AS newest
+                WHERE place > 10000)
             """, [.text(app)])
     }
 

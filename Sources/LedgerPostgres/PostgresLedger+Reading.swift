@@ -95,7 +95,8 @@ extension PostgresLedger {
             try Set(
                 markers.filter { marker in
                     try session.query(
-                        "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = $1 AND status <> 'running')", [.text(marker)]
+                        "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = $1 AND status NOT IN ('running', 'interrupted'))",
+                        [.text(marker)]
                     ).rows[0].get(0)
                 })
         }

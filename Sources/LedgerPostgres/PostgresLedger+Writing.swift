@@ -49,6 +49,8 @@ extension PostgresLedger {
                 "UPDATE runs SET adopted = $2::bigint WHERE id = $1::bigint", [.integer(run.id), .integer(original)])
             try complete(run.id, result, session)
         case .completeRun(let id, let result):
+            // The lease before the run, as a claim takes them.
+            try session.query("SELECT 1 FROM leases WHERE run = $1::bigint FOR UPDATE", [.integer(id)])
             guard try complete(id, result, session) else { break }
             // Its agent is gone and so are its processes: whoever waits need not wait for the lease to run out.
             try session.query(

@@ -71,6 +71,8 @@ public final class PostgresLedger: FleetStore {
             }
             return try await transaction(body)
         } catch let error as PostgresError {
+            // Somebody made the database anew: the next use finds out what is there.
+            if error.sqlState == "42P01" || error.sqlState == "3F000" { known.withLock { $0 = nil } }
             throw report(error, operation)
         }
     }

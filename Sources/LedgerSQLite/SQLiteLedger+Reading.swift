@@ -37,7 +37,9 @@ extension SQLiteLedger {
             try Set(
                 markers.filter { marker in
                     try Bool.fetchOne(
-                        db, sql: "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = ? AND status <> 'running')",
+                        db,
+                        sql:
+                            "SELECT EXISTS (SELECT 1 FROM runs WHERE marker = ? AND status NOT IN ('running', 'interrupted'))",
                         arguments: [marker]) ?? false
                 })
         }

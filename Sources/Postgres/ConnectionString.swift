@@ -10,7 +10,7 @@ public struct ConnectionString: Sendable, Equatable {
     /// What is added where the text leaves it open: a server that does not answer is given up, and one that vanished is
     /// noticed, in seconds instead of hours.
     private static let added = [
-        "connect_timeout": "10", "tcp_user_timeout": "15000", "keepalives_idle": "10", "keepalives_interval": "5",
+        "connect_timeout": "10", "tcp_user_timeout": "5000", "keepalives_idle": "10", "keepalives_interval": "5",
         "keepalives_count": "3", "application_name": "deploy-agent", "client_encoding": "UTF8",
     ]
 

@@ -27,14 +27,19 @@ public final class PostgresConnection: Sendable {
                 .unreachable, message: "no descriptor for a connection: \(String(cString: strerror(errno)))")
         }
         self.cancellation = cancellation
-        thread = try WorkerThread(name: "postgres")
+        do {
+            thread = try WorkerThread(name: "postgres")
+        } catch {
+            close(cancellation)
+            throw error
+        }
         let held = held
         do {
             try await onThread {
                 held.session = try PostgresSession(string, cancellation: cancellation, deadline: .now + limit)
             }
         } catch {
-            thread.close {}
+            thread.close { close(cancellation) }
             throw error
         }
     }

@@ -157,7 +157,12 @@ public final class PostgresSession {
                 failure = failure ?? Self.failure(result, connectionFailure())
             }
         }
-        if PQstatus(connection) == CONNECTION_BAD { throw broken(failure ?? connectionFailure()) }
+        if PQstatus(connection) == CONNECTION_BAD {
+            // The server may have said why; the connection is gone all the same.
+            var gone = failure ?? connectionFailure()
+            gone = PostgresError(.unreachable, sqlState: gone.sqlState, message: gone.message)
+            throw broken(gone)
+        }
         if let failure { throw failure }
         return answer
     }

@@ -7,11 +7,13 @@ struct ProcessTree {
     let mark: ProcessMark
     /// Whether orphans that became children of this process are the run's: only while this process is its sub-reaper.
     let includesAdopted: Bool
+    /// A process that is none of the run's, whatever it looks like; 0 for none.
+    var spared: Int32 = 0
 
     /// The living processes of the run at this moment.
     func members() -> [ProcessEntry] {
         let me = getpid()
-        let table = ProcessTable.all().filter { $0.pid != me && $0.pid != 1 }
+        let table = ProcessTable.all().filter { $0.pid != me && $0.pid != 1 && $0.pid != spared }
         let session = knownSession(in: table)
         let marker = Array(mark.marker.utf8)
         let limit = LimitMark(marker: mark.marker)

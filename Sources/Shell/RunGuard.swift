@@ -29,7 +29,9 @@ public final class RunGuard: Sendable {
             throw ShellError(.resources, operation: "guard", explanation: "no pipe: \(errorText(errno))")
         }
         let words = [
-            "agent", Self.word, markFile, String(grace.components.seconds), String(deadline.nanoseconds),
+            "agent", Self.word, markFile,
+            String(max(0, grace.components.seconds * 1000 + grace.components.attoseconds / 1_000_000_000_000_000)),
+            String(deadline.nanoseconds),
         ]
         let arguments = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
@@ -88,7 +90,7 @@ public final class RunGuard: Sendable {
         case .late: end(arguments[0], grace: Self.grace)
         case .orphaned(let deadline):
             let left = deadline.advanced(by: Self.grace).since(.now)
-            end(arguments[0], grace: max(.zero, min(.seconds(grace), left)))
+            end(arguments[0], grace: max(.zero, min(.milliseconds(grace), left)))
         }
         exit(0)
     }
@@ -142,6 +144,7 @@ public final class RunGuard: Sendable {
         let count = read(descriptor, &text, text.count)
         close(descriptor)
         guard count > 0, let mark = ProcessMark(text: String(decoding: text[..<count], as: UTF8.self)) else { return }
-        _ = ProcessTree(mark: mark, includesAdopted: false).end(grace: grace)
+        // The agent has the mark of what it is spawning for a moment.
+        _ = ProcessTree(mark: mark, includesAdopted: false, spared: getppid()).end(grace: grace)
     }
 }

@@ -45,15 +45,18 @@ struct PostgresPruningTests {
     @Test("of hosts unseen for a day the newest deployments together stay, and what was under way there is over")
     func gone() async throws {
         let store = try await StoreFactory.shared(schema: schema)
+        try await deploy(store, "lately", times: 2)
+        try await note(store, "lately", unseenFor: "25 hours")
         for host in ["old1", "old2"] {
             try await deploy(store, host, times: 4)
-            try await note(store, host, unseenFor: "25 hours")
+            try await note(store, host, unseenFor: "8 days")
         }
         let running = try await store.begin(.sample(host: "old2"), firstRun: { .sample(parent: $0) })
         try await deploy(store, "here", times: 2)
         try await note(store, "here", unseenFor: "1 minute")
         #expect(try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 3, limit: 100).isEmpty)
         #expect(try await count(store, "here") == 2)
+        #expect(try await count(store, "lately") == 1, "its last succeeded one")
         #expect(try await count(store, "old1") == 0)
         #expect(try await count(store, "old2") == 3)
         #expect(try await store.deployment(running.deployment.id)?.status == .interrupted)

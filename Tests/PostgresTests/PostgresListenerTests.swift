@@ -1,3 +1,4 @@
+import Foundation
 import Postgres
 import TestSupport
 import Testing
@@ -64,6 +65,16 @@ struct PostgresListenerTests {
         #expect(error?.sqlState == state && error?.isTransient == false)
         #expect(error?.description.contains(password) == false)
         #expect(error?.description.contains("LOCATION") == false && error?.description.contains("FATAL: ") == true)
+    }
+
+    @Test("connections that cannot be made leave nothing open")
+    func descriptors() async throws {
+        let string = try ConnectionString("host=127.0.0.1 port=\(await freeLoopbackPort()) dbname=x")
+        let before = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        for _ in 0..<300 { _ = try? await PostgresConnection(string) }
+        let after = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        // Other suites open and close some meanwhile.
+        #expect(after - before < 150)
     }
 
     @Test("a server that is out of connections, or stopped by somebody, is worth another try")

@@ -70,6 +70,8 @@ struct FleetHookRunner: Sendable {
                 }
                 // The same hook of another commit is no result for this one.
                 if held.commit == plan.commit.id { request.awaited = held.run }
+                // Whatever an earlier claim of this one may have begun is over.
+                request.run.marker = HookRunner.newMarker()
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { await changes.next(after: held) }
                     group.addTask { await runner.stop.requested() }
@@ -96,7 +98,13 @@ struct FleetHookRunner: Sendable {
                 killGrace: plan.settings.killGrace, stop: stop, logger: logger)
             (result, loss) = await withTaskGroup(of: Void.self) { group in
                 group.addTask { await keeper.keep() }
-                let result = await runner.run(hook, as: run, in: root, context, plan.settings, stop: stop)
+                // A claim whose answer came too late is none: the guard is not there for it any more.
+                var result = RunResult(status: .interrupted, completedAt: .now)
+                if keeper.loss == nil {
+                    result = await runner.run(
+                        hook, as: run, in: root, context, plan.settings, stop: stop,
+                        mayStart: { keeper.loss == nil })
+                }
                 keeper.release()
                 group.cancelAll()
                 return (result, keeper.loss)
@@ -105,6 +113,8 @@ struct FleetHookRunner: Sendable {
             result = RunResult(status: .failed, completedAt: .now, errorMessage: "it was not run: \(error)")
         }
         if loss != nil {
+            // Before anybody else may begin: a command that ends well on SIGTERM may have left others that take their time.
+            _ = await endSurvivors(of: runner.mark(of: run), grace: min(plan.settings.killGrace, RunGuard.grace))
             result.status = .interrupted
             result.errorMessage = "ended because its lease (fence \(lease.fence)) could not be renewed"
         }

@@ -25,9 +25,10 @@ struct HookRunner: Sendable {
     /// - Parameters:
     ///   - root: the checkout in which the hook's folder lies.
     ///   - stop: ends it; nil for what ends the agent.
+    ///   - mayStart: is asked once the process exists: if not, it is ended at once.
     func run(
         _ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings,
-        stop: StopSignal? = nil
+        stop: StopSignal? = nil, mayStart: @escaping @Sendable () -> Bool = { true }
     ) async -> RunResult {
         guard let directory = resolveFolder(hook.folder, below: root) else {
             return RunResult(
@@ -54,8 +55,10 @@ struct HookRunner: Sendable {
             environment: RunEnvironment.entries(context.variables, exports: settings.exports, environment: environment),
             marker: run.marker, timeout: hook.timeout, killGrace: settings.killGrace)
         do {
-            let verdict = try await runCommand(command, output: output, stop: stop ?? self.stop) { started in
+            let stop = stop ?? self.stop
+            let verdict = try await runCommand(command, output: output, stop: stop) { started in
                 _ = TextFile.write(started.text, to: mark)
+                if !mayStart() { stop.request() }
             }
             if let failure = output.logFailure { log.logger().warning("\(hook.hook.rawValue): \(failure)") }
             if verdict.leftBackground && verdict.isSuccess {
@@ -68,6 +71,12 @@ struct HookRunner: Sendable {
             return RunResult(
                 status: .failed, completedAt: .now, outputTail: output.tail, errorMessage: log.secrets.mask("\(error)"))
         }
+    }
+
+    /// What names the processes of a run.
+    func mark(of run: Run) -> ProcessMark {
+        TextFile.read(folder.mark(run.marker), limit: 4096)
+            .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: run.marker)
     }
 
     /// Reads a verdict as the record's words have it.

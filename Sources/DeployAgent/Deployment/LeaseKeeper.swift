@@ -64,7 +64,9 @@ final class LeaseKeeper: Sendable {
 
     /// Renews the lease until the task is cancelled or the lease is lost.
     func keep() async {
-        var next = Lease.heartbeat
+        // At once where the claim's answer was long in coming.
+        let left = state.withLock { $0.deadline }.since(.now)
+        var next = min(Lease.heartbeat, max(.zero, left - (Self.margin - Lease.heartbeat)))
         var isSaid = false
         while true {
             guard (try? await Task.sleep(for: next)) != nil else { return }

@@ -32,7 +32,10 @@ struct Recovery: Sendable {
             hosts: ledger.isShared ? hosts : nil, workspace: workspace)
         if reason == .killed { try await endUnrecorded(except: Set(runs.map(\.marker)), grace) }
         var entries: [LedgerEntry] = []
+        let here = Set(folder.markers())
         for run in runs {
+            // A lease of somebody who is called the same, elsewhere, is not ours to end: it runs out when nobody renews it.
+            if run.fence != nil, !here.contains(run.marker) { continue }
             // First the processes, then the record: a second copy must not start while the first one lives.
             let found = reason == .killed ? try await endProcesses(run.marker, "\(run.name) (run \(run.id))", grace) : 0
             if found > 0 {

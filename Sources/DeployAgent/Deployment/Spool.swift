@@ -56,6 +56,8 @@ final class Spool: Sendable {
         for file in files {
             let path = "\(folder)/\(file)"
             guard let batch = read(path) else {
+                // Somebody else of this process has just delivered it.
+                if access(path, F_OK) != 0 { continue }
                 logger.error("\(path) cannot be read and is not delivered; remove it by hand")
                 continue
             }

@@ -35,23 +35,28 @@ public enum LedgerAddress: Sendable, Equatable {
         return text ?? file.flatMap(Settings.readTokenFile)
     }
 
-    private func connectionString() throws -> ConnectionString {
+    private func connectionString(_ learn: ([String]) -> Void = { _ in }) throws -> ConnectionString {
         guard let text else {
             throw PostgresError(.unreachable, message: "\(Setting.ledgerURLFile.name) cannot be read or is empty")
         }
-        return try ConnectionString(text)
+        let string = try ConnectionString(text)
+        if case .postgresql(text: nil, _, _) = self { learn(string.passwords) }
+        return string
     }
 
     /// Opens the record for writing; a file is made where there is none.
+    ///
+    /// - Parameter log: learns the password of a file that is read again, before it is used.
     /// - Throws: `LedgerError`.
-    public func open() throws -> any LedgerStore {
+    public func open(for log: LogOutput? = nil) throws -> any LedgerStore {
         switch self {
         case .sqlite(let path):
             // Command lines in the record may say more than others should read.
             let mask = umask(0o077)
             defer { umask(mask) }
             return try SQLiteLedger(path: path)
-        case .postgresql(_, _, let schema): return PostgresLedger(schema: schema) { try connectionString() }
+        case .postgresql(_, _, let schema):
+            return PostgresLedger(schema: schema) { try connectionString { log?.learn(Secrets($0)) } }
         }
     }
 

@@ -84,7 +84,7 @@ public struct AgentSession: Sendable {
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger() throws -> any LedgerStore {
         try state.prepare(for: settings.workspace)
-        return try settings.ledger.open()
+        return try settings.ledger.open(for: log)
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
@@ -118,7 +118,7 @@ public struct AgentSession: Sendable {
             origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
             stop: stop,
             abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost,
-            openLedger: { try $0.ledger.open() })
+            openLedger: { [log] in try $0.ledger.open(for: log) })
     }
 
     /// What was kept for a record that could not be reached.
