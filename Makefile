@@ -5,7 +5,8 @@ PREFIX ?= /usr/local
 PACKED := $(shell getconf GNU_LIBC_VERSION | awk '{ split($$2, v, "."); exit !(v[1] * 100 + v[2] >= 236) }' && \
     echo -Xswiftc -Xclang-linker -Xswiftc -fuse-ld=lld -Xlinker -z -Xlinker pack-relative-relocs)
 RELEASE := swift build -c release --static-swift-stdlib $(PACKED) --product
-# The tests of the built binary start many processes, and a process of their own keeps those apart from the other tests'.
+# Tests that start servers or many programs have processes of their own: others' runs, whose orphans the process adopts and
+# ends, are kept apart from those.
 TEST := SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build
 RELEASE_BIN = .build/release/agent
 STATE := $(CURDIR)/.agent
@@ -26,7 +27,8 @@ run: release
 ## Everything that can be tested on one machine.
 test: packages-test
 	swift build --build-tests
-	$(TEST) --skip '^AgentTests\.'
+	$(TEST) --skip '^(AgentTests|LedgerTests|PostgresTests)\.'
+	$(TEST) --filter '^(LedgerTests|PostgresTests)\.'
 	$(TEST) --filter '^AgentTests\.'
 
 ## A fleet in trouble: every scenario with SEEDS random seeds from FIRST_SEED on. Takes hours; `make test` has a minute of it.

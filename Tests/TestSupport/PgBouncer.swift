@@ -31,11 +31,12 @@ public final class PgBouncer: Sendable {
         let asServer =
             geteuid() == 0
             ? "chown -R postgres '\(path)'; setpriv --reuid postgres --regid postgres --clear-groups " : ""
+        // Without the mark of a run that another test may be starting at this moment: it would be ended with that run.
         keeper.executableURL = URL(fileURLWithPath: "/bin/sh")
         keeper.arguments = [
             "-c",
             """
-            PATH=$PATH:/usr/sbin; \(asServer)pgbouncer -q '\(path)/config' & server=$!
+            prlimit --pid $$ --locks=unlimited:; PATH=$PATH:/usr/sbin; \(asServer)pgbouncer -q '\(path)/config' & server=$!
             cat; kill $server; wait $server; rm -rf '\(path)'
             """,
         ]

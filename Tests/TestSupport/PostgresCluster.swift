@@ -52,7 +52,10 @@ public final class PostgresCluster: Sendable {
     private func startKeeper() throws {
         keeper.executableURL = URL(fileURLWithPath: "/bin/sh")
         let stop = Self.asServer("\(programs)/pg_ctl -D data -m immediate stop")
-        keeper.arguments = ["-c", "cd '\(folder.path)' && cat; \(stop); cd / && rm -rf '\(folder.path)'"]
+        keeper.arguments = [
+            "-c",
+            "prlimit --pid $$ --locks=unlimited:; cd '\(folder.path)' && cat; \(stop); cd / && rm -rf '\(folder.path)'",
+        ]
         // Marked as no run's: other tests of this process end orphans.
         keeper.environment = ["PATH": "/usr/local/bin:/usr/bin:/bin", "DEPLOY_RUN_UUID": "test-harness"]
         keeper.standardInput = life
