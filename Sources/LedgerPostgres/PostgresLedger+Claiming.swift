@@ -179,7 +179,7 @@ extension PostgresLedger {
                 return try session.query(
                     """
                     SELECT coalesce((SELECT failures FROM fleet_hooks WHERE app = $1 AND name = $2 AND commit_id = $3), 0)
-                    FROM runs WHERE id = $4::bigint AND fence = $5::bigint AND status = $6
+                    FROM runs WHERE id = $4::bigint AND fence = $5::bigint AND status = $6 AND status <> 'interrupted'
                     """, claim + [.integer(lease.fence), .text(result.result.status.rawValue)]
                 ).rows.first?.get(0)
             }

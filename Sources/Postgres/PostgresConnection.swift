@@ -104,20 +104,45 @@ public final class PostgresConnection: Sendable {
     }
 
     private func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
-        let isCancelled = Flag()
-        let cancellation = cancellation
+        let turn = Turn(cancellation)
         return try await withTaskCancellationHandler {
             try await thread.run {
-                // What an earlier block's task asked for is over; this block's is seen by its own flag.
-                var count: UInt64 = 0
-                _ = read(cancellation, &count, 8)
-                if isCancelled.isSet { throw PostgresError(.cancelled, message: "it was cancelled") }
+                guard turn.begin() else { throw PostgresError(.cancelled, message: "it was cancelled") }
+                defer { turn.end() }
                 return try body()
             }
         } onCancel: {
-            isCancelled.set()
+            turn.cancel()
+        }
+    }
+}
+
+/// One block's time on the thread: only while it lasts does its cancellation concern the connection, which others use before
+/// and after it.
+private final class Turn: Sendable {
+    private let cancellation: Int32
+    private let state = Mutex((isCancelled: false, isRunning: false))
+
+    init(_ cancellation: Int32) { self.cancellation = cancellation }
+
+    /// - Returns: whether it may run.
+    func begin() -> Bool {
+        state.withLock { state in
+            // What an earlier block's task asked for is over.
+            var count: UInt64 = 0
+            _ = read(cancellation, &count, 8)
+            state.isRunning = !state.isCancelled
+            return state.isRunning
+        }
+    }
+
+    func end() { state.withLock { $0.isRunning = false } }
+
+    func cancel() {
+        state.withLock { state in
+            state.isCancelled = true
             var one: UInt64 = 1
-            _ = write(cancellation, &one, 8)
+            if state.isRunning { _ = write(cancellation, &one, 8) }
         }
     }
 }
@@ -125,11 +150,4 @@ public final class PostgresConnection: Sendable {
 /// A name as SQL has it where it may hold anything.
 public func quotedIdentifier(_ name: String) -> String {
     "\"" + name.replacing("\"", with: "\"\"") + "\""
-}
-
-/// Is set once.
-private final class Flag: Sendable {
-    private let value = Atomic(false)
-    var isSet: Bool { value.load(ordering: .sequentiallyConsistent) }
-    func set() { value.store(true, ordering: .sequentiallyConsistent) }
 }

@@ -132,6 +132,20 @@ struct PostgresTests {
         #expect(closed?.code == .unreachable)
     }
 
+    @Test("whoever is cancelled before its turn disturbs nobody else's")
+    func cancelledInTheQueue() async throws {
+        let connection = try await connection()
+        let first = Task { try await connection.run { try $0.query("SELECT pg_sleep(0.5)").rows.count } }
+        try await connection.run { _ in }
+        let busy = Task { try await connection.run { try $0.query("SELECT pg_sleep(0.5)").rows.count } }
+        let queued = (0..<20).map { _ in Task { try await connection.run { try $0.query("SELECT 1").rows.count } } }
+        for task in queued { task.cancel() }
+        #expect(try await first.value == 1)
+        #expect(try await busy.value == 1)
+        for task in queued { _ = try? await task.value }
+        #expect(try await connection.run { try $0.query("SELECT 1").rows.count } == 1)
+    }
+
     @Test("notifications come with their payload; none is none")
     func notifications() async throws {
         let (listener, sender) = (try await connection(), try await connection())
