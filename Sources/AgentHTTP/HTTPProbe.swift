@@ -37,9 +37,10 @@ public enum HTTPProbe {
         }
         return try await connection.executeThenClose { inbound, outbound in
             let headers: HTTPHeaders = ["Host": "\(host):\(port)", "Connection": "close", "User-Agent": "deploy-agent"]
-            try await outbound.write(
-                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: headers)))
-            try await outbound.write(.end(nil))
+            // At once: a server that has answered the head and closed would make the second of two writes fail.
+            try await outbound.write(contentsOf: [
+                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: headers)), .end(nil),
+            ])
             for try await case .head(let head) in inbound { return head.status.code }
             return 0
         }
