@@ -45,7 +45,7 @@ SELECT 1 FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND fence = :fence::bigint AND holder = 'floor' FOR UPDATE;
 UPDATE runs SET status = 'succeeded', exit_code = '0'::integer, signal = NULL::integer,
     completed_at = to_timestamp('1763000000000'::double precision / 1000), output_tail = 'out', error_message = NULL
-WHERE id = :run::bigint AND status = 'running';
+WHERE id = :run::bigint AND status IN ('running', 'interrupted');
 SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
 WHERE runs.id = :run::bigint \gset of_
 SELECT coalesce(max(runs.failures), 0)

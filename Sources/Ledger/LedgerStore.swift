@@ -6,6 +6,8 @@ public enum LedgerEntry: Sendable, Codable {
     case beginRun(RunDraft)
     /// Has no effect on a run that has ended.
     case completeRun(Int64, RunResult)
+    /// A run whose agent and processes are gone: it ends, and a lease under which it ran is there to be taken.
+    case abandonRun(Int64, RunResult)
     /// A run that was not made here: its result is that of another host's run.
     case adoptRun(RunDraft, of: Int64, RunResult)
     /// From now on the workspace may hold the deployment's commit.

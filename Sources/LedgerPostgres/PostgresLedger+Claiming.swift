@@ -184,10 +184,7 @@ extension PostgresLedger {
                 ).rows.first?.get(0)
             }
             // Whoever took it for dead was wrong: the lease never passed on.
-            try session.query(
-                "UPDATE runs SET status = 'running' WHERE id = $1::bigint AND status = 'interrupted'",
-                [.integer(result.run)])
-            try Self.complete(result.run, result.result, session)
+            try Self.complete(result.run, result.result, session, evenInterrupted: true)
             let isFailure = result.result.status == .failed || result.result.status == .timedOut
             let failures = try session.query(
                 """

@@ -49,6 +49,8 @@ extension PostgresLedger {
                 "UPDATE runs SET adopted = $2::bigint WHERE id = $1::bigint", [.integer(run.id), .integer(original)])
             try complete(run.id, result, session)
         case .completeRun(let id, let result):
+            try complete(id, result, session)
+        case .abandonRun(let id, let result):
             // The lease before the run, as a claim takes them.
             try session.query("SELECT 1 FROM leases WHERE run = $1::bigint FOR UPDATE", [.integer(id)])
             guard try complete(id, result, session) else { break }
@@ -87,13 +89,17 @@ extension PostgresLedger {
         return nil
     }
 
+    /// - Parameter evenInterrupted: also where somebody has it as interrupted.
     /// - Returns: whether it had not ended before.
     @discardableResult
-    static func complete(_ id: Int64, _ result: RunResult, _ session: PostgresSession) throws -> Bool {
+    static func complete(
+        _ id: Int64, _ result: RunResult, _ session: PostgresSession, evenInterrupted: Bool = false
+    ) throws -> Bool {
+        let open = evenInterrupted ? "IN ('running', 'interrupted')" : "= 'running'"
         let changed = try session.query(
             """
             UPDATE runs SET status = $2, exit_code = $3::integer, signal = $4::integer, completed_at = \(timestamp(5)),
-                output_tail = $6, error_message = $7 WHERE id = $1::bigint AND status = 'running'
+                output_tail = $6, error_message = $7 WHERE id = $1::bigint AND status \(open)
             """,
             [
                 .integer(id), .text(result.status.rawValue), PostgresValue(result.exitCode),

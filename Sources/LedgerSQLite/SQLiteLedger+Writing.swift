@@ -45,7 +45,7 @@ extension SQLiteLedger {
                     let run = try Self.insert(draft, db)
                     try db.execute(sql: "UPDATE runs SET adopted = ? WHERE id = ?", arguments: [original, run.id])
                     try Self.complete(run.id, result, db)
-                case .completeRun(let id, let result):
+                case .completeRun(let id, let result), .abandonRun(let id, let result):
                     try Self.complete(id, result, db)
                 case .publish(let deployment):
                     try db.execute(

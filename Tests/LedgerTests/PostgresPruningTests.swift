@@ -93,7 +93,7 @@ struct PostgresPruningTests {
         guard case .granted(_, let run, _) = try await store.claim(request("h1")) else {
             throw PreparationFailed("not granted")
         }
-        try await store.write([.completeRun(run.id, .sample(.interrupted))])
+        try await store.write([.abandonRun(run.id, .sample(.interrupted))])
         guard case .granted(let lease, _, _) = try await store.claim(request("h2")) else {
             throw PreparationFailed("not granted at once")
         }

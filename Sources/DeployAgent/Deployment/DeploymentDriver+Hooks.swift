@@ -37,11 +37,9 @@ extension DeploymentDriver {
             attempt: plan.attempt,
             trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
             failure: failure)
-        let done =
-            hook.scope == .fleet
+        return hook.scope == .fleet
             ? try await runForFleet(hook, in: root, context, &progress)
             : try await runHere(hook, in: root, context, &progress)
-        return done
     }
 
     private static var notBegun: RunResult {

@@ -15,13 +15,6 @@ struct DeploymentProgress {
     /// Markers of runs that have ended.
     var marks: [String] = []
 
-    init(recorded: Deployment, begun: Run?, writer: LedgerWriter, folder: WorkspaceFolder) {
-        self.recorded = recorded
-        self.begun = begun
-        self.writer = writer
-        self.folder = folder
-    }
-
     var id: Int64 { recorded.id }
 
     /// The deployment as the record has it, or will have it.

@@ -89,7 +89,7 @@ struct FleetHookRunner: Sendable {
         var context = context
         context.run = run.id
         context.fence = lease.fence
-        let stop = runner.stop.makeFollower()
+        let stop = StopSignal()
         var result: RunResult
         var loss: LeaseKeeper.Loss?
         do {
@@ -98,6 +98,10 @@ struct FleetHookRunner: Sendable {
                 killGrace: plan.settings.killGrace, stop: stop, logger: logger)
             (result, loss) = await withTaskGroup(of: Void.self) { group in
                 group.addTask { await keeper.keep() }
+                group.addTask {
+                    await runner.stop.requested()
+                    if runner.stop.isRequested { stop.request() }
+                }
                 // A claim whose answer came too late is none: the guard is not there for it any more.
                 var result = RunResult(status: .interrupted, completedAt: .now)
                 if keeper.loss == nil {
@@ -114,7 +118,8 @@ struct FleetHookRunner: Sendable {
         }
         if loss != nil {
             // Before anybody else may begin: a command that ends well on SIGTERM may have left others that take their time.
-            _ = await endSurvivors(of: runner.mark(of: run), grace: min(plan.settings.killGrace, RunGuard.grace))
+            _ = await endSurvivors(
+                of: runner.folder.processMark(run.marker), grace: min(plan.settings.killGrace, RunGuard.grace))
             result.status = .interrupted
             result.errorMessage = "ended because its lease (fence \(lease.fence)) could not be renewed"
         }

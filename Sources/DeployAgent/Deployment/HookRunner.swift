@@ -73,12 +73,6 @@ struct HookRunner: Sendable {
         }
     }
 
-    /// What names the processes of a run.
-    func mark(of run: Run) -> ProcessMark {
-        TextFile.read(folder.mark(run.marker), limit: 4096)
-            .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: run.marker)
-    }
-
     /// Reads a verdict as the record's words have it.
     static func result(_ verdict: Verdict, _ hook: HookSettings, tail: String) -> RunResult {
         var exitCode: Int?

@@ -43,7 +43,7 @@ struct Recovery: Sendable {
                     "ended \(found) processes that \(run.name) (run \(run.id)) had left when the agent was killed")
             }
             entries.append(
-                .completeRun(
+                .abandonRun(
                     run.id,
                     RunResult(
                         status: .interrupted, completedAt: .now, outputTail: tail(of: run.id),
@@ -84,10 +84,7 @@ struct Recovery: Sendable {
 
     /// - Returns: how many there were.
     private func endProcesses(_ marker: String, _ what: String, _ grace: Duration) async throws -> Int {
-        let mark =
-            TextFile.read(folder.mark(marker), limit: 4096)
-            .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: marker)
-        let (found, survivors) = await endSurvivors(of: mark, grace: grace)
+        let (found, survivors) = await endSurvivors(of: folder.processMark(marker), grace: grace)
         guard survivors.isEmpty else {
             throw LedgerError(
                 .failed, operation: "bring in order", location: what,

@@ -87,4 +87,10 @@ struct WorkspaceFolder: Sendable {
     }
 
     func mark(_ marker: String) -> String { "\(running)/\(marker)" }
+
+    /// What names the processes of a run, as far as that was noted.
+    func processMark(_ marker: String) -> ProcessMark {
+        TextFile.read(mark(marker), limit: 4096)
+            .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: marker)
+    }
 }
