@@ -116,13 +116,12 @@ int agent_kill_marked_children(uint64_t limit, pid_t leader) {
     return killed;
 }
 
-pid_t agent_spawn_drain(int fd) {
+/* A process in a session of its own, with `fd` as its standard input and nothing else of ours. */
+static pid_t agent_spawn_helper(const char *program, char *const arguments[], char *const environment[], int fd) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
     pid_t pid = -1;
-    char *const arguments[] = {"cat", NULL};
-    char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
@@ -135,7 +134,7 @@ pid_t agent_spawn_drain(int fd) {
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int error = posix_spawnp(&pid, "cat", &actions, &attributes, arguments, environment);
+    int error = posix_spawnp(&pid, program, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (error != 0) {
@@ -145,32 +144,15 @@ pid_t agent_spawn_drain(int fd) {
     return pid;
 }
 
+pid_t agent_spawn_drain(int fd) {
+    char *const arguments[] = {"cat", NULL};
+    char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
+    return agent_spawn_helper("cat", arguments, environment, fd);
+}
+
 pid_t agent_spawn_guard(char *const arguments[], int fd) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    pid_t pid = -1;
     char *const environment[] = {NULL};
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, fd, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    posix_spawn_file_actions_addchdir_np(&actions, "/");
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int error = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    if (error != 0) {
-        errno = error;
-        return -1;
-    }
-    return pid;
+    return agent_spawn_helper("/proc/self/exe", arguments, environment, fd);
 }
 
 int agent_boottime_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK); }

@@ -48,13 +48,6 @@ public final class StopSignal: Sendable {
         _ = actions.withLock { $0.waiting.removeValue(forKey: number) }
     }
 
-    /// A request that comes with this one, or by itself.
-    package func makeFollower() -> StopSignal {
-        let follower = StopSignal()
-        _ = onRequest { [weak follower] in follower?.request() }
-        return follower
-    }
-
     /// Waits, without a thread, until a stop is asked for or the task is cancelled.
     package func requested() async {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
