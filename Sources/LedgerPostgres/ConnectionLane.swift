@@ -35,6 +35,15 @@ final class ConnectionLane: Sendable {
         }
     }
 
+    /// Uses a connection that was opened for something else, where there is none.
+    func take(_ connection: PostgresConnection) {
+        state.withLock { state in
+            guard state.connection == nil else { return }
+            state.connection = connection
+        }
+        closeWhenIdle()
+    }
+
     func close() {
         state.withLock { $0.connection = nil }
     }

@@ -8,7 +8,7 @@ extension PostgresLedger {
 
     public func leaseChanges(app: String) -> any LeaseChanges {
         PostgresLeaseChanges(
-            app: app,
+            app: app, lane: lane,
             listener: listener(channel: leaseChannel) { connection in
                 try await connection.run(within: .seconds(5)) { session in
                     // A tenth of the server's connections at most, the oldest first: the others ask from time to time.
@@ -28,12 +28,14 @@ extension PostgresLedger {
 /// Waits by LISTEN where that works, with a poll behind it: a notification may be lost with its connection.
 private final class PostgresLeaseChanges: LeaseChanges {
     private let app: String
+    private let lane: ConnectionLane
     private let listener: PostgresListener
     /// When listening is worth another try.
     private let deafUntil = Mutex(ContinuousClock.now)
 
-    init(app: String, listener: PostgresListener) {
+    init(app: String, lane: ConnectionLane, listener: PostgresListener) {
         self.app = app
+        self.lane = lane
         self.listener = listener
     }
 
@@ -49,7 +51,11 @@ private final class PostgresLeaseChanges: LeaseChanges {
         while ContinuousClock.now < quiet, deafUntil.withLock({ $0 }) <= ContinuousClock.now {
             switch await listener.next(within: quiet - ContinuousClock.now) {
             case .listening: return
-            case .notified(let payload): if payload == app { return }
+            case .notified(let payload):
+                guard payload == app else { continue }
+                // Mostly the wait is over: then what is asked next need not wait for a connection to be made.
+                if let connection = listener.handOver() { lane.take(connection) }
+                return
             case .quiet: return
             case .deaf:
                 if Task.isCancelled { return }

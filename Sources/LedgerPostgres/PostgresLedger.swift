@@ -9,7 +9,7 @@ import Synchronization
 public final class PostgresLedger: FleetStore {
     private let string: @Sendable () throws -> ConnectionString
     let schema: String
-    private let lane: ConnectionLane
+    let lane: ConnectionLane
     /// For renewals alone: they must not wait behind a statement that hangs.
     private let leaseLane: ConnectionLane
     /// Of the record, once its tables were found or made.

@@ -39,6 +39,14 @@ public final class PostgresListener: Sendable {
         }
     }
 
+    /// Ends the listening and hands over the connection, which is open already; nil when there is none.
+    public func handOver() -> PostgresConnection? {
+        held.withLock { held in
+            defer { held = nil }
+            return held
+        }
+    }
+
     private func listen() async -> Event {
         let name = quotedIdentifier(channel)
         do {

@@ -1,5 +1,5 @@
 import Ledger
-import LedgerPostgres
+@testable import LedgerPostgres
 import Postgres
 import TestSupport
 import Testing
@@ -204,6 +204,11 @@ struct ClaimTests {
         _ = try await complete(store, first, .succeeded)
         await heard
         #expect(ContinuousClock.now - begin < .milliseconds(1500))
+        // What is asked next goes over the connection that listened: it is open already.
+        let asked = try await waiting.transaction { session in
+            try session.query("SELECT current_setting('application_name')").rows[0].get(0, as: String.self)
+        }
+        #expect(asked == PostgresLedger.listening)
     }
 
     @Test("agents show themselves: commit, last deployment, when they were seen; one that has another's name is told")
