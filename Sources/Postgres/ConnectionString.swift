@@ -35,6 +35,11 @@ public struct ConnectionString: Sendable, Equatable {
             if let value = option.pointee.val { options[String(cString: keyword)] = String(cString: value) }
             option += 1
         }
+        // Of several hosts the next one must have its turn while there is time: a lease is to be renewed within seconds.
+        let hosts = options["hostaddr"] ?? options["host"] ?? ""
+        if hosts.contains(","), options["tcp_user_timeout"] == Self.added["tcp_user_timeout"] {
+            options["tcp_user_timeout"] = "1500"
+        }
     }
 
     /// The same with another value for a keyword.

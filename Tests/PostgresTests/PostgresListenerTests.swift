@@ -67,6 +67,17 @@ struct PostgresListenerTests {
         #expect(error?.description.contains("LOCATION") == false && error?.description.contains("FATAL: ") == true)
     }
 
+    @Test("of several hosts one that swallows everything leaves the next one its turn, within a renewal's time")
+    func blackHole() async throws {
+        // A full queue of connections that nobody accepts: the kernel drops whoever comes.
+        let hole = try await LoopbackHole()
+        let cluster = try await Self.cluster.value
+        let string = try ConnectionString(
+            "host=127.0.0.1,127.0.0.1 port=\(hole.port),\(cluster.port) user=agent password=s3cret dbname=postgres")
+        let connection = try await PostgresConnection(string, within: .seconds(3))
+        #expect(try await connection.run { try $0.query("SELECT 1").rows.count } == 1)
+    }
+
     @Test("connections that cannot be made leave nothing open")
     func descriptors() async throws {
         let string = try ConnectionString("host=127.0.0.1 port=\(await freeLoopbackPort()) dbname=x")
