@@ -1,8 +1,9 @@
 import Ledger
-@testable import LedgerPostgres
 import Postgres
 import TestSupport
 import Testing
+
+@testable import LedgerPostgres
 
 /// Hooks that run once for all hosts: who gets them, and what the others learn.
 @Suite(.timeLimit(.minutes(2)))
