@@ -13,7 +13,12 @@ struct ProcessTree {
     /// The living processes of the run at this moment.
     func members() -> [ProcessEntry] {
         let me = getpid()
-        let table = ProcessTable.all().filter { $0.pid != me && $0.pid != 1 && $0.pid != spared }
+        // Whatever belongs to the run was started after its own process. Where there are thousands of others, looking into each
+        // takes seconds.
+        let oldest = mark.pid != nil && mark.isOfThisBoot ? mark.startTime : 0
+        let table = ProcessTable.all().filter {
+            $0.pid != me && $0.pid != 1 && $0.pid != spared && $0.startTime >= oldest
+        }
         let session = knownSession(in: table)
         let marker = Array(mark.marker.utf8)
         let limit = LimitMark(marker: mark.marker)
@@ -21,7 +26,13 @@ struct ProcessTree {
         var marked: Set<Int32> = []
         for entry in table {
             // Its own process counts also where it leads no session.
-            if entry.session == session || entry.pid == session || LimitMark(of: entry.pid) == limit {
+            if entry.session == session || entry.pid == session {
+                found.insert(entry.pid)
+                continue
+            }
+            // One that has ended has neither limits nor environment.
+            if entry.isZombie { continue }
+            if LimitMark(of: entry.pid) == limit {
                 found.insert(entry.pid)
                 continue
             }
@@ -64,7 +75,11 @@ struct ProcessTree {
     /// Blocks: call it on a thread of its own.
     /// - Returns: the ids of those that could not be ended within 10 seconds after SIGKILL.
     func end(grace: Duration) -> [Int32] {
-        terminate(within: grace)
+        let left = terminate(within: grace)
+        // At once: to look for more takes its time where there are many processes. By descriptors alone: an id may have a new
+        // owner by now.
+        for process in left where process.descriptor >= 0 { process.send(SIGKILL) }
+        Self.close(left)
         let clock = ContinuousClock()
         let limit = clock.now + .seconds(10)
         while true {
@@ -74,31 +89,33 @@ struct ProcessTree {
             if alive.isEmpty, orphans == 0 { return [] }
             if clock.now >= limit { return alive.map(\.pid) }
             let watched = Self.watch(alive)
-            defer { watched.forEach { if $0.descriptor >= 0 { close($0.descriptor) } } }
+            defer { Self.close(watched) }
             for process in watched { process.send(SIGKILL) }
             Self.waitForOne(of: watched, atMost: .milliseconds(200))
         }
     }
 
-    private func terminate(within grace: Duration) {
+    /// - Returns: those that were still there when the time was up; their descriptors are the caller's to close.
+    private func terminate(within grace: Duration) -> [Watched] {
         let clock = ContinuousClock()
         let deadline = clock.now + grace
         var terminated: Set<Int32> = []
         while true {
             let alive = members()
-            if alive.isEmpty { return }
+            if alive.isEmpty { return [] }
             // Processes that appeared meanwhile get their SIGTERM too; those that had one are only waited for.
             let watched = Self.watch(alive)
-            defer { watched.forEach { if $0.descriptor >= 0 { close($0.descriptor) } } }
             for process in watched where terminated.insert(process.pid).inserted {
                 process.send(SIGTERM)
                 // A stopped process acts on SIGTERM only once it goes on.
                 process.send(SIGCONT)
             }
             let remaining = deadline - clock.now
-            if remaining <= .zero { return }
+            if remaining <= .zero { return watched }
             // Woken by the first one that ends; then looked at afresh.
             Self.waitForOne(of: watched, atMost: remaining)
+            if clock.now >= deadline { return watched }
+            Self.close(watched)
         }
     }
 
@@ -122,11 +139,15 @@ struct ProcessTree {
         entries.compactMap { entry in
             let descriptor = agent_pidfd_open(entry.pid)
             guard ProcessTable.entry(entry.pid)?.startTime == entry.startTime else {
-                if descriptor >= 0 { close(descriptor) }
+                if descriptor >= 0 { Glibc.close(descriptor) }
                 return nil
             }
             return Watched(pid: entry.pid, descriptor: descriptor)
         }
+    }
+
+    private static func close(_ watched: [Watched]) {
+        for process in watched where process.descriptor >= 0 { Glibc.close(process.descriptor) }
     }
 
     /// Returns soon when there is none to wait for (they ended after they were found) or an end cannot be waited for.

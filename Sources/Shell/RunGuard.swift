@@ -87,10 +87,10 @@ public final class RunGuard: Sendable {
         for number in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] { signal(number, SIG_IGN) }
         switch watch(until: BootTime(nanoseconds: deadline)) {
         case .done: break
-        case .late: end(arguments[0], grace: Self.grace)
+        // Counted from the deadline, whenever this process came to be woken: then the lease is over soon.
+        case .late(let deadline): end(arguments[0], grace: timeLeft(after: deadline))
         case .orphaned(let deadline):
-            let left = deadline.advanced(by: Self.grace).since(.now)
-            end(arguments[0], grace: max(.zero, min(.milliseconds(grace), left)))
+            end(arguments[0], grace: min(.milliseconds(grace), timeLeft(after: deadline)))
         }
         exit(0)
     }
@@ -99,7 +99,8 @@ public final class RunGuard: Sendable {
         /// The run has ended by itself.
         case done
         /// It was not prolonged.
-        case late
+        /// - since: until when it might have gone on.
+        case late(since: BootTime)
         /// The agent is dead.
         /// - until: as far as it had been prolonged.
         case orphaned(until: BootTime)
@@ -131,9 +132,13 @@ public final class RunGuard: Sendable {
             if BootTime.now >= deadline {
                 // From here on the agent's word comes too late, and it is told so (EPIPE).
                 close(0)
-                return .late
+                return .late(since: deadline)
             }
         }
+    }
+
+    private static func timeLeft(after deadline: BootTime) -> Duration {
+        max(.zero, deadline.advanced(by: grace).since(.now))
     }
 
     private static func end(_ markFile: String, grace: Duration) {

@@ -7,14 +7,29 @@ import ctypes
 import os
 import pathlib
 import signal
+import subprocess
+import threading
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
+class Own(subprocess.Popen):
+    """A child that somebody here waits for."""
+
+    ids: set[int] = set()
+
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        Own.ids.add(self.pid)
+
+
 def become_subreaper() -> None:
-    """Orphans of killed agents become this process's children, not those of whoever runs it."""
+    """Orphans of killed agents become this process's children, not those of whoever runs it, and are reaped: agents that look
+    through all processes would look through thousands of ended ones after an hour."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    subprocess.Popen = Own
+    threading.Thread(target=_reap_orphans, daemon=True).start()
 
 
 def _read(pid: int, name: str) -> bytes:
@@ -77,11 +92,15 @@ def kill_all(pids: list[int], limit: float = 10) -> None:
         time.sleep(0.01)
 
 
-def reap_orphans(mine: set[int]) -> None:
-    """Reaps ended children that are nobody's: not those in `mine`, whose exit codes somebody waits for."""
-    for pid in children(os.getpid()):
-        if pid not in mine and parent_and_state(pid)[1] == "Z":
+def _reap_orphans() -> None:
+    """Reaps ended children that nobody here waits for. Twice looked at: one that was just started is not noted yet."""
+    before: set[int] = set()
+    while True:
+        time.sleep(1)
+        ended = {pid for pid in children(os.getpid()) if pid not in Own.ids and parent_and_state(pid)[1] == "Z"}
+        for pid in ended & before:
             try:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 pass
+        before = ended - before
