@@ -175,4 +175,27 @@ struct FleetHookTests {
         let once = try await box.once(["PRE_DEPLOY_COMMAND": "true", "PRE_DEPLOY_SCOPE": "fleet"])
         #expect(once.code == 78 && once.ended.errors.contains("PRE_DEPLOY_SCOPE: \"fleet\" needs a PostgreSQL ledger"))
     }
+
+    @Test(
+        "a guard that is woken late gives no time that the lease has not: what ignores SIGTERM is killed right after it"
+    )
+    func lateGuard() async throws {
+        let box = try await Box()
+        let mark = "late-\(box.mark)"
+        try box.write("marker=\(mark)\n", to: box.root + "/mark")
+        let loop = "trap 'note term' TERM; touch $OUT/ready; while :; do note alive; sleep 0.1; done"
+        let victim = try box.start(
+            program: ["bash", "-c", "note() { read -r up _ < /proc/uptime; echo $1 $up >> $OUT/notes; }; \(loop)"],
+            ["DEPLOY_RUN_UUID": mark])
+        try await until("it runs") { box.has("ready") }
+        // Its deadline was at the boot; its agent, the pipe's other end, lives.
+        let guardian = try box.start(program: ["sh", "-c", "sleep 60 | '\(agentBinary)' guard-run mark 10000 1"])
+        #expect(try await victim.ended().code != 0)
+        let notes = box.lines("notes").map { $0.split(separator: " ") }
+        let term = try #require(
+            notes.first { $0[0] == "term" }.flatMap { Double($0[1]) } ?? notes.last.flatMap { Double($0[1]) })
+        let last = try #require(notes.last.flatMap { Double($0[1]) })
+        #expect(last - term < 2, "\(last - term) s after SIGTERM")
+        withExtendedLifetime(guardian) {}
+    }
 }
