@@ -60,6 +60,7 @@ let package = Package(
             name: "DeployAgent",
             dependencies: [
                 "CAgentShims", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

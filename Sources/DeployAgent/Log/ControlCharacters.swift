@@ -8,4 +8,15 @@ extension String {
     public var withoutControls: String {
         String(String.UnicodeScalarView(unicodeScalars.map { $0.isControl ? " " : $0 }))
     }
+
+    /// Whether each character can be seen, or is a space between such.
+    var isPrintable: Bool {
+        unicodeScalars.allSatisfy { scalar in
+            if scalar.isASCII { return !scalar.isControl }
+            return switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: false
+            default: true
+            }
+        }
+    }
 }

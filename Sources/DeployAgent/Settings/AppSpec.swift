@@ -35,41 +35,34 @@ public struct AppSpec: Sendable, Equatable {
         func problem(_ text: String, _ line: Int) -> SettingsError {
             SettingsError(file, text, source: .appspec(file: file, line: line))
         }
-        let root: Node?
-        do {
-            // Some editors begin a file with a byte order mark.
-            root = try Yams.compose(yaml: text.hasPrefix("\u{FEFF}") ? String(text.dropFirst()) : text)
-        } catch let error as YamlError {
-            throw Self.report(error, file)
-        }
         self.file = file
-        guard let root, root.null == nil, !(root.scalar.map { $0.string.isEmpty } ?? false) else {
+        guard let root = try YAMLText.compose(text, file: file) else {
             (name, nameLine, entries, services, secrets) = (nil, 1, [], [], [])
             return
         }
         guard let top = root.mapping else {
-            throw problem("the app spec must be a mapping (name:, envs:, services:)", root.mark?.line ?? 1)
+            throw problem("the app spec must be a mapping (name:, envs:, services:)", root.line)
         }
         if top["hooks"] != nil, let version = top["version"]?.scalar?.string, version == "0.0" {
             throw problem(
                 "this is an AWS CodeDeploy file (version: 0.0 with hooks:), not an App Platform app spec; rename it, or name "
-                    + "the app spec in AGENT_APPSPEC", top["version"]?.mark?.line ?? 1)
+                    + "the app spec in AGENT_APPSPEC", top["version"]?.line ?? 1)
         }
         let spec = top["spec"]?.mapping ?? top
         if let node = spec["name"] {
-            guard let scalar = node.scalar else { throw problem("name must be a text", node.mark?.line ?? 1) }
+            guard let scalar = node.scalar else { throw problem("name must be a text", node.line) }
             name = scalar.string.isEmpty ? nil : scalar.string
-            nameLine = node.mark?.line ?? 1
+            nameLine = node.line
         } else {
             (name, nameLine) = (nil, 1)
         }
         entries = try Self.entries(spec["envs"], problem)
         var services: [Service] = []
-        if let node = spec["services"], node.null == nil {
-            guard let list = node.sequence else { throw problem("services must be a list", node.mark?.line ?? 1) }
+        if let node = spec["services"], !node.isNull {
+            guard let list = node.sequence else { throw problem("services must be a list", node.line) }
             for item in list {
                 guard let service = item.mapping else {
-                    throw problem("an entry of services must be a mapping with a name", item.mark?.line ?? 1)
+                    throw problem("an entry of services must be a mapping with a name", item.line)
                 }
                 services.append(
                     Service(
@@ -94,7 +87,7 @@ public struct AppSpec: Sendable, Equatable {
         if let mapping = node.mapping {
             if let key = mapping["key"]?.scalar?.string, mapping["type"]?.scalar?.string == "SECRET" {
                 let value = mapping["value"]?.scalar?.string
-                return [Entry(key: key, value: value, line: node.mark?.line ?? 1)]
+                return [Entry(key: key, value: value, line: node.line)]
             }
             return try mapping.values.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) }
         }
@@ -104,24 +97,24 @@ public struct AppSpec: Sendable, Equatable {
     private struct TooLarge: Error {}
 
     private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
-        guard let node, node.null == nil else { return [] }
+        guard let node, !node.isNull else { return [] }
         guard let list = node.sequence else {
-            throw problem("envs must be a list of key and value", node.mark?.line ?? 1)
+            throw problem("envs must be a list of key and value", node.line)
         }
         return try list.compactMap { item in
-            let line = item.mark?.line ?? node.mark?.line ?? 1
+            let line = item.line
             guard let entry = item.mapping else { throw problem("an entry of envs must have a key and a value", line) }
             guard let key = entry["key"]?.scalar?.string, isName(key) else {
                 throw problem(
                     "an entry of envs needs a key that can be a variable's name: letters, digits and _, not beginning with a digit",
-                    entry["key"]?.mark?.line ?? line)
+                    entry["key"]?.line ?? line)
             }
             func choice(_ field: String, _ accepted: [String]) throws -> String {
                 guard let node = entry[field] else { return accepted[0] }
                 guard let text = node.scalar?.string, accepted.contains(text) else {
                     throw problem(
                         "\(key): \(field) \"\(node.scalar?.string ?? "")\" is not known; accepted: \(accepted.joined(separator: ", "))",
-                        node.mark?.line ?? line)
+                        node.line)
                 }
                 return text
             }
@@ -129,16 +122,16 @@ public struct AppSpec: Sendable, Equatable {
             _ = try choice("type", ["GENERAL", "SECRET"])
             if scope == "BUILD_TIME" { return nil }
             var value: String?
-            if let node = entry["value"], node.null == nil || node.scalar?.style != .plain {
+            if let node = entry["value"], !node.isNull {
                 guard let scalar = node.scalar else {
-                    throw problem("\(key): value must be a text", node.mark?.line ?? line)
+                    throw problem("\(key): value must be a text", node.line)
                 }
                 guard !scalar.string.contains("\0") else {
-                    throw problem("\(key): value holds a NUL byte", node.mark?.line ?? line)
+                    throw problem("\(key): value holds a NUL byte", node.line)
                 }
                 value = scalar.string
             }
-            return Entry(key: key, value: value, line: entry["value"]?.mark?.line ?? line)
+            return Entry(key: key, value: value, line: entry["value"]?.line ?? line)
         }
     }
 
@@ -147,22 +140,6 @@ public struct AppSpec: Sendable, Equatable {
         guard let first = text.utf8.first, !(48...57).contains(first) else { return false }
         return text.utf8.allSatisfy {
             (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
-        }
-    }
-
-    private static func report(_ error: YamlError, _ file: String) -> SettingsError {
-        switch error {
-        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-            .composer(_, let problem, let mark, _):
-            return SettingsError(
-                file, "it is not valid YAML: \(problem)", source: .appspec(file: file, line: mark.line))
-        case .duplicatedKeysInMapping(let duplicates, let context):
-            let names = duplicates.map(\.description).joined(separator: ", ")
-            return SettingsError(
-                file, "a key stands twice in one mapping: \(names)",
-                source: .appspec(file: file, line: context.mark.line))
-        default:
-            return SettingsError(file, "it is not valid YAML", source: .appspec(file: file, line: 1))
         }
     }
 }

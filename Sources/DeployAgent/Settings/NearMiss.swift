@@ -10,6 +10,15 @@ enum NearMiss {
         return candidates.min { $0.1 != $1.1 ? $0.1 < $1.1 : $0.0 < $1.0 }?.0
     }
 
+    /// The key that a key of a file most likely means; nil when it resembles none.
+    static func key(for name: String, among known: [String]) -> String? {
+        let name = name.lowercased()
+        let nearest = known.map { ($0, distance(name, $0)) }.filter { $0.1 <= (name.utf8.count >= 5 ? 2 : 1) }
+            .min { $0.1 < $1.1 }?.0
+        // Another form of the same word: `retry`, `environment`.
+        return nearest ?? known.first { name.hasPrefix($0.prefix(4)) }
+    }
+
     /// Insertions, deletions, replacements and swaps of neighbours that lead from one to the other
     /// (optimal string alignment).
     static func distance(_ a: String, _ b: String) -> Int {

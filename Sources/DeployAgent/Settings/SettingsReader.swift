@@ -66,16 +66,8 @@ struct SettingsReader {
         } ?? (setting.fallback == "true")
     }
 
-    /// A folder inside the checkout, without empty or `.` parts; nil when not set or refused.
+    /// A folder inside the checkout; nil when not set or refused.
     mutating func folder(_ setting: Setting) -> String? {
-        read(setting) { text in
-            guard !text.hasPrefix("/"), !text.utf8.contains(0) else { return nil }
-            var parts: [Substring] = []
-            for part in text.split(separator: "/") where part != "." {
-                guard part != ".." else { return nil }
-                parts.append(part)
-            }
-            return parts.isEmpty ? "." : parts.joined(separator: "/")
-        }
+        read(setting, FolderText.parse)
     }
 }
