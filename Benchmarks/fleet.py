@@ -56,7 +56,7 @@ def claims(cluster):
                         series, status, started_at)
                     SELECT id, 'claims', 'h1', '/srv/shop', id, '', '', 'poll', 1, id, 'running', now()
                     FROM generate_series({first}, {first + count - 1}) AS id;
-                    ANALYZE deployments; ANALYZE runs; ANALYZE fleet_hooks; CHECKPOINT;
+                    ANALYZE deployments; ANALYZE runs; ANALYZE outcomes; CHECKPOINT;
                     """, "claims")
                 if rates is figures:
                     rates.append(inside(environment, "fleet-claims", seconds, clients, first)["pairs_per_s"])

@@ -76,10 +76,12 @@ public struct DeploymentResult: Sendable, Codable {
     public var warnings: Int
     public var completedAt: Timestamp
     public var errorMessage: String?
+    /// Nil when it did not come to the tasks.
+    public var tasks: TaskCounts?
 
     public init(
         status: DeploymentStatus, settled: Bool, retryAt: Timestamp? = nil, warnings: Int, completedAt: Timestamp,
-        errorMessage: String? = nil
+        errorMessage: String? = nil, tasks: TaskCounts? = nil
     ) {
         self.status = status
         self.settled = settled
@@ -87,6 +89,26 @@ public struct DeploymentResult: Sendable, Codable {
         self.warnings = warnings
         self.completedAt = completedAt
         self.errorMessage = errorMessage
+        self.tasks = tasks
+    }
+}
+
+/// What came of a look at the one-time tasks.
+public struct TaskCounts: Sendable, Equatable, Codable {
+    /// Tasks that ran here and succeeded.
+    public var ran: Int
+    /// Tasks that were not run here: done already, run by another host, or not to be tried yet.
+    public var skipped: Int
+    /// Tasks that ran here and failed.
+    public var failed: Int
+    /// Why none, or not all, could be looked at.
+    public var error: String?
+
+    public init(ran: Int = 0, skipped: Int = 0, failed: Int = 0, error: String? = nil) {
+        self.ran = ran
+        self.skipped = skipped
+        self.failed = failed
+        self.error = error
     }
 }
 
@@ -112,11 +134,14 @@ public struct Deployment: Sendable, Identifiable {
     public var startedAt: Timestamp
     public var completedAt: Timestamp?
     public var errorMessage: String?
+    /// Nil when there were none, or it did not come to them.
+    public var tasks: TaskCounts?
 
     public init(
         id: Int64, scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
         trigger: String, attempt: Int, series: Int64, status: DeploymentStatus, settled: Bool, published: Bool,
-        retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?
+        retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?,
+        tasks: TaskCounts? = nil
     ) {
         self.id = id
         self.scope = scope
@@ -136,5 +161,6 @@ public struct Deployment: Sendable, Identifiable {
         self.startedAt = startedAt
         self.completedAt = completedAt
         self.errorMessage = errorMessage
+        self.tasks = tasks
     }
 }

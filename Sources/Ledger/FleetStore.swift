@@ -1,22 +1,5 @@
-/// A record that many hosts share, and that says which of them does what is done once for all of them.
+/// A record that many hosts share, in which each shows itself to the others.
 public protocol FleetStore: LedgerStore {
-    /// Asks to run a hook once for the fleet. A lease that has expired passes on, and the run under it is recorded as
-    /// interrupted.
-    func claim(_ request: ClaimRequest) async throws -> ClaimAnswer
-
-    /// Prolongs a lease.
-    ///
-    /// - Returns: whether it is still this one's.
-    func renew(_ lease: Lease) async throws -> Bool
-
-    /// Records how the run under a lease ended, and gives the lease up, in one write. Written twice it does no harm.
-    ///
-    /// - Returns: how often the hook has failed for the commit; nil when the lease has passed on: then nothing was written.
-    func complete(_ result: ClaimResult) async throws -> Int?
-
-    /// Hears of changes in an app's leases.
-    func leaseChanges(app: String) -> any LeaseChanges
-
     /// Notes that an agent lives and what it follows.
     ///
     /// - Returns: which process noted that before, nil when none did.
@@ -24,13 +7,6 @@ public protocol FleetStore: LedgerStore {
 
     /// The app's agents, newest first, and its leases that are held.
     func fleet(app: String) async throws -> Fleet
-}
-
-/// Hears of changes in leases; ends with the last reference to it.
-public protocol LeaseChanges: Sendable {
-    /// Returns when it is time to ask again: something has changed, the lease may have expired, changes may have gone
-    /// unheard for a while, or the task was cancelled.
-    func next(after held: HeldBy) async
 }
 
 /// An agent as it shows itself to the others at each check.

@@ -9,7 +9,7 @@ public struct Lease: Sendable, Equatable, Codable {
     public static let heartbeat = Duration.seconds(5)
 
     public var app: String
-    /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`.
+    /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`, or `task:` and a task's id.
     public var name: String
     public var fence: Int64
     /// The process that holds it, by its `Presence.instance`.
@@ -47,7 +47,7 @@ public struct HeldLease: Sendable {
     }
 }
 
-/// An agent that asks to run a hook for the whole fleet.
+/// An agent that asks to do a piece of work that is done once: a hook for the whole fleet, or a task.
 public struct ClaimRequest: Sendable {
     public var scope: Scope
     public var commit: String
@@ -55,7 +55,7 @@ public struct ClaimRequest: Sendable {
     public var holder: String
     /// The run as it begins when the claim is granted.
     public var run: RunDraft
-    /// Further attempts after a failure of the commit's hook, over all hosts; nil for as many as it takes.
+    /// Further attempts after a failure, over all hosts; nil for as many as it takes.
     public var retries: Int?
     /// Whether a failure is a result to go on with rather than one to try again.
     public var isLenient: Bool
@@ -82,14 +82,51 @@ public struct ClaimRequest: Sendable {
     }
 }
 
+extension ClaimRequest {
+    /// How the work's lease is called.
+    package var work: String { run.kind == .task ? Lease.task(run.name) : run.name }
+
+    /// Where its outcome is noted.
+    package var outcome: Outcome.Key {
+        Outcome.Key(app: scope.app, name: work, commit: run.kind == .task ? "" : commit)
+    }
+
+    /// Whether what came of the work so far is what this one goes by, rather than doing it anew.
+    ///
+    /// - Parameters:
+    ///   - run: whose outcome it is.
+    ///   - status: nil for one that a person asked for again.
+    ///   - failures: so far, over all hosts.
+    package func isAnswered(by run: Int64, _ status: RunStatus?, failures: Int, retryIn: Duration?) -> Bool {
+        let wasAwaited = run == awaited
+        guard wasAwaited || !isForced else { return false }
+        let isWaiting = !ignoresBackoff && (retryIn ?? .zero) > .zero
+        switch status {
+        // Whether a task is done its own table says.
+        case .succeeded: return self.run.kind != .task
+        case .failed, .timedOut:
+            let isUsedUp = retries.map { failures > $0 } ?? false
+            return wasAwaited || isLenient || isUsedUp || isWaiting
+        case .deferred: return wasAwaited || isWaiting
+        default: return false
+        }
+    }
+}
+
+extension Lease {
+    /// How a task's lease is called.
+    package static func task(_ id: String) -> String { "task:" + id }
+}
+
 /// What came of asking.
 public enum ClaimAnswer: Sendable {
     /// It is this agent's to run, and recorded as `running`.
-    /// - failures: how often it failed before for this commit, over all hosts.
+    /// - failures: how often it failed before, over all hosts.
     case granted(Lease, Run, failures: Int)
     /// It has run.
+    /// - run: 0 for a task that was done by other means.
     /// - host: where; nil when the record no longer has that.
-    /// - failures: how often it failed for this commit, over all hosts.
+    /// - failures: how often it failed, over all hosts.
     /// - retryIn: not before that time is it tried again; nil when it is not.
     case done(run: Int64, host: String?, RunResult, failures: Int, retryIn: Duration?)
     /// Another host runs it, or the same hook of another commit.
@@ -119,16 +156,30 @@ public struct HeldBy: Sendable, Equatable {
 public struct ClaimResult: Sendable, Codable {
     public var lease: Lease
     public var commit: String
+    /// The task that it is; nil for a hook.
+    public var task: String?
     public var run: Int64
     public var result: RunResult
     /// When a failure is tried again.
     public var retryIn: Duration?
 
-    public init(lease: Lease, commit: String, run: Int64, result: RunResult, retryIn: Duration?) {
+    public init(
+        lease: Lease, commit: String, task: String? = nil, run: Int64, result: RunResult, retryIn: Duration?
+    ) {
         self.lease = lease
         self.commit = commit
+        self.task = task
         self.run = run
         self.result = result
         self.retryIn = retryIn
     }
+}
+
+extension ClaimResult {
+    /// Where the work's outcome is noted.
+    package var outcome: Outcome.Key {
+        Outcome.Key(app: lease.app, name: lease.name, commit: task == nil ? commit : "")
+    }
+
+    package var isFailure: Bool { result.status == .failed || result.status == .timedOut }
 }

@@ -1,7 +1,7 @@
 /// Why the record could not be read or written. Its text holds no value from the record and no password.
 public struct LedgerError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
-        private enum Kind: String { case unreachable, corrupt, newerSchema, foreign, full, denied, failed }
+        private enum Kind: String { case unreachable, corrupt, newerSchema, foreign, full, denied, forbidden, failed }
         private let kind: Kind
 
         /// Cannot be opened or reached.
@@ -14,8 +14,10 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
         public static var foreign: Code { Code(kind: .foreign) }
         /// No space or quota is left.
         public static var full: Code { Code(kind: .full) }
-        /// Missing rights.
+        /// Not let in: user, password, or the file's rights.
         public static var denied: Code { Code(kind: .denied) }
+        /// Let in, but without a right that is needed.
+        public static var forbidden: Code { Code(kind: .forbidden) }
         /// Anything else, with the store's own words.
         public static var failed: Code { Code(kind: .failed) }
 
@@ -39,6 +41,9 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
 
     /// Whether the same again may succeed later.
     public var isTransient: Bool { code == .unreachable }
+
+    /// Whether it does not get better before a person does something about it.
+    public var isFinal: Bool { code == .newerSchema || code == .foreign || code == .forbidden }
 
     public var description: String {
         "cannot \(operation) the ledger \(location): \(explanation)"

@@ -25,7 +25,7 @@ public enum LedgerEntry: Sendable, Codable {
 /// The record of deployments and runs. Every store passes the one conformance suite.
 ///
 /// A write has survived a power loss once it returns. All functions throw `LedgerError`.
-public protocol LedgerStore: Sendable {
+public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// Tells this record from every other, also when its server moves.
     func identity() async throws -> String
 

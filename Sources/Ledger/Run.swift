@@ -5,9 +5,12 @@ public enum RunStatus: String, Sendable, Codable, CaseIterable {
     case interrupted, deferred, skipped
 }
 
-/// What asked for a run. Today only a deployment does; tasks, job steps and checks become further kinds.
-public enum RunKind: String, Sendable, Codable {
-    case hook
+/// What a run is of.
+public enum RunKind: String, Sendable, Codable, CaseIterable {
+    case hook, task
+
+    /// SQL for the kinds whose parent is a deployment.
+    package static let ofDeployments = "IN ('hook', 'task')"
 }
 
 /// Over how many machines a run counts.
@@ -21,9 +24,9 @@ public enum RunScope: String, Sendable, Codable, CaseIterable {
 /// What is known of a run before it starts.
 public struct RunDraft: Sendable, Codable {
     public var kind: RunKind
-    /// Which one of its kind: `PRE_DEPLOY`, `POST_DEPLOY`.
+    /// Which one of its kind: `PRE_DEPLOY`, `POST_DEPLOY`, a task's id.
     public var name: String
-    /// The deployment that it belongs to.
+    /// The deployment that it belongs to; 0 when a person ran it where nothing had been deployed.
     public var parent: Int64
     /// Marks the run's processes in their environment; unique over all ledgers.
     public var marker: String
@@ -36,10 +39,12 @@ public struct RunDraft: Sendable, Codable {
     public var attempt: Int
     public var startedAt: Timestamp
     public var scope: RunScope
+    /// Hash of a task's entry; nil for a hook.
+    public var digest: String?
 
     public init(
         kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String, mode: String,
-        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host
+        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host, digest: String? = nil
     ) {
         self.kind = kind
         self.name = name
@@ -52,6 +57,7 @@ public struct RunDraft: Sendable, Codable {
         self.attempt = attempt
         self.startedAt = startedAt
         self.scope = scope
+        self.digest = digest
     }
 }
 
@@ -104,12 +110,14 @@ public struct Run: Sendable, Identifiable {
     public var fence: Int64?
     /// The run on another host whose result this one took over; nil when it ran itself.
     public var adopted: Int64?
+    /// Hash of a task's entry; nil for a hook.
+    public var digest: String?
 
     public init(
         id: Int64, kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String,
         mode: String, timeout: Duration, attempt: Int, status: RunStatus, exitCode: Int?, signal: Int?,
         startedAt: Timestamp, completedAt: Timestamp?, outputTail: String, errorMessage: String?,
-        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil
+        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil, digest: String? = nil
     ) {
         self.id = id
         self.kind = kind
@@ -131,6 +139,7 @@ public struct Run: Sendable, Identifiable {
         self.scope = scope
         self.fence = fence
         self.adopted = adopted
+        self.digest = digest
     }
 }
 

@@ -1,25 +1,28 @@
 public import Ledger
 import Postgres
 
-/// Which host runs what runs once for all of them.
+/// Which host does what is done once for all of them.
 ///
 /// A lease's row is locked while it is decided who gets it, and every change of a run under it first looks whether its number
 /// is still the current one: the server is the referee, and its clock says when a lease is over.
 extension PostgresLedger {
     public func claim(_ request: ClaimRequest) async throws -> ClaimAnswer {
-        try await work("write") { session in
+        let tasks = tasks
+        return try await work("write") { session in
+            if request.run.kind == .task { try tasks.prepare(session) }
             // Those that wait ask again and again: first without a lock and without writing.
-            if let answer = try Self.look(request, session, locking: false) { return answer }
+            if let answer = try Self.look(request, tasks, session, locking: false) { return answer }
             try session.query(
                 "INSERT INTO leases (app, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", request.key)
-            if let answer = try Self.look(request, session, locking: true) { return answer }
+            if let answer = try Self.look(request, tasks, session, locking: true) { return answer }
+            if request.run.kind == .task { try tasks.checkRights(session) }
             return try Self.grant(request, session)
         }
     }
 
     /// - Returns: nil when the claim is to be granted.
     private static func look(
-        _ request: ClaimRequest, _ session: PostgresSession, locking: Bool
+        _ request: ClaimRequest, _ tasks: PostgresTasksTable, _ session: PostgresSession, locking: Bool
     ) throws -> ClaimAnswer? {
         let lease = try session.query(
             """
@@ -27,7 +30,7 @@ extension PostgresLedger {
             WHERE app = $1 AND name = $2\(locking ? " FOR UPDATE" : "")
             """, request.key
         ).rows.first
-        if let answer = try outcome(request, session) { return answer }
+        if let answer = try outcome(request, tasks, session) { return answer }
         guard let lease, let holder = try lease.optional(1, as: String.self) else { return nil }
         let run = try lease.get(4, as: Int64.self)
         if holder == request.holder {
@@ -40,7 +43,7 @@ extension PostgresLedger {
                 "UPDATE leases SET expires_at = clock_timestamp() + \(leaseInterval) WHERE app = $1 AND name = $2",
                 request.key)
             return .granted(
-                Lease(app: request.scope.app, name: request.run.name, fence: try lease.get(0), holder: holder), own,
+                Lease(app: request.scope.app, name: request.work, fence: try lease.get(0), holder: holder), own,
                 failures: try failures(request, session))
         }
         let remaining = try lease.optional(5, as: Int64.self) ?? 0
@@ -54,34 +57,28 @@ extension PostgresLedger {
                 ).rows[0].get(0)))
     }
 
-    /// What has come of the commit's hook, where that is something to go by.
-    private static func outcome(_ request: ClaimRequest, _ session: PostgresSession) throws -> ClaimAnswer? {
-        guard
-            let row = try session.query(
-                """
-                SELECT run, status, failures, \(millisecondsUntil("retry_at")) FROM fleet_hooks
-                WHERE app = $1 AND name = $2 AND commit_id = $3
-                """, request.key + [.text(request.commit)]
-            ).rows.first
-        else { return nil }
+    /// What has come of the work, where that is something to go by.
+    private static func outcome(
+        _ request: ClaimRequest, _ tasks: PostgresTasksTable, _ session: PostgresSession
+    ) throws -> ClaimAnswer? {
+        let isDone = try request.run.kind == .task && tasks.isDone(request.run.name, session)
+        let row = try session.query(
+            """
+            SELECT run, status, failures, \(millisecondsUntil("retry_at")) FROM outcomes
+            WHERE app = $1 AND name = $2 AND commit_id = $3
+            """, request.outcome.values
+        ).rows.first
+        guard let row else {
+            return isDone
+                ? .done(
+                    run: 0, host: nil, RunResult(status: .succeeded, completedAt: .now), failures: 0, retryIn: nil)
+                : nil
+        }
         let run = try row.get(0, as: Int64.self)
         let failures = try row.get(2, as: Int.self)
         let retryIn = try row.optional(3, as: Int64.self).map { Duration.milliseconds(max(0, $0)) }
-        let wasAwaited = run == request.awaited
-        guard wasAwaited || !request.isForced else { return nil }
-        let counts: Bool
-        let status = RunStatus(rawValue: try row.get(1)) ?? .interrupted
-        switch status {
-        case .succeeded: counts = true
-        case .failed, .timedOut:
-            let isUsedUp = request.retries.map { failures > $0 } ?? false
-            counts =
-                wasAwaited || request.isLenient || isUsedUp
-                || (!request.ignoresBackoff && (retryIn ?? .zero) > .zero)
-        case .deferred: counts = wasAwaited || (!request.ignoresBackoff && (retryIn ?? .zero) > .zero)
-        default: counts = false
-        }
-        guard counts else { return nil }
+        let noted = RunStatus(rawValue: try row.get(1))
+        guard isDone || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn) else { return nil }
         // The run itself may have been deleted since, with its deployment.
         let made = try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(run)]).rows
             .first.map(Run.init(row:))
@@ -89,6 +86,7 @@ extension PostgresLedger {
             try session.query("SELECT host FROM deployments WHERE id = $1::bigint", [.integer(made.parent)]).rows.first?
                 .get(0, as: String.self)
         }
+        let status = isDone ? .succeeded : noted ?? .interrupted
         var result = made.flatMap(RunResult.init(of:)) ?? RunResult(status: status, completedAt: .now)
         result.status = status
         return .done(run: run, host: host, result, failures: failures, retryIn: retryIn)
@@ -96,8 +94,7 @@ extension PostgresLedger {
 
     private static func failures(_ request: ClaimRequest, _ session: PostgresSession) throws -> Int {
         try session.query(
-            "SELECT failures FROM fleet_hooks WHERE app = $1 AND name = $2 AND commit_id = $3",
-            request.key + [.text(request.commit)]
+            "SELECT failures FROM outcomes WHERE app = $1 AND name = $2 AND commit_id = $3", request.outcome.values
         ).rows.first?.get(0) ?? 0
     }
 
@@ -109,19 +106,31 @@ extension PostgresLedger {
                 expires_at = clock_timestamp() + \(leaseInterval) WHERE app = $1 AND name = $2 RETURNING fence
             """, request.key + [.text(request.holder), .text(request.scope.host), .text(request.commit)]
         ).rows[0].get(0, as: Int64.self)
-        let run = try insert(request.run, fence: fence, session)
+        let before = try session.query(
+            "SELECT failures, attempts FROM outcomes WHERE app = $1 AND name = $2 AND commit_id = $3",
+            request.outcome.values
+        ).rows.first
+        var draft = request.run
+        if draft.kind == .task { draft.attempt = try (before?.get(1) ?? 0) + 1 }
+        let run = try insert(draft, fence: fence, session)
         try session.query(
             "UPDATE leases SET run = $3::bigint WHERE app = $1 AND name = $2", request.key + [.integer(run.id)])
         try session.query(
             """
-            INSERT INTO fleet_hooks (app, name, commit_id, run, fence, status)
-            VALUES ($1, $2, $3, $4::bigint, $5::bigint, 'running')
+            INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit)
+            VALUES ($1, $2, $3, $4::bigint, $5::bigint, 'running', 1, $6, $7, $8)
             ON CONFLICT (app, name, commit_id) DO UPDATE
-            SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_at = NULL
-            """, request.key + [.text(request.commit), .integer(run.id), .integer(fence)])
+            SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_at = NULL,
+                attempts = known.attempts + 1, digest = excluded.digest, host = excluded.host,
+                at_commit = excluded.at_commit
+            """,
+            request.outcome.values + [
+                .integer(run.id), .integer(fence), PostgresValue(draft.digest), .text(request.scope.host),
+                .text(request.commit),
+            ])
         return .granted(
-            Lease(app: request.scope.app, name: request.run.name, fence: fence, holder: request.holder), run,
-            failures: try failures(request, session))
+            Lease(app: request.scope.app, name: request.work, fence: fence, holder: request.holder), run,
+            failures: try before?.get(0) ?? 0)
     }
 
     /// Whoever held the lease did not give it up: its run, and the deployment with it, are over.
@@ -136,7 +145,7 @@ extension PostgresLedger {
             + "\(request.scope.host) took over"
         try session.query(
             """
-            UPDATE fleet_hooks SET status = 'interrupted' WHERE app = $1 AND name = $2 AND run = $3::bigint
+            UPDATE outcomes SET status = 'interrupted' WHERE app = $1 AND name = $2 AND run = $3::bigint
             AND status = 'running'
             """, request.key + [.integer(before.get(0))])
         let ended = try session.query(
@@ -145,7 +154,8 @@ extension PostgresLedger {
             WHERE id = $1::bigint AND status = 'running' RETURNING parent
             """, [.integer(before.get(0)), .text(message)]
         ).rows.first
-        guard let ended else { return }
+        // A task is not its deployment's fate.
+        guard let ended, request.run.kind == .hook else { return }
         try session.query(
             """
             UPDATE deployments SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
@@ -165,7 +175,7 @@ extension PostgresLedger {
     }
 
     public func complete(_ result: ClaimResult) async throws -> Int? {
-        let channel = leaseChannel
+        let (channel, tasks) = (leaseChannel, tasks)
         return try await work("write") { session in
             let lease = result.lease
             let isCurrent = try !session.query(
@@ -173,27 +183,26 @@ extension PostgresLedger {
                 SELECT 1 FROM leases WHERE app = $1 AND name = $2 AND fence = $3::bigint AND holder = $4 FOR UPDATE
                 """, lease.key
             ).rows.isEmpty
-            let claim = [PostgresValue.text(lease.app), .text(lease.name), .text(result.commit), .integer(result.run)]
+            let claim = result.outcome.values + [.integer(result.run)]
             guard isCurrent else {
                 // Written before, the answer was lost; or it has passed on.
                 return try session.query(
                     """
-                    SELECT coalesce((SELECT failures FROM fleet_hooks WHERE app = $1 AND name = $2 AND commit_id = $3), 0)
+                    SELECT coalesce((SELECT failures FROM outcomes WHERE app = $1 AND name = $2 AND commit_id = $3), 0)
                     FROM runs WHERE id = $4::bigint AND fence = $5::bigint AND status = $6 AND status <> 'interrupted'
                     """, claim + [.integer(lease.fence), .text(result.result.status.rawValue)]
                 ).rows.first?.get(0)
             }
             // Whoever took it for dead was wrong: the lease never passed on.
             try Self.complete(result.run, result.result, session, evenInterrupted: true)
-            let isFailure = result.result.status == .failed || result.result.status == .timedOut
             let failures = try session.query(
                 """
-                UPDATE fleet_hooks SET status = $5, failures = failures + $6::integer,
+                UPDATE outcomes SET status = $5, failures = failures + $6::integer,
                     retry_at = clock_timestamp() + $7::bigint * interval '1 millisecond'
                 WHERE app = $1 AND name = $2 AND commit_id = $3 AND run = $4::bigint RETURNING failures
                 """,
                 claim + [
-                    .text(result.result.status.rawValue), .integer(isFailure ? 1 : 0),
+                    .text(result.result.status.rawValue), .integer(result.isFailure ? 1 : 0),
                     PostgresValue(result.retryIn?.wholeMilliseconds),
                 ]
             ).rows.first?.get(0, as: Int.self)
@@ -202,6 +211,7 @@ extension PostgresLedger {
                 UPDATE leases SET holder = NULL, host = NULL, commit_id = NULL, run = NULL, acquired_at = NULL,
                     expires_at = NULL WHERE app = $1 AND name = $2 AND fence = $3::bigint AND holder = $4
                 """, lease.key)
+            if let task = result.task { try tasks.note(task, result.result, session) }
             try session.query("SELECT pg_notify($1, $2)", [.text(channel), .text(lease.app)])
             return failures ?? 0
         }
@@ -211,10 +221,10 @@ extension PostgresLedger {
     static func makeFleetDue(_ deployment: Int64, _ session: PostgresSession) throws {
         let reset = try session.query(
             """
-            UPDATE fleet_hooks SET status = 'due', retry_at = NULL FROM deployments
-            WHERE deployments.id = $1::bigint AND fleet_hooks.app = deployments.app
-            AND fleet_hooks.commit_id = deployments.commit_id
-            AND fleet_hooks.status IN ('failed', 'timed_out', 'deferred')
+            UPDATE outcomes SET status = 'due', retry_at = NULL FROM deployments
+            WHERE deployments.id = $1::bigint AND outcomes.app = deployments.app
+            AND outcomes.commit_id = deployments.commit_id
+            AND outcomes.status IN ('failed', 'timed_out', 'deferred')
             """, [.integer(deployment)])
         guard reset.affected > 0 else { return }
         try session.query(
@@ -228,7 +238,7 @@ extension PostgresLedger {
     }
 }
 
-private let leaseInterval = "interval '\(Lease.duration.wholeMilliseconds) milliseconds'"
+let leaseInterval = "interval '\(Lease.duration.wholeMilliseconds) milliseconds'"
 
 /// SQL for the time until a column's, in milliseconds.
 func millisecondsUntil(_ column: String) -> String {
@@ -236,7 +246,11 @@ func millisecondsUntil(_ column: String) -> String {
 }
 
 extension ClaimRequest {
-    fileprivate var key: [PostgresValue] { [.text(scope.app), .text(run.name)] }
+    fileprivate var key: [PostgresValue] { [.text(scope.app), .text(work)] }
+}
+
+extension Outcome.Key {
+    var values: [PostgresValue] { [.text(app), .text(name), .text(commit)] }
 }
 
 extension Lease {

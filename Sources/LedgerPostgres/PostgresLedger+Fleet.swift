@@ -59,18 +59,21 @@ extension PostgresLedger {
                         ).rows.first.map(Deployment.init(row:))
                     })
             }
-            let leases = try session.query(
-                """
-                SELECT name, fence, host, commit_id, run, \(milliseconds("acquired_at")), \(millisecondsUntil("expires_at"))
-                FROM leases WHERE app = $1 AND holder IS NOT NULL ORDER BY name
-                """, [.text(app)]
-            ).rows.map { row in
-                HeldLease(
-                    name: try row.get(0), fence: try row.get(1), host: try row.get(2), commit: try row.get(3),
-                    run: try row.get(4), acquiredAt: try row.time(5),
-                    remaining: .milliseconds(try row.get(6, as: Int64.self)))
-            }
-            return Fleet(hosts: hosts, leases: leases)
+            return Fleet(hosts: hosts, leases: try Self.heldLeases(app: app, session))
+        }
+    }
+
+    static func heldLeases(app: String, _ session: PostgresSession) throws -> [HeldLease] {
+        try session.query(
+            """
+            SELECT name, fence, host, commit_id, run, \(milliseconds("acquired_at")), \(millisecondsUntil("expires_at"))
+            FROM leases WHERE app = $1 AND holder IS NOT NULL ORDER BY name
+            """, [.text(app)]
+        ).rows.map { row in
+            HeldLease(
+                name: try row.get(0), fence: try row.get(1), host: try row.get(2), commit: try row.get(3),
+                run: try row.get(4), acquiredAt: try row.time(5),
+                remaining: .milliseconds(try row.get(6, as: Int64.self)))
         }
     }
 }

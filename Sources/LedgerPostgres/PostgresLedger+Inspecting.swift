@@ -94,7 +94,8 @@ extension PostgresLedger {
             ).rows.map { try $0.get(0) }, leases: try leases(session),
             hooksWithoutRun: try session.query(
                 """
-                SELECT count(*) FROM fleet_hooks WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = fleet_hooks.run)
+                SELECT count(*) FROM outcomes
+                WHERE commit_id <> '' AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = outcomes.run)
                 """
             ).rows[0].get(0))
     }

@@ -50,7 +50,7 @@ extension PostgresLedger {
             """
             UPDATE runs SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
             FROM deployments, agents WHERE \(lost) AND \(theirs) AND deployments.status = 'running'
-            AND runs.kind = 'hook' AND runs.parent = deployments.id AND runs.status = 'running'
+            AND runs.kind \(RunKind.ofDeployments) AND runs.parent = deployments.id AND runs.status = 'running'
             """, [.text(app), .text(message)])
         try session.query(
             """
@@ -77,10 +77,10 @@ extension PostgresLedger {
         // What came of a hook is remembered for longer than any deployment, not for ever.
         try session.query(
             """
-            DELETE FROM fleet_hooks WHERE app = $1 AND status <> 'running' AND (name, fence) IN (
+            DELETE FROM outcomes WHERE app = $1 AND status <> 'running' AND (name, fence) IN (
                 SELECT name, fence FROM (
                     SELECT name, fence, row_number() OVER (PARTITION BY name ORDER BY fence DESC) AS place
-                    FROM fleet_hooks WHERE app = $1) AS newest
+                    FROM outcomes WHERE app = $1) AS newest
                 WHERE place > 10000)
             """, [.text(app)])
     }
@@ -90,7 +90,7 @@ extension PostgresLedger {
         guard !deployments.isEmpty else { return [] }
         let ids = PostgresValue.text("{" + deployments.map(String.init).joined(separator: ",") + "}")
         let runs = try session.query(
-            "DELETE FROM runs WHERE kind = 'hook' AND parent = ANY($1::bigint[]) RETURNING id", [ids]
+            "DELETE FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ANY($1::bigint[]) RETURNING id", [ids]
         ).rows.map { try $0.get(0, as: Int64.self) }
         try session.query("DELETE FROM notifications WHERE deployment = ANY($1::bigint[])", [ids])
         try session.query("DELETE FROM deployments WHERE id = ANY($1::bigint[])", [ids])

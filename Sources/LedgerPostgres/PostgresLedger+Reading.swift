@@ -82,7 +82,7 @@ extension PostgresLedger {
             let runs = try session.query(
                 """
                 SELECT \(Run.columns) FROM runs
-                JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                JOIN deployments ON runs.parent = deployments.id AND runs.kind \(RunKind.ofDeployments)
                 WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
                 """, arguments
             ).rows.map(Run.init(row:))
@@ -150,7 +150,7 @@ extension PostgresLedger {
     public func runs(deployment: Int64) async throws -> [Run] {
         try await work("read") { session in
             try session.query(
-                "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = $1::bigint ORDER BY id",
+                "SELECT \(Run.columns) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = $1::bigint ORDER BY id",
                 [.integer(deployment)]
             ).rows.map(Run.init(row:))
         }

@@ -65,14 +65,15 @@ extension PostgresLedger {
             try session.query(
                 """
                 UPDATE deployments SET status = $2, settled = $3::boolean, retry_at = \(timestamp(4)),
-                    warnings = $5::integer, completed_at = \(timestamp(6)), error_message = $7
+                    warnings = $5::integer, completed_at = \(timestamp(6)), error_message = $7,
+                    tasks_ran = $8::integer, tasks_skipped = $9::integer, tasks_failed = $10::integer, tasks_error = $11
                 WHERE id = $1::bigint AND status = 'running'
                 """,
                 [
                     .integer(id), .text(result.status.rawValue), .boolean(result.settled),
                     PostgresValue(result.retryAt), PostgresValue(result.warnings), PostgresValue(result.completedAt),
                     PostgresValue(result.errorMessage),
-                ])
+                ] + values(result.tasks))
         case .notify(let deployment, let time):
             try session.query(
                 """
@@ -87,6 +88,13 @@ extension PostgresLedger {
                 [.integer(id), PostgresValue(time)])
         }
         return nil
+    }
+
+    static func values(_ tasks: TaskCounts?) -> [PostgresValue] {
+        [
+            PostgresValue(tasks?.ran), PostgresValue(tasks?.skipped), PostgresValue(tasks?.failed),
+            PostgresValue(tasks?.error),
+        ]
     }
 
     /// - Parameter evenInterrupted: also where somebody has it as interrupted.
@@ -116,7 +124,7 @@ extension PostgresLedger {
             let row = try session.query(
                 """
                 SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
-                WHERE runs.id = $1::bigint
+                AND runs.kind = 'hook' WHERE runs.id = $1::bigint
                 """, [.integer(run)]
             ).rows.first
         else { return }
@@ -134,8 +142,9 @@ extension PostgresLedger {
         let row = try session.query(
             """
             INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status,
-                started_at)
-            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, $11, $12::bigint, 'running', \(timestamp(10)))
+                started_at, digest)
+            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, $11, $12::bigint, 'running', \(timestamp(10)),
+                $13)
             RETURNING \(Run.columns)
             """,
             [
@@ -143,6 +152,7 @@ extension PostgresLedger {
                 .text(draft.command), .text(draft.folder), .text(draft.mode),
                 .integer(draft.timeout.wholeMilliseconds), PostgresValue(draft.attempt),
                 PostgresValue(draft.startedAt), .text(draft.scope.rawValue), PostgresValue(fence),
+                PostgresValue(draft.digest),
             ]
         ).rows[0]
         return try Run(row: row)

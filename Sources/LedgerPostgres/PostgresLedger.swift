@@ -9,6 +9,7 @@ import Synchronization
 public final class PostgresLedger: FleetStore {
     private let string: @Sendable () throws -> ConnectionString
     let schema: String
+    let tasks: PostgresTasksTable
     let lane: ConnectionLane
     /// For renewals alone: they must not wait behind a statement that hangs.
     private let leaseLane: ConnectionLane
@@ -23,10 +24,15 @@ public final class PostgresLedger: FleetStore {
 
     /// - Parameters:
     ///   - schema: where the tables are; made when it is not there.
+    ///   - tasksTable: which tasks are done, as `table` or `schema.table`; nil for one in that schema.
     ///   - string: is called for every connection, so that a password may change.
-    public init(schema: String = "deploy_agent", _ string: @escaping @Sendable () throws -> ConnectionString) {
+    public init(
+        schema: String = "deploy_agent", tasksTable: String? = nil,
+        _ string: @escaping @Sendable () throws -> ConnectionString
+    ) {
         self.string = string
         self.schema = schema
+        tasks = PostgresTasksTable(tasksTable, schema: schema)
         lane = ConnectionLane(idle: .milliseconds(100)) { try await Self.connect(string(), within: Self.connectLimit) }
         leaseLane = ConnectionLane(idle: Lease.heartbeat * 1.5) {
             try await Self.connect(string(), within: Self.renewalLimit)
@@ -125,7 +131,7 @@ public final class PostgresLedger: FleetStore {
         var advice = ""
         switch error.sqlState {
         case "42501":
-            code = .denied
+            code = .forbidden
             advice =
                 "; this user needs: GRANT CREATE ON DATABASE, or an existing schema \(schema) with GRANT USAGE, CREATE ON SCHEMA, "
                 + "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES and GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES in it"

@@ -8,9 +8,11 @@ extension PostgresRecordTables {
         try session.query(
             """
             INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name,
-                attempt, series, status, settled, published, retry_at, warnings, started_at, completed_at, error_message)
+                attempt, series, status, settled, published, retry_at, warnings, started_at, completed_at, error_message,
+                tasks_ran, tasks_skipped, tasks_failed, tasks_error)
             VALUES ($1::bigint, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12::bigint, $13, $14::boolean,
-                $15::boolean, \(timestamp(16)), $17::integer, \(timestamp(18)), \(timestamp(19)), $20)
+                $15::boolean, \(timestamp(16)), $17::integer, \(timestamp(18)), \(timestamp(19)), $20, $21::integer,
+                $22::integer, $23::integer, $24)
             """,
             [
                 .integer(deployment.id), .text(scope.app), .text(scope.host), .text(scope.workspace),
@@ -20,16 +22,17 @@ extension PostgresRecordTables {
                 .boolean(deployment.settled), .boolean(deployment.published), PostgresValue(deployment.retryAt),
                 PostgresValue(deployment.warnings), PostgresValue(deployment.startedAt),
                 PostgresValue(deployment.completedAt), PostgresValue(deployment.errorMessage),
-            ])
+            ] + PostgresLedger.values(deployment.tasks))
     }
 
     func insert(_ run: Run, failures: Int) throws {
         try session.query(
             """
             INSERT INTO runs (id, kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, failures, status,
-                exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted)
+                exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest)
             VALUES ($1::bigint, $2, $3, $4::bigint, $5, $6, $7, $8, $9::bigint, $10::integer, $11::integer, $12,
-                $13::integer, $14::integer, \(timestamp(15)), \(timestamp(16)), $17, $18, $19, $20::bigint, $21::bigint)
+                $13::integer, $14::integer, \(timestamp(15)), \(timestamp(16)), $17, $18, $19, $20::bigint, $21::bigint,
+                $22)
             """,
             [
                 .integer(run.id), .text(run.kind.rawValue), .text(run.name), .integer(run.parent), .text(run.marker),
@@ -38,6 +41,7 @@ extension PostgresRecordTables {
                 PostgresValue(run.exitCode), PostgresValue(run.signal), PostgresValue(run.startedAt),
                 PostgresValue(run.completedAt), .text(run.outputTail), PostgresValue(run.errorMessage),
                 .text(run.scope.rawValue), PostgresValue(run.fence), PostgresValue(run.adopted),
+                PostgresValue(run.digest),
             ])
     }
 
@@ -60,7 +64,8 @@ extension PostgresRecordTables {
     }
 
     func remove(deployment id: Int64) throws {
-        try session.query("DELETE FROM runs WHERE kind = 'hook' AND parent = $1::bigint", [.integer(id)])
+        try session.query(
+            "DELETE FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = $1::bigint", [.integer(id)])
         try session.query("DELETE FROM notifications WHERE deployment = $1::bigint", [.integer(id)])
         try session.query("DELETE FROM deployments WHERE id = $1::bigint", [.integer(id)])
     }

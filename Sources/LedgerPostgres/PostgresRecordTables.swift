@@ -19,10 +19,10 @@ struct PostgresRecordTables: RecordTables {
             """
             SELECT \(Run.columns), runs.failures, original.marker FROM runs
             LEFT JOIN runs AS original ON original.id = runs.adopted
-            WHERE runs.kind = 'hook' AND runs.parent BETWEEN $1::bigint AND $2::bigint ORDER BY runs.id
+            WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN $1::bigint AND $2::bigint ORDER BY runs.id
             """, [.integer(deployments.lowerBound), .integer(deployments.upperBound)]
         ).rows.map { row in
-            CopiedRun(run: try Run(row: row), failures: try row.get(20), original: try row.optional(21))
+            CopiedRun(run: try Run(row: row), failures: try row.get(21), original: try row.optional(22))
         }
     }
 
@@ -113,9 +113,9 @@ struct PostgresRecordTables: RecordTables {
     func lastRun(_ scope: Scope, below deployment: Int64) throws -> Int64? {
         try session.query(
             """
-            SELECT max(id) FROM runs WHERE kind = 'hook' AND parent = (
+            SELECT max(id) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = (
                 SELECT id FROM deployments WHERE host = $1 AND workspace = $2 AND id < $3::bigint
-                AND EXISTS (SELECT 1 FROM runs WHERE kind = 'hook' AND parent = deployments.id)
+                AND EXISTS (SELECT 1 FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = deployments.id)
                 ORDER BY id DESC LIMIT 1)
             """, place(scope) + [.integer(deployment)]
         ).rows[0].optional(0)

@@ -30,7 +30,7 @@ extension Deployment {
     static let columns = """
         deployments.id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name, attempt, series, \
         status, settled, published, \(milliseconds("retry_at")), warnings, \(milliseconds("started_at")), \
-        \(milliseconds("completed_at")), error_message
+        \(milliseconds("completed_at")), error_message, tasks_ran, tasks_skipped, tasks_failed, tasks_error
         """
 
     /// Reads a row of `deployments`; an unknown status, written by a later version, reads as `failed`.
@@ -42,7 +42,11 @@ extension Deployment {
             series: try row.get(11), status: DeploymentStatus(rawValue: try row.get(12)) ?? .failed,
             settled: try row.get(13), published: try row.get(14), retryAt: try row.optionalTime(15),
             warnings: try row.get(16), startedAt: try row.time(17), completedAt: try row.optionalTime(18),
-            errorMessage: try row.optional(19))
+            errorMessage: try row.optional(19),
+            tasks: try row.optional(20, as: Int.self).map { ran in
+                TaskCounts(
+                    ran: ran, skipped: try row.get(21), failed: try row.get(22), error: try row.optional(23))
+            })
     }
 }
 
@@ -51,7 +55,7 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, \(milliseconds("runs.started_at")), \
-        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message, runs.scope, runs.fence, runs.adopted
+        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message, runs.scope, runs.fence, runs.adopted, runs.digest
         """
 
     /// Reads a row of `runs`.
@@ -64,7 +68,7 @@ extension Run {
             signal: try row.optional(12), startedAt: try row.time(13), completedAt: try row.optionalTime(14),
             outputTail: try row.get(15), errorMessage: try row.optional(16),
             scope: RunScope(rawValue: try row.get(17)) ?? .host, fence: try row.optional(18),
-            adopted: try row.optional(19))
+            adopted: try row.optional(19), digest: try row.optional(20))
     }
 }
 

@@ -55,6 +55,18 @@ enum SQLiteFile {
         return isEmpty ? nil : queue
     }
 
+    /// What a file of ours says of its version where its tables cannot be read (https://www.sqlite.org/fileformat.html); nil
+    /// when it is none of ours.
+    static func versionInHeader(_ path: String) -> Int? {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var header = [UInt8](repeating: 0, count: 100)
+        guard pread(descriptor, &header, header.count, 0) == header.count else { return nil }
+        func number(at offset: Int) -> Int { header[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) } }
+        return number(at: 68) == SQLiteSchema.applicationID ? number(at: 60) : nil
+    }
+
     /// Tries again while another agent creates the same file: switching to WAL does not wait for a lock by itself.
     private static func patiently(_ body: () throws -> Void) throws {
         let deadline = ContinuousClock.now + .seconds(5)

@@ -10,7 +10,18 @@ extension SQLiteLedger {
     /// - Throws: `LedgerError`.
     public static func inspect(path: String) async throws -> RecordFindings? {
         try await LedgerError.reporting("read", path) {
-            guard let queue = try SQLiteFile.openToLook(path) else { return nil }
+            let opened: DatabaseQueue?
+            do {
+                opened = try SQLiteFile.openToLook(path)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
+                guard let version = SQLiteFile.versionInHeader(path) else { throw error }
+                return RecordFindings(
+                    version: version, knownVersion: SQLiteSchema.steps.count, refusals: refusals(path), contents: nil,
+                    sizeBytes: size(path) + size(path + "-wal"),
+                    store: .file(
+                        FileFindings(journalMode: "unknown", damage: ["the list of its tables cannot be read"])))
+            }
+            guard let queue = opened else { return nil }
             defer { try? queue.close() }
             // Each statement by itself: within a transaction the first one that meets damage ends them all.
             return try await queue.unsafeRead { db in

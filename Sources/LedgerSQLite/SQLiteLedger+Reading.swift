@@ -23,7 +23,7 @@ extension SQLiteLedger {
                 db,
                 sql: """
                     SELECT \(Run.columns) FROM runs
-                    JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
+                    JOIN deployments ON runs.parent = deployments.id AND runs.kind \(RunKind.ofDeployments)
                     WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
                     """,
                 arguments: arguments
@@ -117,7 +117,8 @@ extension SQLiteLedger {
     public func runs(deployment: Int64) async throws -> [Run] {
         try await read { db in
             try Row.fetchAll(
-                db, sql: "SELECT \(Run.columns) FROM runs WHERE kind = 'hook' AND parent = ? ORDER BY id",
+                db,
+                sql: "SELECT \(Run.columns) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ? ORDER BY id",
                 arguments: [deployment]
             ).map(Run.init(row:))
         }

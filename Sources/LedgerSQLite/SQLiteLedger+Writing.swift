@@ -45,8 +45,11 @@ extension SQLiteLedger {
                     let run = try Self.insert(draft, db)
                     try db.execute(sql: "UPDATE runs SET adopted = ? WHERE id = ?", arguments: [original, run.id])
                     try Self.complete(run.id, result, db)
-                case .completeRun(let id, let result), .abandonRun(let id, let result):
+                case .completeRun(let id, let result):
                     try Self.complete(id, result, db)
+                case .abandonRun(let id, let result):
+                    try Self.complete(id, result, db)
+                    try Self.expireLease(ofRun: id, db)
                 case .publish(let deployment):
                     try db.execute(
                         sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
@@ -54,11 +57,13 @@ extension SQLiteLedger {
                     try db.execute(
                         sql: """
                             UPDATE deployments SET status = ?, settled = ?, retry_at = ?, warnings = ?,
-                                completed_at = ?, error_message = ? WHERE id = ? AND status = 'running'
+                                completed_at = ?, error_message = ?, tasks_ran = ?, tasks_skipped = ?,
+                                tasks_failed = ?, tasks_error = ? WHERE id = ? AND status = 'running'
                             """,
                         arguments: [
                             result.status.rawValue, result.settled, result.retryAt?.milliseconds, result.warnings,
-                            result.completedAt.milliseconds, result.errorMessage, id,
+                            result.completedAt.milliseconds, result.errorMessage, result.tasks?.ran,
+                            result.tasks?.skipped, result.tasks?.failed, result.tasks?.error, id,
                         ])
                 case .notify(let deployment, let time):
                     try db.execute(
@@ -79,11 +84,15 @@ extension SQLiteLedger {
         }
     }
 
-    private static func complete(_ id: Int64, _ result: RunResult, _ db: Database) throws {
+    /// - Parameter evenInterrupted: also where somebody has it as interrupted.
+    static func complete(
+        _ id: Int64, _ result: RunResult, _ db: Database, evenInterrupted: Bool = false
+    ) throws {
+        let open = evenInterrupted ? "IN ('running', 'interrupted')" : "= 'running'"
         try db.execute(
             sql: """
                 UPDATE runs SET status = ?, exit_code = ?, signal = ?, completed_at = ?, output_tail = ?, error_message = ?
-                WHERE id = ? AND status = 'running'
+                WHERE id = ? AND status \(open)
                 """,
             arguments: [
                 result.status.rawValue, result.exitCode, result.signal, result.completedAt.milliseconds,
@@ -98,7 +107,7 @@ extension SQLiteLedger {
                 db,
                 sql: """
                     SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
-                    WHERE runs.id = ?
+                    AND runs.kind = 'hook' WHERE runs.id = ?
                     """,
                 arguments: [run])
         else { return }
@@ -108,24 +117,25 @@ extension SQLiteLedger {
     }
 
     /// Begins the run, or finds it where an earlier attempt to write it did take effect.
-    private static func insert(_ draft: RunDraft, _ db: Database) throws -> Run {
+    static func insert(_ draft: RunDraft, fence: Int64? = nil, _ db: Database) throws -> Run {
         let find = "SELECT \(Run.columns) FROM runs WHERE marker = ?"
         if let row = try Row.fetchOne(db, sql: find, arguments: [draft.marker]) { return Run(row: row) }
         try db.execute(
             sql: """
                 INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, status,
-                    started_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                    started_at, fence, digest)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
                 """,
             arguments: [
                 draft.kind.rawValue, draft.name, draft.parent, draft.marker, draft.command, draft.folder, draft.mode,
                 draft.timeout.wholeMilliseconds, draft.attempt, draft.scope.rawValue, draft.startedAt.milliseconds,
+                fence, draft.digest,
             ])
         return Run(
             id: db.lastInsertedRowID, kind: draft.kind, name: draft.name, parent: draft.parent, marker: draft.marker,
             command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
             attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
-            completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope)
+            completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope, fence: fence, digest: draft.digest)
     }
 
     public func makeDue(_ deployment: Int64) async throws {
@@ -156,8 +166,9 @@ extension SQLiteLedger {
             var runs: [Int64] = []
             for id in old {
                 runs += try Int64.fetchAll(
-                    db, sql: "SELECT id FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
-                try db.execute(sql: "DELETE FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+                    db, sql: "SELECT id FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ?", arguments: [id])
+                try db.execute(
+                    sql: "DELETE FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ?", arguments: [id])
                 try db.execute(sql: "DELETE FROM notifications WHERE deployment = ?", arguments: [id])
                 try db.execute(sql: "DELETE FROM deployments WHERE id = ?", arguments: [id])
             }

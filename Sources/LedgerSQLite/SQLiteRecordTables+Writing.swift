@@ -10,10 +10,11 @@ extension SQLiteRecordTables {
             deployment.author, deployment.ref, deployment.previousCommit, deployment.trigger, deployment.attempt,
             deployment.series, deployment.status.rawValue, deployment.settled, deployment.published,
             deployment.retryAt?.milliseconds, deployment.warnings, deployment.startedAt.milliseconds,
-            deployment.completedAt?.milliseconds, deployment.errorMessage,
+            deployment.completedAt?.milliseconds, deployment.errorMessage, deployment.tasks?.ran,
+            deployment.tasks?.skipped, deployment.tasks?.failed, deployment.tasks?.error,
         ]
         try db.execute(
-            sql: "INSERT INTO deployments (\(Deployment.columns)) VALUES (\(databaseQuestionMarks(count: 20)))",
+            sql: "INSERT INTO deployments (\(Deployment.columns)) VALUES (\(databaseQuestionMarks(count: 24)))",
             arguments: arguments)
     }
 
@@ -22,13 +23,13 @@ extension SQLiteRecordTables {
             run.id, run.kind.rawValue, run.name, run.parent, run.marker, run.command, run.folder, run.mode,
             run.timeout.wholeMilliseconds, run.attempt, failures, run.status.rawValue, run.exitCode, run.signal,
             run.startedAt.milliseconds, run.completedAt?.milliseconds, run.outputTail, run.errorMessage,
-            run.scope.rawValue, run.fence, run.adopted,
+            run.scope.rawValue, run.fence, run.adopted, run.digest,
         ]
         try db.execute(
             sql: """
                 INSERT INTO runs (id, kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, failures, status,
-                    exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted)
-                VALUES (\(databaseQuestionMarks(count: 21)))
+                    exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest)
+                VALUES (\(databaseQuestionMarks(count: 22)))
                 """, arguments: arguments)
     }
 
@@ -47,7 +48,7 @@ extension SQLiteRecordTables {
     }
 
     func remove(deployment id: Int64) throws {
-        try db.execute(sql: "DELETE FROM runs WHERE kind = 'hook' AND parent = ?", arguments: [id])
+        try db.execute(sql: "DELETE FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ?", arguments: [id])
         try db.execute(sql: "DELETE FROM notifications WHERE deployment = ?", arguments: [id])
         try db.execute(sql: "DELETE FROM deployments WHERE id = ?", arguments: [id])
     }

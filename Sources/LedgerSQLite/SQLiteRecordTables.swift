@@ -20,9 +20,9 @@ struct SQLiteRecordTables: RecordTables {
             sql: """
                 SELECT \(Run.columns), runs.failures, original.marker FROM runs
                 LEFT JOIN runs AS original ON original.id = runs.adopted
-                WHERE runs.kind = 'hook' AND runs.parent BETWEEN ? AND ? ORDER BY runs.id
+                WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN ? AND ? ORDER BY runs.id
                 """, arguments: [deployments.lowerBound, deployments.upperBound]
-        ).map { row in CopiedRun(run: Run(row: row), failures: row[20], original: row[21]) }
+        ).map { row in CopiedRun(run: Run(row: row), failures: row[21], original: row[22]) }
     }
 
     func notifications(of deployments: ClosedRange<Int64>) throws -> [PendingNotification] {
@@ -101,9 +101,9 @@ struct SQLiteRecordTables: RecordTables {
         try Int64.fetchOne(
             db,
             sql: """
-                SELECT max(id) FROM runs WHERE kind = 'hook' AND parent = (
+                SELECT max(id) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = (
                     SELECT id FROM deployments WHERE host = ? AND workspace = ? AND id < ?
-                    AND EXISTS (SELECT 1 FROM runs WHERE kind = 'hook' AND parent = deployments.id)
+                    AND EXISTS (SELECT 1 FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = deployments.id)
                     ORDER BY id DESC LIMIT 1)
                 """, arguments: place(scope) + [deployment])
     }

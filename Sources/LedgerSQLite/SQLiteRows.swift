@@ -6,7 +6,8 @@ extension Deployment {
     /// to case, which costs more than the query.
     static let columns = """
         id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name, attempt, series, status, \
-        settled, published, retry_at, warnings, started_at, completed_at, error_message
+        settled, published, retry_at, warnings, started_at, completed_at, error_message, tasks_ran, tasks_skipped, \
+        tasks_failed, tasks_error
         """
 
     /// Reads a row of `deployments`; an unknown status, written by a later version, reads as `failed`.
@@ -17,7 +18,8 @@ extension Deployment {
             status: DeploymentStatus(rawValue: row[12]) ?? .failed, settled: row[13], published: row[14],
             retryAt: (row[15] as Int64?).map(Timestamp.init(milliseconds:)), warnings: row[16],
             startedAt: Timestamp(milliseconds: row[17]),
-            completedAt: (row[18] as Int64?).map(Timestamp.init(milliseconds:)), errorMessage: row[19])
+            completedAt: (row[18] as Int64?).map(Timestamp.init(milliseconds:)), errorMessage: row[19],
+            tasks: (row[20] as Int?).map { TaskCounts(ran: $0, skipped: row[21], failed: row[22], error: row[23]) })
     }
 }
 
@@ -26,7 +28,7 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, runs.started_at, runs.completed_at, runs.output_tail, \
-        runs.error_message, runs.scope, runs.fence, runs.adopted
+        runs.error_message, runs.scope, runs.fence, runs.adopted, runs.digest
         """
 
     /// Reads a row of `runs`.
@@ -37,7 +39,8 @@ extension Run {
             status: RunStatus(rawValue: row[10]) ?? .failed, exitCode: row[11], signal: row[12],
             startedAt: Timestamp(milliseconds: row[13]),
             completedAt: (row[14] as Int64?).map(Timestamp.init(milliseconds:)), outputTail: row[15],
-            errorMessage: row[16], scope: RunScope(rawValue: row[17]) ?? .host, fence: row[18], adopted: row[19])
+            errorMessage: row[16], scope: RunScope(rawValue: row[17]) ?? .host, fence: row[18], adopted: row[19],
+            digest: row[20])
     }
 }
 

@@ -79,5 +79,50 @@ enum SQLiteSchema {
         ALTER TABLE runs ADD COLUMN adopted INTEGER;
         CREATE INDEX deployments_app ON deployments (app, id);
         """,
+        """
+        ALTER TABLE runs ADD COLUMN digest TEXT;
+        ALTER TABLE deployments ADD COLUMN tasks_ran INTEGER;
+        ALTER TABLE deployments ADD COLUMN tasks_skipped INTEGER;
+        ALTER TABLE deployments ADD COLUMN tasks_failed INTEGER;
+        ALTER TABLE deployments ADD COLUMN tasks_error TEXT;
+        CREATE TABLE leases (
+            app TEXT NOT NULL,
+            name TEXT NOT NULL,
+            fence INTEGER NOT NULL DEFAULT 0,
+            holder TEXT,
+            host TEXT,
+            commit_id TEXT,
+            run INTEGER,
+            acquired_at INTEGER,
+            expires_at INTEGER,
+            PRIMARY KEY (app, name)
+        ) WITHOUT ROWID;
+        CREATE TABLE outcomes (
+            app TEXT NOT NULL,
+            name TEXT NOT NULL,
+            commit_id TEXT NOT NULL,
+            run INTEGER NOT NULL,
+            fence INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            failures INTEGER NOT NULL DEFAULT 0,
+            retry_at INTEGER,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            digest TEXT,
+            host TEXT,
+            at_commit TEXT,
+            PRIMARY KEY (app, name, commit_id)
+        ) WITHOUT ROWID;
+        CREATE TABLE task_actions (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            app TEXT NOT NULL,
+            task TEXT NOT NULL,
+            action TEXT NOT NULL,
+            digest TEXT,
+            user_name TEXT NOT NULL,
+            host TEXT NOT NULL,
+            acted_at INTEGER NOT NULL
+        );
+        CREATE INDEX task_actions_task ON task_actions (app, task, id);
+        """,
     ]
 }

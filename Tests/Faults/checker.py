@@ -19,7 +19,7 @@ class Record:
 
     deployments: list[dict]
     runs: list[dict]
-    fleet_hooks: list[dict]
+    outcomes: list[dict]
     leases: list[dict]
 
     @staticmethod
@@ -31,7 +31,7 @@ class Record:
             cluster.rows(
                 "SELECT runs.*, host, commit_id FROM deploy_agent.runs JOIN deploy_agent.deployments "
                 f"ON runs.kind = 'hook' AND parent = deployments.id WHERE app = '{APP}' ORDER BY runs.id"),
-            cluster.rows(f"SELECT * FROM deploy_agent.fleet_hooks WHERE app = '{APP}'"),
+            cluster.rows(f"SELECT * FROM deploy_agent.outcomes WHERE app = '{APP}'"),
             cluster.rows(f"SELECT * FROM deploy_agent.leases WHERE app = '{APP}'"))
 
 
@@ -160,7 +160,7 @@ def fleet_results(record: Record, trace: Trace, commits: list[str]) -> list[str]
     for (name, commit), count in succeeded.items():
         if count > 1:
             found.append(f"TWICE: {name} of {commit[:7]} is recorded as succeeded {count} times")
-    hooks = {(row["name"], row["commit_id"]): row for row in record.fleet_hooks}
+    hooks = {(row["name"], row["commit_id"]): row for row in record.outcomes}
     for made, run in newest.items():
         row = hooks.get(made)
         if not row:

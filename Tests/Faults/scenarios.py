@@ -405,7 +405,7 @@ def statement_timeouts(world: World) -> None:
     commits = [fleet.commit()]
     fleet.start()
     world.wait_settled(fleet, cluster, commits[0])
-    tables = ["leases", "runs", "deployments", "fleet_hooks", "agents"]
+    tables = ["leases", "runs", "deployments", "outcomes", "agents"]
     for _ in range(world.choose(1, 3)):
         table = world.random.choice(tables)
         # Statements of the whole server are ended by hand, as an impatient administrator's script does.

@@ -36,7 +36,7 @@ class CheckerTests(unittest.TestCase):
             runs=[
                 run(1, "h1", 1, status="interrupted", fence=1), run(2, "h2", 2, fence=2),
                 run(3, "h2", 2, name="POST_DEPLOY"), run(4, "h1", 3, adopted=2), run(5, "h1", 3, name="POST_DEPLOY")],
-            fleet_hooks=[
+            outcomes=[
                 {"name": "PRE_DEPLOY", "commit_id": COMMIT, "run": 2, "fence": 2, "status": "succeeded", "failures": 0}],
             leases=[{"name": "PRE_DEPLOY", "fence": 2, "holder": None, "host": None}])
         self.lines = [
@@ -77,7 +77,7 @@ class CheckerTests(unittest.TestCase):
         self.expect("RESULT")
 
     def test_a_result_by_a_stale_fence(self) -> None:
-        self.record.fleet_hooks[0] |= {"run": 1, "fence": 1}
+        self.record.outcomes[0] |= {"run": 1, "fence": 1}
         self.expect("STALE")
 
     def test_a_success_that_did_not_happen(self) -> None:

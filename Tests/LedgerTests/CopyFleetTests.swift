@@ -19,8 +19,8 @@ struct CopyFleetTests {
     private func copy(_ from: PostgresLedger, _ to: PostgresLedger) async throws {
         try await to.copy(from)
         try await to.insert(from.members())
-        var last: FleetHook.Key?
-        while let hook = try await from.fleetHooks(after: last, limit: 1).first {
+        var last: Outcome.Key?
+        while let hook = try await from.outcomes(after: last, limit: 1).first {
             try await to.insert([hook])
             last = hook.key
         }
@@ -63,19 +63,19 @@ struct CopyFleetTests {
     func held() async throws {
         let from = try await StoreFactory.shared(schema: uniqueText())
         let to = try await StoreFactory.shared(schema: uniqueText())
-        for _ in 0..<3 { try await from.insert(FleetMembers(fences: [fence(7)], agents: [])) }
+        for _ in 0..<3 { try await from.insert(RecordMembers(fences: [fence(7)], agents: [])) }
         guard case .granted(let lease, _, _) = try await claim(to, host: "h1") else {
             throw PreparationFailed("not granted")
         }
         try await copy(from, to)
         #expect(try await to.renew(lease))
-        try await to.insert(FleetMembers(fences: [fence(7)], agents: []))
+        try await to.insert(RecordMembers(fences: [fence(7)], agents: []))
         #expect(try await to.members().fences == [fence(1)])
-        try await from.insert(FleetMembers(fences: [fence(2)], agents: []))
+        try await from.insert(RecordMembers(fences: [fence(2)], agents: []))
         #expect(try await from.members().fences == [fence(7)])
     }
 
-    private func fence(_ number: Int64) -> FleetMembers.Fence {
-        FleetMembers.Fence(app: "shop", name: "PRE_DEPLOY", number: number)
+    private func fence(_ number: Int64) -> RecordMembers.Fence {
+        RecordMembers.Fence(app: "shop", name: "PRE_DEPLOY", number: number)
     }
 }

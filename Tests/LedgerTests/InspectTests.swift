@@ -143,7 +143,7 @@ struct InspectTests {
                 scope: deployment.scope, commit: "a", holder: "p", run: .sample(parent: deployment.id), retries: nil,
                 isLenient: false, ignoresBackoff: false, isForced: false))
         try await ledger.insert([
-            FleetHook(
+            Outcome(
                 key: .init(app: "shop", name: "PRE_DEPLOY", commit: "old"), run: 77, marker: nil, fence: 1,
                 status: "succeeded", failures: 0, retryAt: nil)
         ])

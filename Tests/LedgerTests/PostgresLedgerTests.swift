@@ -51,7 +51,8 @@ struct PostgresLedgerTests {
         try await administrator.run { try $0.query("CREATE ROLE \(user) LOGIN PASSWORD 's3cr3t-role'") }
         let ledger = try await ledger { $0.with("user", user).with("password", "s3cr3t-role") }
         let error = await #expect(throws: LedgerError.self) { try await ledger.begin(.sample(), firstRun: nil) }
-        #expect(error?.code == .denied && error?.description.contains("GRANT") == true, "\(String(describing: error))")
+        #expect(
+            error?.code == .forbidden && error?.description.contains("GRANT") == true, "\(String(describing: error))")
         #expect(error?.description.contains("s3cr3t") == false)
     }
 

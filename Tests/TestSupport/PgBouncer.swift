@@ -62,10 +62,22 @@ public final class PgBouncer: Sendable {
     public var url: String { "postgresql://agent:s3cret@127.0.0.1:\(port)/postgres" }
 }
 
-/// A TCP port that nobody listened on a moment ago.
+/// A TCP port that nobody listened on a moment ago, below those that the kernel gives to outgoing connections: one of these
+/// would take it before the server does.
 public func freeLoopbackPort() async throws -> Int {
-    let free = try await shell(
-        "python3 -c 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])'")
+    let search = """
+        import random, socket
+        while True:
+            port = random.randint(20000, 32000)
+            with socket.socket() as candidate:
+                try:
+                    candidate.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            print(port)
+            break
+        """
+    let free = try await shell("python3 - <<'EOF'\n\(search)\nEOF")
     guard let port = Int(free.output.trimmingCharacters(in: .whitespacesAndNewlines)) else {
         throw PreparationFailed("no free port: \(free.output)")
     }

@@ -1,5 +1,5 @@
 /// Who works on the apps of a record, and how far its leases have come.
-public struct FleetMembers: Sendable {
+public struct RecordMembers: Sendable {
     /// The number that a lease has reached.
     public struct Fence: Sendable, Equatable {
         public var app: String

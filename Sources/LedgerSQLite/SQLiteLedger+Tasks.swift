@@ -1,0 +1,221 @@
+import GRDB
+public import Ledger
+
+/// One-time tasks.
+extension SQLiteLedger {
+    /// Of times as anybody may have written them: milliseconds since 1970, or nothing where they cannot be read.
+    private static let completedAt = "CAST(round((julianday(completed_at) - 2440587.5) * 86400000) AS INTEGER)"
+
+    /// Makes the table that says which tasks are done, where there is none.
+    static func prepareTasks(_ db: Database) throws {
+        if try !db.tableExists("deploy_tasks") {
+            try db.execute(
+                sql: "CREATE TABLE deploy_tasks (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
+        }
+    }
+
+    public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
+        try await read { db in
+            guard try db.tableExists("deploy_tasks") else {
+                return entries.map { TaskToDo(id: $0.id, isDone: false) }
+            }
+            return try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT entry.key, done.completed_at IS NOT NULL
+                    FROM json_each(?) AS entry
+                    LEFT JOIN deploy_tasks AS done ON done.id = entry.key
+                    LEFT JOIN outcomes ON outcomes.app = ? AND outcomes.name = ? || entry.key AND outcomes.commit_id = ''
+                    WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value
+                    """, arguments: [entries.json, app, Lease.task("")]
+            ).map { TaskToDo(id: $0[0], isDone: $0[1]) }
+        }
+    }
+
+    public func tasks(app: String) async throws -> [TaskRecord] {
+        try await read { db in
+            var known: [String: TaskRecord] = [:]
+            if try db.tableExists("deploy_tasks") {
+                for row in try Row.fetchAll(
+                    db, sql: "SELECT id, completed_at IS NOT NULL, \(Self.completedAt), result FROM deploy_tasks")
+                {
+                    known[row[0]] = TaskRecord(
+                        id: row[0], isDone: row[1],
+                        completedAt: (row[2] as Int64?).map(Timestamp.init(milliseconds:)), result: row[3])
+                }
+            }
+            let prefix = Lease.task("")
+            for row in try Row.fetchAll(
+                db,
+                sql:
+                    "\(Self.selectOutcomes) WHERE outcomes.app = ? AND substr(outcomes.name, 1, ?) = ? AND commit_id = ''",
+                arguments: [app, prefix.count, prefix])
+            {
+                let outcome = Self.outcome(row)
+                let id = String(outcome.key.name.dropFirst(prefix.count))
+                known[id, default: TaskRecord(id: id)].outcome = outcome
+                known[id]?.run = try Row.fetchOne(
+                    db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ? AND kind = 'task'", arguments: [outcome.run]
+                ).map(Run.init(row:))
+            }
+            for lease in try Self.heldLeases(app, db) where lease.name.hasPrefix(prefix) {
+                known[String(lease.name.dropFirst(prefix.count))]?.held = lease
+            }
+            for (_, action) in try Self.actions("app = ?", [app], "DESC LIMIT 10000", db) {
+                known[action.task, default: TaskRecord(id: action.task)].actions.append(action)
+            }
+            return known.values.sorted { $0.id < $1.id }
+        }
+    }
+
+    /// Leases that have not expired.
+    private static func heldLeases(_ app: String, _ db: Database) throws -> [HeldLease] {
+        let now = Timestamp.now
+        return try Row.fetchAll(
+            db,
+            sql: """
+                SELECT name, fence, host, commit_id, run, acquired_at, expires_at FROM leases
+                WHERE app = ? AND holder IS NOT NULL AND expires_at > ? ORDER BY name
+                """, arguments: [app, now.milliseconds]
+        ).map { row in
+            HeldLease(
+                name: row[0], fence: row[1], host: row[2], commit: row[3], run: row[4],
+                acquiredAt: Timestamp(milliseconds: row[5]),
+                remaining: .milliseconds(Timestamp(milliseconds: row[6]).millisecondsSince(now)))
+        }
+    }
+
+    public func record(_ action: TaskAction) async throws -> HeldBy? {
+        try await write { db in
+            try Self.prepareTasks(db)
+            let work = Lease.task(action.task)
+            if action.name != .run, let held = try Self.heldLeases(action.app, db).first(where: { $0.name == work }) {
+                return HeldBy(
+                    run: held.run, host: held.host, commit: held.commit, expiresIn: held.remaining, hosts: 1)
+            }
+            let key: StatementArguments = [action.app, work]
+            switch action.name {
+            case .run: break
+            case .done:
+                try Self.write(
+                    DoneTask(id: action.task, completedAt: action.at, result: DoneTask.succeeded), db)
+                try db.execute(
+                    sql: """
+                        INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest)
+                        VALUES (?, ?, '', 0, 0, 'succeeded', ?)
+                        ON CONFLICT (app, name, commit_id) DO UPDATE
+                        SET status = 'succeeded', retry_at = NULL, digest = excluded.digest
+                        """, arguments: key + [action.digest])
+            case .retry:
+                try db.execute(
+                    sql:
+                        "UPDATE outcomes SET status = 'due', retry_at = NULL WHERE app = ? AND name = ? AND commit_id = ''",
+                    arguments: key)
+            case .reset:
+                try db.execute(sql: "DELETE FROM deploy_tasks WHERE id = ?", arguments: [action.task])
+                try db.execute(
+                    sql: "DELETE FROM outcomes WHERE app = ? AND name = ? AND commit_id = ''", arguments: key)
+            }
+            try Self.insert(action, db)
+            return nil
+        }
+    }
+
+    static func isDone(_ task: String, _ db: Database) throws -> Bool {
+        try db.tableExists("deploy_tasks")
+            && Bool.fetchOne(
+                db, sql: "SELECT EXISTS (SELECT 1 FROM deploy_tasks WHERE id = ? AND completed_at IS NOT NULL)",
+                arguments: [task]) ?? false
+    }
+
+    /// Notes how a run of a task ended, where that is something for the table.
+    static func note(_ task: String, _ result: RunResult, _ db: Database) throws {
+        guard let text = DoneTask.result(result) else { return }
+        try prepareTasks(db)
+        try write(
+            DoneTask(id: task, completedAt: result.status == .succeeded ? .now : nil, result: text), db)
+    }
+
+    /// Writes a row. One that is done stays as it is.
+    static func write(_ task: DoneTask, _ db: Database) throws {
+        try db.execute(
+            sql: "UPDATE deploy_tasks SET completed_at = ?, result = ? WHERE id = ? AND completed_at IS NULL",
+            arguments: [task.completedAt?.rfc3339, task.result, task.id])
+        try db.execute(
+            sql: """
+                INSERT INTO deploy_tasks (id, completed_at, result) SELECT ?1, ?2, ?3
+                WHERE NOT EXISTS (SELECT 1 FROM deploy_tasks WHERE id = ?1)
+                """, arguments: [task.id, task.completedAt?.rfc3339, task.result])
+    }
+
+    static func insert(_ action: TaskAction, _ db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO task_actions (app, task, action, digest, user_name, host, acted_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                action.app, action.task, action.name.rawValue, action.digest, action.user, action.host,
+                action.at.milliseconds,
+            ])
+    }
+
+    static func actions(
+        _ condition: String, _ arguments: StatementArguments, _ rest: String, _ db: Database
+    ) throws -> [(number: Int64, action: TaskAction)] {
+        try Row.fetchAll(
+            db,
+            sql: """
+                SELECT id, app, task, action, digest, user_name, host, acted_at FROM task_actions
+                WHERE \(condition) ORDER BY id \(rest)
+                """, arguments: arguments
+        ).compactMap { row in
+            guard let name = TaskAction.Name(rawValue: row[3]) else { return nil }
+            return (
+                row[0],
+                TaskAction(
+                    name, app: row[1], task: row[2], digest: row[4], user: row[5], host: row[6],
+                    at: Timestamp(milliseconds: row[7]))
+            )
+        }
+    }
+
+    public func doneTasks(after id: String?, limit: Int) async throws -> [DoneTask] {
+        try await read { db in
+            guard try db.tableExists("deploy_tasks") else { return [] }
+            return try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT id, completed_at IS NOT NULL, \(Self.completedAt), result FROM deploy_tasks
+                    WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2
+                    """, arguments: [id, limit]
+            ).map { row in
+                // A time in a form of its own says that it is done; when, nobody can tell.
+                let time = (row[2] as Int64?).map(Timestamp.init(milliseconds:))
+                return DoneTask(id: row[0], completedAt: time ?? ((row[1] as Bool) ? .now : nil), result: row[3])
+            }
+        }
+    }
+
+    public func insert(_ tasks: [DoneTask]) async throws {
+        try await write { db in
+            try Self.prepareTasks(db)
+            for task in tasks { try Self.write(task, db) }
+        }
+    }
+
+    public func taskActions(
+        after number: Int64, limit: Int
+    ) async throws -> [(number: Int64, action: TaskAction)] {
+        try await read { db in try Self.actions("id > ?", [number], "LIMIT \(limit)", db) }
+    }
+
+    public func insert(_ actions: [TaskAction]) async throws {
+        try await write { db in
+            for action in actions {
+                let known = try Self.actions(
+                    "app = ? AND task = ? AND acted_at = ?", [action.app, action.task, action.at.milliseconds], "", db)
+                if !known.contains(where: { $0.action == action }) { try Self.insert(action, db) }
+            }
+        }
+    }
+}

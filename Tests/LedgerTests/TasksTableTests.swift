@@ -1,0 +1,128 @@
+import Ledger
+import Postgres
+import TestSupport
+import Testing
+
+@testable import LedgerPostgres
+
+/// A table of done tasks that another program made.
+@Suite(.timeLimit(.minutes(2)))
+struct TasksTableTests {
+    private let name = uniqueText()
+    private var table: String { "public.\(name)" }
+
+    private func store(_ change: (ConnectionString) -> ConnectionString = { $0 }) async throws -> PostgresLedger {
+        let string = change(try ConnectionString(await StoreFactory.cluster.value.url()))
+        return PostgresLedger(schema: uniqueText(), tasksTable: table) { string }
+    }
+
+    private func sql(_ statements: String...) async throws {
+        let administrator = try await PostgresConnection(ConnectionString(StoreFactory.cluster.value.url()))
+        for statement in statements { try await administrator.run { try $0.query(statement) } }
+    }
+
+    private func rows() async throws -> [[String?]] {
+        let administrator = try await PostgresConnection(ConnectionString(StoreFactory.cluster.value.url()))
+        let table = table
+        return try await administrator.run { session in
+            try session.query(
+                "SELECT id::text, (completed_at IS NOT NULL)::text, result::text FROM \(table) ORDER BY id"
+            )
+            .rows.map { [try $0.optional(0), try $0.optional(1), try $0.optional(2)] }
+        }
+    }
+
+    private func claim(_ store: PostgresLedger, _ id: String) async throws -> ClaimAnswer {
+        var run = RunDraft.sample(id, parent: 0)
+        run.kind = .task
+        return try await store.claim(
+            ClaimRequest(
+                scope: DeploymentDraft.sample().scope, commit: "a", holder: "p", run: run, retries: nil,
+                isLenient: false, ignoresBackoff: true, isForced: false))
+    }
+
+    private func run(_ store: PostgresLedger, _ id: String, _ status: RunStatus) async throws {
+        guard case .granted(let lease, let run, _) = try await claim(store, id) else {
+            throw PreparationFailed("not granted")
+        }
+        var result = RunResult.sample(status, exitCode: nil)
+        if status == .failed { result.errorMessage = String(repeating: "é", count: 400) }
+        _ = try await store.complete(
+            ClaimResult(lease: lease, commit: "a", task: id, run: run.id, result: result, retryIn: nil))
+    }
+
+    @Test(
+        "it is used as it is: what it has as done stays done, what is done here is added",
+        arguments: [
+            "id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT",
+            "id VARCHAR(100), completed_at TIMESTAMP, result VARCHAR(200)",
+            "id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ DEFAULT now(), result TEXT, more INTEGER",
+        ])
+    func asItIs(columns: String) async throws {
+        try await sql(
+            "CREATE TABLE \(table) (\(columns))",
+            "INSERT INTO \(table) (id, completed_at, result) VALUES ('old-v1', now(), 'fine'), ('tried-v1', NULL, 'no')"
+        )
+        let store = try await store()
+        let entries = ["old-v1", "tried-v1", "new-v1", "bad-v1"].map { TaskEntry(id: $0, digest: "d") }
+        #expect(try await Set(store.toDo(entries, app: "shop").map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
+        guard case .done(0, nil, let result, 0, nil) = try await claim(store, "old-v1") else {
+            throw PreparationFailed("it is run again")
+        }
+        #expect(result.status == .succeeded)
+        for id in ["tried-v1", "new-v1"] { try await run(store, id, .succeeded) }
+        try await run(store, "bad-v1", .failed)
+        #expect(
+            try await rows() == [
+                ["bad-v1", "false", String(repeating: "é", count: 200)], ["new-v1", "true", "success"],
+                ["old-v1", "true", "fine"], ["tried-v1", "true", "success"],
+            ])
+    }
+
+    @Test("where every row must have a time, only what is done gets one")
+    func required() async throws {
+        try await sql("CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ NOT NULL, result TEXT)")
+        let store = try await store()
+        try await run(store, "bad-v1", .failed)
+        try await run(store, "new-v1", .succeeded)
+        #expect(try await rows() == [["new-v1", "true", "success"]])
+        #expect(try await store.tasks(app: "shop").map(\.isDone) == [false, true])
+    }
+
+    @Test("it is made where there is none; by many at once, too")
+    func made() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<8 {
+                group.addTask { _ = try await self.store().toDo([TaskEntry(id: "a", digest: "d")], app: "shop") }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try await rows() == [])
+    }
+
+    @Test("one without its columns is refused, by name")
+    func foreign() async throws {
+        try await sql("CREATE TABLE \(table) (id TEXT, at TIMESTAMPTZ)")
+        let store = try await store()
+        let error = await #expect(throws: LedgerError.self) {
+            try await store.toDo([TaskEntry(id: "a", digest: "d")], app: "shop")
+        }
+        #expect(error?.code == .foreign)
+        #expect(error?.description.contains("no column completed_at, result") == true)
+    }
+
+    @Test("what could not be noted afterwards is not begun: without the right to write, or on a read-only database")
+    func rights() async throws {
+        try await sql(
+            "CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)",
+            "CREATE ROLE \(name) LOGIN PASSWORD 's3cret'", "GRANT CREATE ON DATABASE postgres TO \(name)",
+            "GRANT SELECT ON \(table) TO \(name)")
+        let name = name
+        let reader = try await store { $0.with("user", name) }
+        #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")], app: "shop").count == 1)
+        let error = await #expect(throws: LedgerError.self) { try await claim(reader, "a") }
+        #expect(error?.code == .forbidden && error?.description.contains("GRANT SELECT, INSERT, UPDATE") == true)
+        let standby = try await store { $0.with("options", "-c default_transaction_read_only=on") }
+        await #expect(throws: LedgerError.self) { try await claim(standby, "a") }
+    }
+}
