@@ -20,6 +20,9 @@ struct APIRoutes: Sendable {
         api.add(.get, "/status") { _, _ in try json(await reader.status()) }
         api.add(.get, "/deployments") { request, _ in try await deployments(request.uri.queryParameters) }
         api.add(.get, "/deployments/:id") { _, context in try await deployment(context.parameters.get("id") ?? "") }
+        api.add(.get, "/tasks") { _, _ in
+            try json(try await TaskReader(session: session, inForce.ledger).list())
+        }
         api.add(.get, "/fleet") { request, _ in try await fleet(request.uri.queryParameters) }
         api.add(.get, "/runs/:id/log") { _, context in try await log(context.parameters.get("id") ?? "") }
         api.add(.post, "/check") { _, _ in

@@ -39,6 +39,17 @@ struct MetricsRoute: Sendable {
         for (status, count) in vitals.deployments.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             out.sample("deploy_agent_deployments_total", [("status", status.rawValue)], Double(count))
         }
+        out.metric(
+            "deploy_agent_tasks_total", .counter, "One-time tasks looked at since the start, by what came of it.")
+        for (result, count) in [
+            ("ran", vitals.tasks.ran), ("skipped", vitals.tasks.skipped), ("failed", vitals.tasks.failed),
+        ] {
+            out.sample("deploy_agent_tasks_total", [("result", result)], Double(count))
+        }
+        out.metric(
+            "deploy_agent_task_problems_total", .counter,
+            "Looks at the tasks that could not be made, or not to the end.")
+        out.sample("deploy_agent_task_problems_total", [], Double(vitals.taskProblems))
         addRuns(vitals, &out)
         ProcessMetrics.add(to: &out)
         return out.text

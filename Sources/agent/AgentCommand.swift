@@ -21,7 +21,7 @@ struct AgentCommand: AsyncParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
-            ShowCommand.self, LogsCommand.self, FleetCommand.self, RetryCommand.self, CheckCommand.self,
-            LedgerCommand.self,
+            ShowCommand.self, LogsCommand.self, TasksCommand.self, FleetCommand.self, RetryCommand.self,
+            CheckCommand.self, LedgerCommand.self,
         ])
 }

@@ -43,6 +43,8 @@ struct CheckCommand: AsyncParsableCommand {
         var workspace: String
         var settings: [Entry]
         var exports: [String]
+        /// Ids, in the order of the file.
+        var tasks: [String]
         var warnings: [String]
     }
 
@@ -50,7 +52,9 @@ struct CheckCommand: AsyncParsableCommand {
         try await common.session { session, reporter in
             if let problem = session.specProblem { throw problem }
             let settings = session.settings
-            let warnings = settings.warnings + (await session.adviceOnSpec())
+            let file = try await session.deployFile().file
+            let tasks = file?.tasks.map(\.id) ?? []
+            let warnings = settings.warnings(withTasks: !tasks.isEmpty) + (await session.adviceOnSpec())
             if json {
                 try printJSON(
                     Report(
@@ -58,7 +62,7 @@ struct CheckCommand: AsyncParsableCommand {
                         settings: settings.listing.map {
                             .init(name: $0.name, value: $0.value, fallback: $0.fallback, source: "\($0.source)")
                         },
-                        exports: settings.exports.keys.sorted(), warnings: warnings))
+                        exports: settings.exports.keys.sorted(), tasks: tasks, warnings: warnings))
             } else {
                 printLine(
                     table(
@@ -69,6 +73,9 @@ struct CheckCommand: AsyncParsableCommand {
                 )
                 if !settings.exports.isEmpty {
                     printLine("\nThe hooks also get: \(settings.exports.keys.sorted().joined(separator: ", "))")
+                }
+                if let file, !tasks.isEmpty {
+                    printLine("\nTasks in \(file.file): \(tasks.joined(separator: ", ").withoutControls)")
                 }
             }
             for warning in warnings { reporter.say(warning, isWarning: true) }

@@ -48,7 +48,7 @@ struct RunOnceCommand: AsyncParsableCommand {
                 return .temporary
             case .checked(let outcome):
                 return try await report(
-                    outcome, RecordReader(session: session, inForce), reporter, wasStopped: check.wasStopped)
+                    outcome, check, RecordReader(session: session, inForce), reporter)
             case nil:
                 return .failure
             }
@@ -56,13 +56,15 @@ struct RunOnceCommand: AsyncParsableCommand {
     }
 
     private func report(
-        _ outcome: CheckOutcome, _ reader: RecordReader, _ reporter: ErrorReporter, wasStopped: Bool
+        _ outcome: CheckOutcome, _ check: OneCheck, _ reader: RecordReader, _ reporter: ErrorReporter
     ) async throws -> ExitCode {
+        let tasks = check.tasks.map(reader.view)
         if case .misconfigured(let error) = outcome { throw error }
         if case .deployment(let deployment) = outcome {
             if json {
                 try printJSON(
-                    OutcomeView(outcome: outcome.name, deployment: try await view(deployment, reader, reporter)))
+                    OutcomeView(
+                        outcome: outcome.name, deployment: try await view(deployment, reader, reporter), tasks: tasks))
             } else {
                 printLine(
                     "\(outcome.name) \(deployment.commit.prefix(7)) in \(took(deployment.startedAt, deployment.completedAt)) (deployment \(deployment.id))"
@@ -71,12 +73,12 @@ struct RunOnceCommand: AsyncParsableCommand {
             switch deployment.status {
             case .succeeded: return .success
             // Ended in order when it was asked to; else (a lease was lost) it is due again and nobody has deployed it.
-            case .interrupted: return wasStopped ? .success : .temporary
+            case .interrupted: return check.wasStopped ? .success : .temporary
             case .deferred: return .temporary
             case .failed, .running: return .deploymentFailed
             }
         }
-        if json { try printJSON(OutcomeView(outcome: outcome.name, deployment: nil)) }
+        if json { try printJSON(OutcomeView(outcome: outcome.name, deployment: nil, tasks: tasks)) }
         switch outcome {
         case .unchanged(let commit, let detail):
             if let problem = outcome.problem {

@@ -47,12 +47,21 @@ struct ShowCommand: AsyncParsableCommand {
                 ["started", deployment.startedAt.rfc3339],
                 ["took", took(deployment.startedAt, deployment.completedAt)],
             ]
+            if let tasks = deployment.tasks {
+                rows.append(["tasks", "ran: \(tasks.ran), skipped: \(tasks.skipped), failed: \(tasks.failed)"])
+                if let error = tasks.error { rows.append(["", mask(error).withoutControls]) }
+            }
             if let message = deployment.errorMessage { rows.append(["error", mask(message).withoutControls]) }
             printLine(mask(table(rows)))
             for run in try await reader.runs(of: deployment) {
                 printLine("")
                 var rows = [
-                    ["run \(run.id)", "\(run.name): \(run.status.rawValue) (\(run.mode))"],
+                    [
+                        "run \(run.id)",
+                        run.kind == .task
+                            ? "task \(run.name): \(run.status.rawValue)"
+                            : "\(run.name): \(run.status.rawValue) (\(run.mode))",
+                    ],
                     ["command", mask(run.command).withoutControls], ["folder", run.folder],
                     [
                         "took",

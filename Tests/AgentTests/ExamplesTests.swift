@@ -10,7 +10,9 @@ struct ExamplesTests {
 
     init() async throws { box = try await Box() }
 
-    @Test("what an example's run.sh does works", arguments: ["run-once-cron", "sidecar", "entrypoint", "fleet"])
+    @Test(
+        "what an example's run.sh does works",
+        arguments: ["run-once-cron", "sidecar", "entrypoint", "fleet", "one-time-tasks"])
     func runs(example: String) async throws {
         let ended = try await box.start(
             program: ["bash", "\(Self.folder)/\(example)/run.sh"],

@@ -29,7 +29,8 @@ import Testing
 
     private func lines(_ format: LogFormat, _ pieces: [[UInt8]]) throws -> [String] {
         try log(format) { output in
-            let lines = HookLines(output: output, name: "PRE_DEPLOY")
+            let lines = RunLines(
+                output: output, name: "PRE_DEPLOY", context: [("hook", "PRE_DEPLOY"), ("stream", "output")])
             for piece in pieces { piece.withUnsafeBytes { lines.receive($0) } }
             lines.finish()
         }.split(separator: "\n").map(String.init)
@@ -119,7 +120,8 @@ import Testing
         "below the level neither events nor a hook's lines are shown", arguments: [LogLevel.notice, .warning, .error])
     func level(_ level: LogLevel) throws {
         let text = try log(.text, level: level) { output in
-            let lines = HookLines(output: output, name: "PRE_DEPLOY")
+            let lines = RunLines(
+                output: output, name: "PRE_DEPLOY", context: [("hook", "PRE_DEPLOY"), ("stream", "output")])
             Array("text\n".utf8).withUnsafeBytes { lines.receive($0) }
             lines.finish()
             output.logger().info("no")
@@ -147,7 +149,7 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             for hook in ["PRE_DEPLOY", "POST_DEPLOY"] {
                 group.addTask {
-                    let lines = HookLines(output: output, name: hook)
+                    let lines = RunLines(output: output, name: hook, context: [("hook", hook), ("stream", "output")])
                     for _ in 0..<100 { Array("of \(hook)\n".utf8).withUnsafeBytes { lines.receive($0) } }
                     lines.finish()
                 }

@@ -4,12 +4,12 @@ import Testing
 @testable import DeployAgent
 
 @Suite struct RunEnvironmentTests {
-    private let context = HookContext(
+    private let context = RunContext(
         commit: "0123456789abcdef0123456789abcdef01234567", previousCommit: nil, ref: "main", hook: .preDeploy,
         attempt: 2, trigger: .poll, deployment: 12, run: 34, workspace: "/srv/app")
 
     private func entries(
-        _ context: HookContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []
+        _ context: RunContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []
     ) -> [[UInt8]] {
         RunEnvironment.entries(
             (context ?? self.context).variables, exports: exports, environment: ProcessEnvironment(entries: environment)

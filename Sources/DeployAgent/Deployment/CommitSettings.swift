@@ -66,6 +66,55 @@ public struct SettingsOrigin: Sendable {
         return environment[Setting.appspec.name].map { Sourced(value: $0, source: .environment) }
     }
 
+    /// The file with the tasks, read from the commit; nil when it has none.
+    ///
+    /// - Parameters:
+    ///   - named: as set; nil for the usual names.
+    ///   - known: the file as it was read before.
+    /// - Throws: `SettingsError`; `GitError` when the commit cannot be read.
+    func deployFile(
+        _ named: Sourced<String>?, for commit: String, in repository: Repository, workspace: String,
+        known: DeployFile? = nil
+    ) async throws -> DeployFile? {
+        func file(_ bytes: [UInt8], _ name: String) throws -> DeployFile {
+            try DeployFile.read(bytes, file: name, known: known)
+        }
+        guard let named else {
+            for name in ["deploy.yaml", "deploy.yml"] {
+                if let bytes = try await repository.file(name, in: commit, limit: DeployFile.sizeLimit) {
+                    return try file(bytes, name)
+                }
+            }
+            return nil
+        }
+        guard let path = pathInside(workspace, named.value) else {
+            guard let bytes = TextFile.read(named.value, limit: DeployFile.sizeLimit) else {
+                throw SettingsError(
+                    Setting.deployFile.name, "\"\(named.value)\" cannot be read", source: named.source)
+            }
+            return try file(bytes, named.value)
+        }
+        guard let bytes = try await repository.file(path, in: commit, limit: DeployFile.sizeLimit) else {
+            throw SettingsError(
+                Setting.deployFile.name,
+                "\"\(named.value)\" is not in commit \(commit.prefix(7)); it takes \(Setting.deployFile.accepts)",
+                source: named.source)
+        }
+        return try file(bytes, path)
+    }
+
+    /// A path as the commit has it; nil for a file outside the checkout.
+    private func pathInside(_ workspace: String, _ path: String) -> String? {
+        var path = path
+        if path.hasPrefix("/") {
+            let canonical = Settings.canonicalPath(path)
+            guard canonical.hasPrefix(workspace + "/") else { return nil }
+            path = String(canonical.dropFirst(workspace.count + 1))
+        }
+        while path.hasPrefix("./") { path = String(path.dropFirst(2)) }
+        return path
+    }
+
     private func appspec(_ commit: String, _ repository: Repository, _ workspace: String) async throws -> AppSpec? {
         guard let named = namedSpec else {
             for name in ["appspec.yaml", "appspec.yml"] {
@@ -75,13 +124,7 @@ public struct SettingsOrigin: Sendable {
             }
             return nil
         }
-        var path = named.value
-        if path.hasPrefix("/") {
-            let canonical = Settings.canonicalPath(path)
-            guard canonical.hasPrefix(workspace + "/") else { return try outsideSpec(named) }
-            path = String(canonical.dropFirst(workspace.count + 1))
-        }
-        while path.hasPrefix("./") { path = String(path.dropFirst(2)) }
+        guard let path = pathInside(workspace, named.value) else { return try outsideSpec(named) }
         guard let bytes = try await repository.file(path, in: commit, limit: AppSpec.sizeLimit) else {
             throw SettingsError(
                 Setting.appspec.name,

@@ -7,7 +7,7 @@ import Shell
 extension DeploymentDriver {
     func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
         RunDraft(
-            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: HookRunner.newMarker(),
+            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
             timeout: hook.timeout,
             attempt: plan.attempt, startedAt: .now, scope: hook.scope)
@@ -24,7 +24,7 @@ extension DeploymentDriver {
     }
 
     func run(
-        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: HookContext.Failure? = nil
+        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: RunContext.Failure? = nil
     ) async throws -> Done {
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.
@@ -32,7 +32,7 @@ extension DeploymentDriver {
             if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
             return Done(result: result, failures: 0)
         }
-        let context = HookContext(
+        let context = RunContext(
             commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
             attempt: plan.attempt,
             trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
@@ -47,7 +47,7 @@ extension DeploymentDriver {
     }
 
     private func runHere(
-        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout DeploymentProgress
+        _ hook: HookSettings, in root: String, _ context: RunContext, _ progress: inout DeploymentProgress
     ) async throws -> Done {
         // Asked before it runs: when it has failed, the record may be out of reach.
         let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
@@ -65,7 +65,7 @@ extension DeploymentDriver {
         say(hook, begins: run)
         var context = context
         context.run = run.id
-        let result = await runner.run(hook, as: run, in: root, context, plan.settings)
+        let result = await runner.run(hook.runCommand, as: run, in: root, context, plan.settings)
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)
         say(hook, run, result, &progress)
@@ -79,20 +79,21 @@ extension DeploymentDriver {
     }
 
     private func runForFleet(
-        _ hook: HookSettings, in root: String, _ context: HookContext, _ progress: inout DeploymentProgress
+        _ hook: HookSettings, in root: String, _ context: RunContext, _ progress: inout DeploymentProgress
     ) async throws -> Done {
-        guard let store = ledger as? any FleetStore else {
-            throw LedgerError(
-                .failed, operation: "claim \(hook.hook.rawValue) in", location: "record",
-                explanation: "a hook for the whole fleet needs a PostgreSQL ledger")
-        }
         // In the order in which it happened: what is pending comes before what the claim writes.
         try await progress.write([])
         let draft = draftRun(hook, progress.id)
-        let fleet = FleetHookRunner(
-            store: store, hook: hook, plan: plan, runner: runner, writer: progress.writer, logger: logger)
-        switch try await fleet.run(draft, in: root, context, waiting: waiting) {
-        case .stopped: return Done(result: Self.notBegun, failures: 0)
+        let request = ClaimRequest(
+            scope: plan.scope, commit: plan.commit.id, holder: plan.instance, run: draft, retries: hook.retries.limit,
+            isLenient: hook.mode == .lenient,
+            // What failed elsewhere is no reason for this host's first attempt to run it again at once.
+            ignoresBackoff: !plan.trigger.respectsBackoff && plan.attempt > 1, isForced: plan.isForced)
+        let leased = LeasedRunner(
+            store: ledger, command: hook.runCommand, settings: plan.settings, runner: runner, writer: progress.writer,
+            logger: logger)
+        switch try await leased.run(request, in: root, context, waiting: { waiting(.zero) }) {
+        case .stopped, .held: return Done(result: Self.notBegun, failures: 0)
         case .ran(let run, let result, let failures):
             progress.marks.append(run.marker)
             say(hook, run, result, &progress)

@@ -11,13 +11,15 @@ typealias BeforePost = @Sendable (DeploymentPlan) async -> Void
 struct DeploymentDriver: Sendable {
     let plan: DeploymentPlan
     let ledger: any LedgerStore
-    let runner: HookRunner
+    let runner: Runner
     /// In JSON every line says commit and, once there is one, deployment.
     private(set) var logger: Logger
     let beforePost: BeforePost?
     let spool: Spool
-    /// Is called from time to time while another host runs a hook for this one.
-    let waiting: @Sendable () -> Void
+    /// Is called before what takes longer than the hooks, with how long that may be.
+    let waiting: @Sendable (Duration) -> Void
+    /// When a task is to be looked at again; nil when none is.
+    private(set) var tasksRetryAt: Timestamp?
 
     /// How the work ended, before it is settled.
     enum Ending {
@@ -56,7 +58,10 @@ struct DeploymentDriver: Sendable {
         } catch let error as GitError {
             ending = .failed(error.description, settled: false, failures: plan.attempt)
         }
-        let result = self.result(ending, warnings: progress.warnings)
+        progress.tasks.announce()
+        tasksRetryAt = progress.tasks.retryAt
+        var result = self.result(ending, warnings: progress.warnings + progress.tasks.warnings)
+        result.tasks = progress.tasks.counts
         var entries: [LedgerEntry] = [.completeDeployment(progress.id, result)]
         if result.settled, plan.settings.notifications != nil {
             entries.append(.notify(deployment: progress.id, at: result.completedAt))
@@ -71,7 +76,7 @@ struct DeploymentDriver: Sendable {
     // MARK: - Steps
 
     private func work(_ progress: inout DeploymentProgress) async throws -> Ending {
-        var preSucceeded = false
+        var before: Done?
         if let pre {
             // Without the gate the workspace moves first.
             if !isStaged { try await publish(stagedOutput: false, &progress) }
@@ -81,10 +86,16 @@ struct DeploymentDriver: Sendable {
                 try await runFailed(after: pre, done.result, ending, in: root, &progress)
                 return ending
             }
-            // Where it ran elsewhere it has written nothing here.
-            preSucceeded = done.result.status == .succeeded && done.adopted == nil
+            before = done
         }
-        if isStaged || pre == nil { try await publish(stagedOutput: isStaged && preSucceeded, &progress) }
+        let hasFailed = before.map { $0.result.status != .succeeded } ?? false
+        if isStaged || pre == nil {
+            // Where it ran elsewhere it has written nothing here.
+            try await publish(stagedOutput: isStaged && !hasFailed && before?.adopted == nil, &progress)
+        }
+        // Nothing is done once for all on top of a PRE_DEPLOY that was lenient and failed.
+        if !hasFailed { await progress.tasks.begin(plan.tasks) }
+        try await runTasks(.beforeApp, &progress)
         await beforePost?(plan)
         if let post {
             let done = try await run(post, in: plan.scope.workspace, &progress)
@@ -93,7 +104,15 @@ struct DeploymentDriver: Sendable {
                 return ending
             }
         }
+        try await runTasks(.afterApp, &progress)
         return .succeeded
+    }
+
+    private func runTasks(_ when: OneTimeTask.When, _ progress: inout DeploymentProgress) async throws {
+        guard progress.tasks.due.contains(where: { $0.when == when }) else { return }
+        // In the order in which it happened: what is pending comes before what the claims write.
+        try await progress.write([])
+        await progress.tasks.run(when)
     }
 
     /// Runs FAILED_DEPLOY where the failed hook ran. How it ends changes nothing but the record and the warnings.
@@ -104,7 +123,7 @@ struct DeploymentDriver: Sendable {
         guard case .failed = ending, let failed = plan.settings.hook(.failedDeploy) else { return }
         _ = try await run(
             failed, in: root, &progress,
-            failure: HookContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
+            failure: RunContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.
@@ -115,14 +134,20 @@ struct DeploymentDriver: Sendable {
             previousCommit: plan.previousCommit,
             trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now)
         // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
-        let first = isStaged ? pre : plan.source == nil ? pre ?? (beforePost == nil ? post : nil) : nil
+        var hasTasks = false
+        if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
+        let first = isStaged ? pre : plan.source == nil ? pre ?? (hasTasks || beforePost != nil ? nil : post) : nil
         var firstRun: (@Sendable (Int64) -> RunDraft)?
         if let first, first.scope == .host { firstRun = { deployment in draftRun(first, deployment) } }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
+        let writer = LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop)
+        let occasion = TaskStep.Occasion(
+            scope: plan.scope, commit: plan.commit.id, ref: plan.ref, previousCommit: plan.previousCommit,
+            trigger: plan.trigger, deployment: deployment.id, settings: plan.settings, instance: plan.instance)
         return DeploymentProgress(
-            recorded: deployment, begun: run,
-            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop), folder: runner.folder
-        )
+            recorded: deployment, begun: run, writer: writer, folder: runner.folder,
+            tasks: TaskStep(
+                occasion, ledger: ledger, runner: runner, writer: writer, logger: logger, waiting: waiting))
     }
 
     private func publish(stagedOutput: Bool, _ progress: inout DeploymentProgress) async throws {

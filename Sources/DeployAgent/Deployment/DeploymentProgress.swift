@@ -10,6 +10,7 @@ struct DeploymentProgress {
     let folder: WorkspaceFolder
     var warnings = 0
     var isPublished = false
+    var tasks: TaskStep
     /// Results that go into the record together with whatever comes next.
     var pending: [LedgerEntry] = []
     /// Markers of runs that have ended.
@@ -27,6 +28,7 @@ struct DeploymentProgress {
         deployment.warnings = result.warnings
         deployment.completedAt = result.completedAt
         deployment.errorMessage = result.errorMessage
+        deployment.tasks = result.tasks
         return deployment
     }
 

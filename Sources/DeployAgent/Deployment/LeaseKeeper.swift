@@ -19,7 +19,7 @@ final class LeaseKeeper: Sendable {
     /// for a slow machine: all of it lies before the lease is over.
     static let margin = Lease.duration - .seconds(2) - RunGuard.grace
 
-    private let store: any FleetStore
+    private let store: any LeaseStore
     private let lease: Lease
     private let stop: StopSignal
     private let logger: Logger
@@ -36,7 +36,7 @@ final class LeaseKeeper: Sendable {
     ///   - stop: is requested when the run is to end.
     /// - Throws: `ShellError` when there can be no guard.
     init(
-        _ lease: Lease, in store: any FleetStore, asked: BootTime, markFile: String, killGrace: Duration,
+        _ lease: Lease, in store: any LeaseStore, asked: BootTime, markFile: String, killGrace: Duration,
         stop: StopSignal, logger: Logger
     ) throws {
         self.store = store

@@ -47,11 +47,11 @@ struct LedgerWriter: Sendable {
     /// - Returns: how often the hook has failed for the commit; nil when the lease has passed on.
     /// - Throws: `LedgerError` when the last attempt failed too. The result is kept, and counts if its lease is still current
     ///   when it is delivered.
-    func complete(_ result: ClaimResult, in fleet: any FleetStore) async throws -> Int? {
+    func complete(_ result: ClaimResult, in store: any LeaseStore) async throws -> Int? {
         // Soon after the record is back: the lease may not last much longer.
         try await insisting(atMost: .seconds(1)) { _ in
             // Before the spool is emptied, which tells nobody of failures; once more from there it does no harm.
-            let failures = try await fleet.complete(result)
+            let failures = try await store.complete(result)
             try await spool.deliver(to: ledger)
             return failures
         } keeping: {
@@ -64,11 +64,11 @@ struct LedgerWriter: Sendable {
     /// Asks the record for something before a hook starts, which needs it: with growing pauses until it answers.
     ///
     /// - Parameter longest: the longest pause.
-    /// - Throws: `LedgerError` when the last attempt failed too, or a stop is requested.
+    /// - Throws: `LedgerError` when the last attempt failed too, when it does not get better by itself, or a stop is requested.
     func ask<T: Sendable>(
         atMost longest: Duration = .seconds(20), _ question: @escaping @Sendable () async throws -> T
     ) async throws -> T {
-        try await insisting(atMost: longest) { _ in
+        try await insisting(atMost: longest, unlessFinal: true) { _ in
             try await question()
         } keeping: { _ in
             nil
@@ -79,11 +79,13 @@ struct LedgerWriter: Sendable {
 
     /// - Parameters:
     ///   - longest: the longest pause between two attempts; shorter ones make more attempts.
+    ///   - unlessFinal: whether what does not get better by itself is an answer.
     ///   - attempt: is told whether what has happened is in the spool by now.
     ///   - keeping: what is to be kept after the first failure, for the record of that identity.
     ///   - orElse: what to return when all attempts failed and it is kept; nil to throw.
     private func insisting<T: Sendable>(
-        atMost longest: Duration = .seconds(20), _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
+        atMost longest: Duration = .seconds(20), unlessFinal: Bool = false,
+        _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
         keeping: @escaping @Sendable (String) -> Spool.Batch?, orElse: @escaping @Sendable () -> T?
     ) async throws -> T {
         // The shield: on a cancelled task every write of the store throws.
@@ -100,7 +102,9 @@ struct LedgerWriter: Sendable {
                     {
                         isKept = spool.keep(batch) != nil
                     }
-                    let isOver = delays.isEmpty || (stop?.isRequested == true && error.isTransient)
+                    let isOver =
+                        delays.isEmpty || (unlessFinal && error.isFinal)
+                        || (stop?.isRequested == true && error.isTransient)
                     if isOver, isKept {
                         logger.warning("\(error); what happened is kept and delivered once it can be reached")
                         if let result = orElse() { return result }

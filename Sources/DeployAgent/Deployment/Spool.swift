@@ -37,7 +37,7 @@ final class Spool: Sendable {
         let number = String(last + 1)
         let padding = String(repeating: "0", count: max(0, 12 - number.count))
         // The rest keeps two that are kept at once apart.
-        let path = "\(folder)/\(padding)\(number)-\(HookRunner.newMarker()).json"
+        let path = "\(folder)/\(padding)\(number)-\(Runner.newMarker()).json"
         guard write(Array(data), to: path) else {
             logger.error("cannot keep what the record is to be told in \(path): \(errorText(errno))")
             unlink(path + ".new")
@@ -69,8 +69,7 @@ final class Spool: Sendable {
                 continue
             }
             if let claim = batch.claim {
-                guard let fleet = ledger as? any FleetStore else { continue }
-                if try await fleet.complete(claim) == nil {
+                if try await ledger.complete(claim) == nil {
                     logger.warning(
                         "the result of run \(claim.run) (\(claim.result.status.rawValue)) is not recorded: its lease (fence \(claim.lease.fence)) has passed on"
                     )

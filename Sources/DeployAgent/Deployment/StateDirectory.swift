@@ -68,7 +68,15 @@ struct WorkspaceFolder: Sendable {
 
     var lock: String { path + "/lock" }
     /// One file a run that may have living processes.
-    var running: String { path + "/running" }
+    var running: String { path + (isByHand ? "/by-hand" : "/running") }
+    /// Whether it is for what a person runs beside the agent.
+    private(set) var isByHand = false
+    /// The same for what a person runs beside the agent that works on the workspace.
+    var byHand: WorkspaceFolder {
+        var folder = self
+        folder.isByHand = true
+        return folder
+    }
     /// Marks git's processes in their environment.
     var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }
 

@@ -39,7 +39,7 @@ public final class Watcher {
     let inForce: InForce
     /// The record that the last check used.
     var ledger: any LedgerStore { inForce.ledger }
-    private var ledgerAddress: LedgerAddress
+    private var opened: (ledger: LedgerAddress, tasksTable: String?)
     private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
     private let folder: WorkspaceFolder
@@ -61,6 +61,7 @@ public final class Watcher {
     private var isStoreExamined = false
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
+    private(set) var tasks = TaskWatch()
     /// Whether this process has shown itself to the others.
     private var isShown = false
     private var isNamesakeSaid = false
@@ -79,7 +80,7 @@ public final class Watcher {
         logger = log.logger()
         self.inForce = inForce
         self.openLedger = openLedger
-        ledgerAddress = base.ledger
+        opened = (base.ledger, base.tasksTable)
         self.state = state
         self.stop = stop
         self.abandoned = abandoned
@@ -110,11 +111,13 @@ public final class Watcher {
     ///   - isForced: deploy although the commit is settled.
     ///   - isOffline: take the commit that the workspace holds and do not ask the remote.
     ///   - deploying: is called before a deployment, with the commit's settings.
-    ///   - waiting: is called from time to time while another host runs a hook for this one.
+    ///   - waiting: is called before what takes longer than the hooks, with how long that may be, and from time to time while
+    ///     another host runs a hook for this one.
     public func check(
         _ trigger: Trigger, isForced: Bool = false, isOffline: Bool = false,
-        deploying: (Settings) -> Void = { _ in }, waiting: @escaping @Sendable () -> Void = {}
+        deploying: (Settings) -> Void = { _ in }, waiting: @escaping @Sendable (Duration) -> Void = { _ in }
     ) async -> CheckOutcome {
+        tasks.begin()
         let outcome = await look(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
         await show(outcome)
         return outcome
@@ -122,7 +125,7 @@ public final class Watcher {
 
     private func look(
         _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable () -> Void
+        _ waiting: @escaping @Sendable (Duration) -> Void
     ) async -> CheckOutcome {
         reapOrphans()
         do {
@@ -152,7 +155,7 @@ public final class Watcher {
 
     private func decide(
         _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable () -> Void
+        _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
         try await recoverOnce(current.settings)
         let place = try await workspace.state()
@@ -175,25 +178,31 @@ public final class Watcher {
             // Not at every poll: a hook that removes the workspace would be run without end.
             isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
-        case .nothing(.deployed): return .unchanged(commit: target.commit, .deployed)
+        case .nothing(.deployed):
+            if tasks.isDue(trigger) {
+                try await lookAtTasks(target, settings, scope, facts, trigger, deploying, waiting)
+            }
+            return .unchanged(commit: target.commit, .deployed)
         case .nothing(.settledAsFailed): return .unchanged(commit: target.commit, .settledAsFailed)
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
         case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
         case .deploy(let attempt, let series):
             try await checkFolders(settings, target)
             deploying(settings)
-            for warning in settings.warnings { logger.warning("\(warning)") }
+            let file = try await tasks.read(
+                origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+            for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
                 scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
                 trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
-                settings: settings, isForced: isForced, instance: instance, source: target.source)
-            let runner = HookRunner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
+                settings: settings, isForced: isForced, instance: instance, tasks: file, source: target.source)
             var driver = DeploymentDriver(
                 plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
                 waiting: waiting)
             do {
-                return .deployment(
-                    try await beingShown(target.commit) { try await driver.deploy() })
+                let deployment = try await beingShown(target.commit) { try await driver.deploy() }
+                tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
+                return .deployment(deployment)
             } catch let error as LedgerError {
                 // Its end is not in the record: the next check brings that in order as after a crash.
                 isRecovered = false
@@ -203,7 +212,32 @@ public final class Watcher {
         }
     }
 
+    private var runner: Runner {
+        Runner(state: state, folder: folder, log: log, environment: origin.environment, stop: stop)
+    }
+
     // MARK: - Steps
+
+    private func lookAtTasks(
+        _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
+        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async throws {
+        let occasion = TaskStep.Occasion(
+            scope: scope, commit: target.commit, ref: target.ref, previousCommit: facts.lastSucceededCommit,
+            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance)
+        var step = TaskStep(
+            occasion, ledger: ledger, runner: runner,
+            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
+            waiting: waiting)
+        let file = try await tasks.read(
+            origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+        await tasks.look(&step, file)
+        guard !step.due.isEmpty else { return }
+        deploying(settings)
+        await beingShown(target.commit) {
+            await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
+        }
+    }
 
     private func presence(_ outcome: CheckOutcome?, _ commit: String?) -> Presence {
         let settings = settingsInForce
@@ -267,9 +301,9 @@ public final class Watcher {
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
     private func useLedger(of settings: Settings) async throws {
-        guard settings.ledger != ledgerAddress else { return inForce.set(settings, ledger) }
+        guard opened != (settings.ledger, settings.tasksTable) else { return inForce.set(settings, ledger) }
         inForce.set(settings, try openLedger(settings))
-        ledgerAddress = settings.ledger
+        opened = (settings.ledger, settings.tasksTable)
         isRecovered = false
         toRecoverFrom = .killed
         try await recoverOnce(settings)

@@ -56,7 +56,7 @@ actor AppSupervisor {
             started = try AppProcess(
                 executable: command.executable, arguments: command.arguments, folder: command.folder,
                 environment: RunEnvironment.entries(variables, exports: settings.exports, environment: environment),
-                marker: HookRunner.newMarker())
+                marker: Runner.newMarker())
         } catch {
             let code: Int32 =
                 switch (error as? ShellError)?.code {

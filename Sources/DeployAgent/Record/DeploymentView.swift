@@ -10,7 +10,7 @@ public struct DeploymentView: Encodable, Sendable {
     enum CodingKeys: String, CodingKey {
         case id, app, commit, subject, author, ref
         case previousCommit = "previous_commit"
-        case trigger, attempt, status, settled, warnings, host, workspace
+        case trigger, attempt, status, settled, warnings, tasks, host, workspace
         case startedAt = "started_at"
         case completedAt = "completed_at"
         case durationMS = "duration_ms"
@@ -33,6 +33,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(deployment.status.rawValue, forKey: .status)
         try container.encode(deployment.settled, forKey: .settled)
         try container.encode(deployment.warnings, forKey: .warnings)
+        try container.encode(deployment.tasks.map { TaskCountsView(counts: $0, mask: mask) }, forKey: .tasks)
         try container.encode(deployment.scope.host, forKey: .host)
         try container.encode(deployment.scope.workspace, forKey: .workspace)
         try container.encode(deployment.startedAt.rfc3339, forKey: .startedAt)
@@ -52,7 +53,7 @@ public struct RunView: Encodable, Sendable {
     let mask: @Sendable (String) -> String
 
     enum CodingKeys: String, CodingKey {
-        case id, kind, hook, scope, fence
+        case id, kind, name, hook, scope, fence
         case adoptedRun = "adopted_run"
         case command, folder, mode
         case timeoutMS = "timeout_ms"
@@ -65,13 +66,15 @@ public struct RunView: Encodable, Sendable {
         case log
         case outputTail = "output_tail"
         case errorMessage = "error_message"
+        case entryHash = "entry_hash"
     }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(run.id, forKey: .id)
         try container.encode(run.kind.rawValue, forKey: .kind)
-        try container.encode(run.name, forKey: .hook)
+        try container.encode(run.name, forKey: .name)
+        try container.encode(run.kind == .hook ? run.name : nil, forKey: .hook)
         try container.encode(run.scope.rawValue, forKey: .scope)
         try container.encode(run.fence, forKey: .fence)
         try container.encode(run.adopted, forKey: .adoptedRun)
@@ -89,6 +92,7 @@ public struct RunView: Encodable, Sendable {
         try container.encode(log, forKey: .log)
         try container.encode(mask(run.outputTail), forKey: .outputTail)
         try container.encode(run.errorMessage.map(mask), forKey: .errorMessage)
+        try container.encode(run.digest, forKey: .entryHash)
     }
 }
 
@@ -96,17 +100,21 @@ public struct RunView: Encodable, Sendable {
 public struct OutcomeView: Encodable, Sendable {
     public let outcome: String
     public let deployment: DeploymentView?
+    /// What came of the look at the tasks, with or without a deployment.
+    let tasks: TaskCountsView?
 
-    public init(outcome: String, deployment: DeploymentView?) {
+    public init(outcome: String, deployment: DeploymentView?, tasks: TaskCountsView? = nil) {
         self.outcome = outcome
         self.deployment = deployment
+        self.tasks = tasks
     }
 
-    enum CodingKeys: CodingKey { case outcome, deployment }
+    enum CodingKeys: CodingKey { case outcome, deployment, tasks }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(outcome, forKey: .outcome)
         try container.encode(deployment, forKey: .deployment)
+        try container.encode(tasks, forKey: .tasks)
     }
 }

@@ -12,10 +12,13 @@ public struct RecordCopy: Sendable {
     private let from: LedgerAddress
     private let to: LedgerAddress
     private let secrets: Secrets
+    /// Which tasks are done in the record that the settings name; nil for that record's own table.
+    private let tasksTable: (ledger: LedgerAddress, name: String?)
 
     public init(from: LedgerAddress, to: LedgerAddress, session: AgentSession) {
         self.from = from
         self.to = to
+        tasksTable = (session.settings.ledger, session.settings.tasksTable)
         var secrets = session.log.secrets
         secrets.insert(from.passwords + to.passwords)
         self.secrets = secrets
@@ -24,23 +27,27 @@ public struct RecordCopy: Sendable {
     /// A text in which neither record's password is left.
     public func mask(_ text: String) -> String { secrets.mask(text) }
 
-    /// Copies deployments with their runs and notifications, and, from server to server, what the hosts share.
+    /// Copies deployments with their runs and notifications, and what is done once with its outcomes.
     ///
     /// - Returns: nil when both are the same record: then nothing was done.
     /// - Throws: `LedgerError`. What was copied until then stays.
     public func run() async throws -> CopyReport? {
         guard !from.isSameFile(as: to) else { return nil }
-        guard let source = try await from.openExisting() else {
+        guard let source = try await from.openExisting(tasksTable: tasks(in: from)) else {
             throw LedgerError(
                 .unreachable, operation: "copy", location: from.description, explanation: "there is no record there")
         }
         defer { source.close() }
-        let target = try to.open()
+        let target = try to.open(tasksTable: tasks(in: to))
         defer { target.close() }
         guard try await source.identity() != target.identity() else { return nil }
         var report = CopyReport(from: from.description, to: to.description)
         try await Self.copy(source, target, &report)
         return report
+    }
+
+    private func tasks(in ledger: LedgerAddress) -> String? {
+        ledger == tasksTable.ledger ? tasksTable.name : nil
     }
 
     /// Copies page by page; what is under way is never more than one page.
@@ -58,20 +65,36 @@ public struct RecordCopy: Sendable {
             adoptions = addition.adoptions
             last = end.deployment.id
         }
-        if let source = source as? any FleetRecord, let target = target as? any FleetRecord {
-            try await copyFleet(source, target)
+        try await target.insert(source.members())
+        // After the runs, by whose markers their outcomes are told.
+        try await copyOutcomes(source, target)
+        try await copyTasks(source, target)
+    }
+
+    private static func copyOutcomes(_ source: any LedgerStore, _ target: any LedgerStore) async throws {
+        var last: Outcome.Key?
+        while true {
+            let outcomes = try await source.outcomes(after: last, limit: 500)
+            guard let end = outcomes.last else { return }
+            try await target.insert(outcomes)
+            last = end.key
         }
     }
 
-    /// After the runs, by whose markers the outcomes of hooks are told.
-    private static func copyFleet(_ source: any FleetRecord, _ target: any FleetRecord) async throws {
-        try await target.insert(source.members())
-        var last: FleetHook.Key?
+    private static func copyTasks(_ source: any LedgerStore, _ target: any LedgerStore) async throws {
+        var last: String?
         while true {
-            let hooks = try await source.fleetHooks(after: last, limit: 500)
-            guard let end = hooks.last else { return }
-            try await target.insert(hooks)
-            last = end.key
+            let tasks = try await source.doneTasks(after: last, limit: 500)
+            guard let end = tasks.last else { break }
+            try await target.insert(tasks)
+            last = end.id
+        }
+        var number: Int64 = 0
+        while true {
+            let actions = try await source.taskActions(after: number, limit: 500)
+            guard let end = actions.last else { return }
+            try await target.insert(actions.map(\.action))
+            number = end.number
         }
     }
 }

@@ -91,6 +91,8 @@ public struct RecordReader: Sendable {
             runs: runs.map { RunView(run: $0, log: logPath($0, of: deployment), mask: mask) }, mask: mask)
     }
 
+    public func view(_ tasks: TaskCounts) -> TaskCountsView { TaskCountsView(counts: tasks, mask: mask) }
+
     /// How things stand.
     public func status() async throws -> StatusView {
         let last = try await history(limit: 1, commit: nil, status: nil).first

@@ -46,9 +46,11 @@ public enum LedgerAddress: Sendable, Equatable {
 
     /// Opens the record for writing; a file is made where there is none.
     ///
-    /// - Parameter log: learns the password of a file that is read again, before it is used.
+    /// - Parameters:
+    ///   - tasksTable: which tasks are done; nil for the record's own table.
+    ///   - log: learns the password of a file that is read again, before it is used.
     /// - Throws: `LedgerError`.
-    public func open(for log: LogOutput? = nil) throws -> any LedgerStore {
+    public func open(tasksTable: String? = nil, for log: LogOutput? = nil) throws -> any LedgerStore {
         switch self {
         case .sqlite(let path):
             // Command lines in the record may say more than others should read.
@@ -56,18 +58,20 @@ public enum LedgerAddress: Sendable, Equatable {
             defer { umask(mask) }
             return try SQLiteLedger(path: path)
         case .postgresql(_, _, let schema):
-            return PostgresLedger(schema: schema) { try connectionString { log?.learn(Secrets($0)) } }
+            return PostgresLedger(schema: schema, tasksTable: tasksTable) {
+                try connectionString { log?.learn(Secrets($0)) }
+            }
         }
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
-    public func openExisting() async throws -> (any LedgerStore)? {
+    public func openExisting(tasksTable: String? = nil) async throws -> (any LedgerStore)? {
         switch self {
         case .sqlite(let path):
             return try Self.isThere(path) ? open() : nil
         case .postgresql(_, _, let schema):
-            let ledger = PostgresLedger(schema: schema) { try connectionString() }
+            let ledger = PostgresLedger(schema: schema, tasksTable: tasksTable) { try connectionString() }
             return try await ledger.exists() ? ledger : nil
         }
     }

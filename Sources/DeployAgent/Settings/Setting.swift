@@ -22,6 +22,7 @@ public struct Setting: Sendable, Hashable {
 
     static let durationForm = "a duration greater than zero: 300 (seconds), 300s, 5m, 1h30m or 500ms"
     static let folderForm = "a folder inside the checkout, relative to its root, without \"..\""
+    static let retriesForm = "unlimited, or a whole number from 0 on"
 
     static let workspacePath = Setting(
         "WORKSPACE_PATH", default: "the current directory", "the path of the checkout", option: "--workspace")
@@ -61,6 +62,12 @@ public struct Setting: Sendable, Hashable {
         "AGENT_APPSPEC", default: "appspec.yaml or appspec.yml in the checkout",
         "the path of the app spec, relative to the checkout or absolute",
         option: "--appspec")
+    static let deployFile = Setting(
+        "AGENT_DEPLOY_FILE", default: "deploy.yaml or deploy.yml in the checkout",
+        "the path of the file with the tasks, relative to the checkout or absolute")
+    static let tasksTable = Setting(
+        "AGENT_TASKS_TABLE", default: "deploy_tasks in the ledger's schema",
+        "table or schema.table of the ledger's PostgreSQL database, of letters, digits and _")
     static let service = Setting(
         "AGENT_SERVICE", default: "the only service, if there is one", "the name of an entry of services[]")
     static let logFormat = Setting("AGENT_LOG_FORMAT", default: "text", "text or json", option: "--log-format")
@@ -119,7 +126,7 @@ public struct Setting: Sendable, Hashable {
         .init("\(hook.rawValue)_SCOPE", default: "host", "host, or fleet with a PostgreSQL ledger")
     }
     static func retries(_ hook: Hook) -> Setting {
-        .init("\(hook.rawValue)_RETRIES", default: hook.defaultRetries.text, "unlimited, or a whole number from 0 on")
+        .init("\(hook.rawValue)_RETRIES", default: hook.defaultRetries.text, retriesForm)
     }
     static func repoURL(_ hook: Hook) -> Setting {
         .init(
@@ -137,8 +144,8 @@ public struct Setting: Sendable, Hashable {
         + [
             gate, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
             app, host,
-            appspec, service, logFormat,
-            logLevel, keep, startCommand, appFolder, startTimeout, onStart, onDeploy, waitFor, waitTimeout, keepAlive,
+            appspec, service, deployFile, tasksTable, logFormat, logLevel, keep, startCommand, appFolder, startTimeout,
+            onStart, onDeploy, waitFor, waitTimeout, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,
             notifyURL, notifySecret,
         ]

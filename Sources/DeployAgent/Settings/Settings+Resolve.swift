@@ -72,6 +72,8 @@ extension Settings {
                 value: name, source: .appspec(file: appspec.file, line: appspec.nameLine))
         }
         let host = reader.text(.host)?.value.trimmingSpace ?? hostName()
+        let deployFile = reader.text(.deployFile)
+        let tasksTable = readTasksTable(&reader, isShared: ledger.isShared)
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
@@ -98,7 +100,7 @@ extension Settings {
             ledgerTimeout: ledgerTimeout, app: app,
             host: host,
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
-            notifications: notifications, keep: keep,
+            notifications: notifications, keep: keep, deployFile: deployFile, tasksTable: tasksTable,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
             listing: Setting.all.map { setting in
@@ -118,6 +120,9 @@ extension Settings {
         defer { free(path) }
         return String(cString: path)
     }
+
+    /// True only where there are no tasks either.
+    static let nothingToRun = "neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing"
 
     // MARK: - Single settings
 
@@ -173,6 +178,18 @@ extension Settings {
             return isHTTP && !text.contains(where: \.isWhitespace) ? text : nil
         }
         return url.map { NotificationSettings(url: $0, secret: secret) }
+    }
+
+    private static func readTasksTable(_ reader: inout SettingsReader, isShared: Bool) -> String? {
+        let table = reader.read(.tasksTable) { text in
+            let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+            return (1...2).contains(parts.count) && parts.allSatisfy { AppSpec.isName(String($0)) } ? text : nil
+        }
+        if table != nil, !isShared, let found = reader.found[Setting.tasksTable.name] {
+            reader.reject(
+                .tasksTable, found, because: "needs a PostgreSQL ledger, which AGENT_LEDGER_URL does not name")
+        }
+        return table
     }
 
     private static func readEntrypoint(_ reader: inout SettingsReader) -> EntrypointSettings {
@@ -298,7 +315,7 @@ extension Settings {
             }
         }
         if !hooks.contains(where: { $0.hook != .failedDeploy }) {
-            advice.append("neither PRE_DEPLOY_COMMAND nor POST_DEPLOY_COMMAND is set: a deployment runs nothing")
+            advice.append(nothingToRun)
         }
         if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
             advice.append(

@@ -31,6 +31,10 @@ public struct Settings: Sendable {
     public var notifications: NotificationSettings?
     /// Deployments kept in record and logs.
     public var keep: Int
+    /// The file with the tasks as set; nil for `deploy.yaml` or `deploy.yml` in the checkout.
+    var deployFile: Sourced<String>?
+    /// The table that says which tasks are done; nil for the ledger's own.
+    var tasksTable: String?
     /// Variables of the app spec that the hooks get.
     public var exports: [String: String]
     /// Everything that must not be written anywhere.
@@ -41,6 +45,11 @@ public struct Settings: Sendable {
 
     /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
     public var followedRef: String? { remote?.remote.ref }
+
+    /// - Parameter withTasks: whether the commit has one-time tasks: then a deployment without hooks runs something, too.
+    public func warnings(withTasks: Bool) -> [String] {
+        withTasks ? warnings.filter { $0 != Self.nothingToRun } : warnings
+    }
 
     /// Where a setting's value came from.
     func source(of setting: Setting) -> SettingSource {

@@ -3,3 +3,5 @@ struct Sourced<Value> {
     var value: Value
     var source: SettingSource
 }
+
+extension Sourced: Sendable where Value: Sendable {}

@@ -13,7 +13,7 @@ public struct AgentSession: Sendable {
     public let logger: Logger
     let state: StateDirectory
     /// This process among all agents.
-    let instance = HookRunner.newMarker()
+    let instance = Runner.newMarker()
 
     /// Reads the settings: the environment's, and those in the spec of the commit that the workspace holds.
     ///
@@ -84,13 +84,13 @@ public struct AgentSession: Sendable {
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger() throws -> any LedgerStore {
         try state.prepare(for: settings.workspace)
-        return try settings.ledger.open(for: log)
+        return try settings.ledger.open(tasksTable: settings.tasksTable, for: log)
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
     public func existingLedger() async throws -> (any LedgerStore)? {
-        try await settings.ledger.openExisting()
+        try await settings.ledger.openExisting(tasksTable: settings.tasksTable)
     }
 
     /// Where a run's log file lies.
@@ -118,7 +118,7 @@ public struct AgentSession: Sendable {
             origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
             stop: stop,
             abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost,
-            openLedger: { [log] in try $0.ledger.open(for: log) })
+            openLedger: { [log] in try $0.ledger.open(tasksTable: $0.tasksTable, for: log) })
     }
 
     /// What was kept for a record that could not be reached.

@@ -42,12 +42,13 @@ struct CheckLoop {
                     "\(name) of this commit's app spec counts from the agent's next start on; to have it at once, set it in the environment"
                 )
             }
-        } waiting: { [quiet = watcher.settingsInForce.longestCheck] in
+        } waiting: { [quiet = watcher.settingsInForce.longestCheck] more in
             // As long as the other host lives, so does the wait.
-            vitals.beat(quietFor: quiet)
+            vitals.beat(quietFor: quiet + more)
         }
         let settings = watcher.settingsInForce
         vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
+        if let tasks = watcher.tasks.counts { vitals.looked(at: tasks) }
         if case .deployment(let deployment) = outcome {
             vitals.deployed(deployment, (try? await watcher.ledger.runs(deployment: deployment.id)) ?? [])
             notifier.wake()
@@ -77,8 +78,11 @@ struct CheckLoop {
     mutating func rest(after outcome: CheckOutcome) async -> Trigger {
         report(outcome)
         if case .ledgerFailed = outcome { failuresOfLedger += 1 } else { failuresOfLedger = 0 }
-        let wait = Self.wait(after: outcome, interval: watcher.interval, failuresOfLedger: failuresOfLedger)
         let now = Timestamp.now
+        var wait = Self.wait(after: outcome, interval: watcher.interval, failuresOfLedger: failuresOfLedger)
+        if case .unchanged(_, .deployed) = outcome, let time = watcher.tasks.retryAt {
+            wait = min(wait, .milliseconds(max(0, time.millisecondsSince(now))))
+        }
         lock.update { record in
             record.lastCheck = now
             record.lastOutcome = outcome.name

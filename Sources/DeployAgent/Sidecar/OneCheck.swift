@@ -1,4 +1,4 @@
-import Ledger
+public import Ledger
 import Logging
 public import ServiceLifecycle
 import Shell
@@ -20,6 +20,7 @@ public final class OneCheck: Service {
     private let isForced: Bool
     private let stop = StopSignal()
     private let cell = Cell<Result?>(nil)
+    private let looked = Cell<TaskCounts?>(nil)
 
     /// - Parameter isForced: deploy although the commit is settled.
     public init(session: AgentSession, inForce: InForce, notifier: Notifier, isForced: Bool) {
@@ -31,6 +32,9 @@ public final class OneCheck: Service {
 
     /// Whether it was asked to end early.
     public var wasStopped: Bool { stop.isRequested }
+
+    /// What came of the check's look at the tasks; nil when it did not look, or there are none.
+    public var tasks: TaskCounts? { looked.get() }
 
     /// What the check came to; nil before `run()` has returned.
     public var result: Result? { cell.get() }
@@ -56,6 +60,7 @@ public final class OneCheck: Service {
                 self.stop.request()
                 self.notifier.end()
             }
+            looked.set(watcher.tasks.counts)
             cell.set(.checked(outcome))
         }
     }

@@ -41,6 +41,10 @@ public final class Vitals: Sendable {
         public var commit: String?
         public var ref: String?
         public var attempt = 0
+        /// What came of all looks at the tasks together.
+        public var tasks = TaskCounts()
+        /// How often one could not be made, or not to its end.
+        public var taskProblems = 0
         /// By outcome's name.
         public var checks: [String: Int] = [:]
         public var deployments: [DeploymentStatus: Int] = [:]
@@ -136,7 +140,7 @@ public final class Vitals: Sendable {
             state.ref = deployment.ref
             state.attempt = deployment.attempt
             if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
-            for run in runs where run.status != .running {
+            for run in runs where run.status != .running && run.kind == .hook {
                 state.runs[run.name, default: [:]][run.status, default: 0] += 1
                 state.lastRuns[run.name] = run.status
                 if let completed = run.completedAt {
@@ -144,6 +148,15 @@ public final class Vitals: Sendable {
                         Double(completed.millisecondsSince(run.startedAt)) / 1000)
                 }
             }
+        }
+    }
+
+    func looked(at tasks: TaskCounts) {
+        state.withLock { state in
+            state.tasks.ran += tasks.ran
+            state.tasks.skipped += tasks.skipped
+            state.tasks.failed += tasks.failed
+            state.taskProblems += tasks.error == nil ? 0 : 1
         }
     }
 }

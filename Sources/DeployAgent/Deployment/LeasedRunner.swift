@@ -3,43 +3,44 @@ import Ledger
 import Logging
 import Shell
 
-/// One hook that runs once for all hosts: claims it, and runs it or takes over what came of it elsewhere.
-struct FleetHookRunner: Sendable {
+/// A piece of work that is done once: claims it, and runs it or takes over what came of it elsewhere.
+struct LeasedRunner: Sendable {
     /// What it came to here.
     enum Outcome: Sendable {
         /// It ran on this host.
-        /// - failures: how often it failed for this commit, over all hosts.
+        /// - failures: how often it failed, over all hosts.
         case ran(Run, RunResult, failures: Int)
-        /// It ran on another host.
+        /// It ran elsewhere.
         /// - retryIn: when a failure is tried again.
         case adopted(Int64, RunResult, failures: Int, retryIn: Duration?)
         /// It ran on this host under a lease that was lost, and what came of it is not recorded.
         case lost(Run, String)
+        /// Somebody has it, for longer than this one waits.
+        case held(HeldBy)
         /// The agent was asked to stop before there was a result.
         case stopped
     }
 
-    let store: any FleetStore
-    let hook: HookSettings
-    let plan: DeploymentPlan
-    let runner: HookRunner
+    let store: any LeaseStore
+    let command: RunCommand
+    let settings: Settings
+    let runner: Runner
     let writer: LedgerWriter
     let logger: Logger
 
     /// - Parameters:
-    ///   - draft: the run as it begins when it is this host's.
-    ///   - context: what the hook is told; fence and run are filled in.
-    ///   - waiting: is called from time to time while another host has it.
+    ///   - request: with the run as it begins when it is this host's.
+    ///   - context: what the run is told; number, fence and attempt are filled in.
+    ///   - patience: how long to wait for somebody who has it; nil for as long as it takes.
+    ///   - waiting: is called from time to time meanwhile.
     /// - Throws: `LedgerError` when the record cannot be reached.
     func run(
-        _ draft: RunDraft, in root: String, _ context: HookContext, waiting: @Sendable () -> Void
+        _ request: ClaimRequest, in root: String, _ context: RunContext, patience: Duration? = nil,
+        waiting: @Sendable () -> Void
     ) async throws -> Outcome {
-        var request = ClaimRequest(
-            scope: plan.scope, commit: plan.commit.id, holder: plan.instance, run: draft, retries: hook.retries.limit,
-            isLenient: hook.mode == .lenient,
-            // What failed elsewhere is no reason for this host's first attempt to run it again at once.
-            ignoresBackoff: !plan.trigger.respectsBackoff && plan.attempt > 1, isForced: plan.isForced)
-        let changes = store.leaseChanges(app: plan.scope.app)
+        var request = request
+        let changes = store.leaseChanges(app: request.scope.app)
+        let limit = patience.map { ContinuousClock.now + $0 }
         var said: HeldBy?
         while !runner.stop.isRequested {
             let (store, asking) = (store, request)
@@ -52,29 +53,35 @@ struct FleetHookRunner: Sendable {
             }
             switch answer {
             case .granted(let lease, let run, let failures):
+                let reach = run.scope == .fleet ? "for the fleet, " : ""
                 logger.info(
-                    "\(run.name): \(run.command) (run \(run.id), in \(hook.folder), at most \(DurationText.text(hook.timeout)), for the fleet, fence \(lease.fence))"
+                    "\(command.title): \(run.command) (run \(run.id), in \(command.folder), at most \(DurationText.text(command.timeout)), \(reach)fence \(lease.fence))"
                 )
-                return try await carryOut(run, under: lease, asked: asked, in: root, context, failures: failures)
+                return try await carryOut(
+                    run, of: request.commit, under: lease, asked: asked, in: root, context, failures: failures)
             case .done(let run, let host, let result, let failures, let retryIn):
-                logger.info(
-                    "\(draft.name) \(result.status.rawValue.replacing("_", with: " ")) on \(host ?? "another host") (run \(run)): taken over"
-                )
+                let end = result.status.rawValue.replacing("_", with: " ")
+                logger.log(
+                    level: request.run.kind == .hook ? .info : .debug,
+                    "\(command.title) \(end) on \(host ?? "another host") (run \(run)): taken over")
                 return .adopted(run, result, failures: failures, retryIn: retryIn)
             case .held(let held):
                 waiting()
+                let left = limit.map { $0 - .now }
+                if let left, left <= .zero { return .held(held) }
                 if held.run != said?.run {
                     logger.info(
-                        "waiting: \(held.host) runs \(draft.name) for \(held.commit.prefix(7)) (run \(held.run))")
+                        "waiting: \(held.host) runs \(command.title) for \(held.commit.prefix(7)) (run \(held.run))")
                     said = held
                 }
                 // The same hook of another commit is no result for this one.
-                if held.commit == plan.commit.id { request.awaited = held.run }
+                if held.commit == request.commit || request.run.kind == .task { request.awaited = held.run }
                 // Whatever an earlier claim of this one may have begun is over.
-                request.run.marker = HookRunner.newMarker()
+                request.run.marker = Runner.newMarker()
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { await changes.next(after: held) }
                     group.addTask { await runner.stop.requested() }
+                    if let left { group.addTask { try? await Task.sleep(for: left) } }
                     await group.next()
                     group.cancelAll()
                 }
@@ -84,10 +91,12 @@ struct FleetHookRunner: Sendable {
     }
 
     private func carryOut(
-        _ run: Run, under lease: Lease, asked: BootTime, in root: String, _ context: HookContext, failures: Int
+        _ run: Run, of commit: String, under lease: Lease, asked: BootTime, in root: String, _ context: RunContext,
+        failures: Int
     ) async throws -> Outcome {
         var context = context
         context.run = run.id
+        context.attempt = run.attempt
         context.fence = lease.fence
         let stop = StopSignal()
         var result: RunResult
@@ -95,7 +104,7 @@ struct FleetHookRunner: Sendable {
         do {
             let keeper = try LeaseKeeper(
                 lease, in: store, asked: asked, markFile: runner.folder.mark(run.marker),
-                killGrace: plan.settings.killGrace, stop: stop, logger: logger)
+                killGrace: settings.killGrace, stop: stop, logger: logger)
             (result, loss) = await withTaskGroup(of: Void.self) { group in
                 group.addTask { await keeper.keep() }
                 group.addTask {
@@ -106,7 +115,7 @@ struct FleetHookRunner: Sendable {
                 var result = RunResult(status: .interrupted, completedAt: .now)
                 if keeper.loss == nil {
                     result = await runner.run(
-                        hook, as: run, in: root, context, plan.settings, stop: stop,
+                        command, as: run, in: root, context, settings, stop: stop,
                         mayStart: { keeper.loss == nil })
                 }
                 keeper.release()
@@ -119,22 +128,33 @@ struct FleetHookRunner: Sendable {
         if loss != nil {
             // Before anybody else may begin: a command that ends well on SIGTERM may have left others that take their time.
             _ = await endSurvivors(
-                of: runner.folder.processMark(run.marker), grace: min(plan.settings.killGrace, RunGuard.grace))
+                of: runner.folder.processMark(run.marker), grace: min(settings.killGrace, RunGuard.grace))
             result.status = .interrupted
             result.errorMessage = "ended because its lease (fence \(lease.fence)) could not be renewed"
+        }
+        if run.kind == .task, result.status == .failed, let line = lastLine(of: result.outputTail) {
+            result.errorMessage = "\(result.errorMessage ?? "failed"): \(line)"
         }
         let failed = result.status == .failed || result.status == .timedOut
         let retryIn: Duration? =
             failed
-            ? Backoff.delay(afterFailures: failures + 1, interval: plan.settings.interval)
-            : result.status == .deferred ? plan.settings.interval * 0.85 : nil
+            ? Backoff.delay(afterFailures: failures + 1, interval: settings.interval)
+            : result.status == .deferred ? settings.interval * 0.85 : nil
         let counted = try await writer.complete(
-            ClaimResult(lease: lease, commit: plan.commit.id, run: run.id, result: result, retryIn: retryIn), in: store)
+            ClaimResult(
+                lease: lease, commit: commit, task: run.kind == .task ? run.name : nil, run: run.id, result: result,
+                retryIn: retryIn), in: store)
         guard let counted else {
-            let message = "the lease of \(run.name) (fence \(lease.fence)) has passed to another host"
+            let message = "the lease of \(command.title) (fence \(lease.fence)) has passed to another host"
             logger.error("\(message): what came of run \(run.id) here is not recorded")
             return .lost(run, message)
         }
         return .ran(run, result, failures: counted)
+    }
+
+    /// What a program that fails says last is mostly why.
+    private func lastLine(of output: String) -> String? {
+        let lines = output.split(whereSeparator: \.isNewline)
+        return lines.last { !$0.allSatisfy(\.isWhitespace) }.map { String($0.prefix(200)).withoutControls }
     }
 }

@@ -4,8 +4,8 @@ import Ledger
 import Logging
 import Shell
 
-/// Runs one hook from the recorded start to its result.
-struct HookRunner: Sendable {
+/// Runs one command from the recorded start to its result.
+struct Runner: Sendable {
     let state: StateDirectory
     let folder: WorkspaceFolder
     let log: LogOutput
@@ -23,18 +23,18 @@ struct HookRunner: Sendable {
     }
 
     /// - Parameters:
-    ///   - root: the checkout in which the hook's folder lies.
+    ///   - root: the checkout in which the command's folder lies.
     ///   - stop: ends it; nil for what ends the agent.
     ///   - mayStart: is asked once the process exists: if not, it is ended at once.
     func run(
-        _ hook: HookSettings, as run: Run, in root: String, _ context: HookContext, _ settings: Settings,
+        _ command: RunCommand, as run: Run, in root: String, _ context: RunContext, _ settings: Settings,
         stop: StopSignal? = nil, mayStart: @escaping @Sendable () -> Bool = { true }
     ) async -> RunResult {
-        guard let directory = resolveFolder(hook.folder, below: root) else {
+        guard let directory = resolveFolder(command.folder, below: root) else {
             return RunResult(
                 status: .failed, completedAt: .now,
                 errorMessage:
-                    "\(hook.folderSetting) \"\(hook.folder)\" is no folder inside the checkout; it was not run")
+                    "\(command.folderSetting) \"\(command.folder)\" is no folder inside the checkout; it was not run")
         }
         let mark = folder.mark(run.marker)
         // Before the spawn: whatever carries the marker is found again even when the agent is killed right after it.
@@ -45,28 +45,31 @@ struct HookRunner: Sendable {
         }
         let output = RunOutput(
             path: state.log(run: run.id), secrets: log.secrets,
-            lines: HookLines(
-                output: log, name: hook.hook.rawValue,
+            lines: RunLines(
+                output: log, name: command.title,
                 context: [
-                    ("commit", context.commit), ("deployment_id", "\(context.deployment)"), ("run_id", "\(run.id)"),
+                    (run.kind.rawValue, run.name), ("stream", "output"), ("commit", context.commit),
+                    ("deployment_id", "\(context.deployment)"), ("run_id", "\(run.id)"),
                 ]))
-        let command = Command(
-            executable: settings.shell, arguments: ["-c", hook.command], folder: directory,
-            environment: RunEnvironment.entries(context.variables, exports: settings.exports, environment: environment),
-            marker: run.marker, timeout: hook.timeout, killGrace: settings.killGrace)
+        let process = Command(
+            executable: settings.shell, arguments: ["-c", command.text], folder: directory,
+            environment: RunEnvironment.entries(
+                command.environment.merging(context.variables) { $1 }, exports: settings.exports,
+                environment: environment),
+            marker: run.marker, timeout: command.timeout, killGrace: settings.killGrace)
         do {
             let stop = stop ?? self.stop
-            let verdict = try await runCommand(command, output: output, stop: stop) { started in
+            let verdict = try await runCommand(process, output: output, stop: stop) { started in
                 _ = TextFile.write(started.text, to: mark)
                 if !mayStart() { stop.request() }
             }
-            if let failure = output.logFailure { log.logger().warning("\(hook.hook.rawValue): \(failure)") }
+            if let failure = output.logFailure { log.logger().warning("\(command.title): \(failure)") }
             if verdict.leftBackground && verdict.isSuccess {
                 log.logger().info(
-                    "\(hook.hook.rawValue) left processes that hold its output open; they live on, what they print from now on is not kept"
+                    "\(command.title) left processes that hold its output open; they live on, what they print from now on is not kept"
                 )
             }
-            return Self.result(verdict, hook, tail: output.tail)
+            return Self.result(verdict, timeout: command.timeout, tail: output.tail)
         } catch {
             return RunResult(
                 status: .failed, completedAt: .now, outputTail: output.tail, errorMessage: log.secrets.mask("\(error)"))
@@ -74,7 +77,7 @@ struct HookRunner: Sendable {
     }
 
     /// Reads a verdict as the record's words have it.
-    static func result(_ verdict: Verdict, _ hook: HookSettings, tail: String) -> RunResult {
+    static func result(_ verdict: Verdict, timeout: Duration, tail: String) -> RunResult {
         var exitCode: Int?
         var signal: Int?
         switch verdict.termination {
@@ -86,7 +89,7 @@ struct HookRunner: Sendable {
         switch (verdict.cause, verdict.termination) {
         case (.timedOut, _):
             status = .timedOut
-            message = "did not finish within \(DurationText.text(hook.timeout)) and was ended"
+            message = "did not finish within \(DurationText.text(timeout)) and was ended"
         case (.stopped, _):
             status = .interrupted
             message = "ended because the agent was stopped"

@@ -4,11 +4,11 @@ import Logging
 import Shell
 import Synchronization
 
-/// Writes a hook's output into the agent's log, line by line, as `[PRE_DEPLOY] …`, while it comes.
+/// Writes a run's output into the agent's log, line by line, as `[PRE_DEPLOY] …`, while it comes.
 ///
 /// Lines longer than 8 KiB are split; control characters other than tab are shown as `\xNN`; what is no UTF-8 becomes
 /// U+FFFD. Memory does not depend on what comes.
-final class HookLines: OutputSink {
+final class RunLines: OutputSink {
     private struct State {
         /// The beginning of a line whose end has not come.
         var carry: [UInt8] = []
@@ -25,12 +25,12 @@ final class HookLines: OutputSink {
     private let isEnabled: Bool
     private let state = Mutex(State())
 
-    /// - Parameter context: what a JSON line says of the run beside the hook's name.
+    /// - Parameter context: what a JSON line says of the run.
     init(output: LogOutput, name: String, context: [(String, String)] = []) {
         self.output = output
         self.name = name
         var fields = ",\"level\":\"info\""
-        for (key, value) in [("hook", name), ("stream", "output")] + context {
+        for (key, value) in context {
             JSONText.append(key: key, value, to: &fields)
         }
         self.fields = fields

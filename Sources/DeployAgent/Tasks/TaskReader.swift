@@ -1,0 +1,81 @@
+import Git
+public import Ledger
+import Shell
+
+/// The tasks of the commit in the workspace, and what the record knows of them.
+public struct TaskReader: Sendable {
+    private let session: AgentSession
+    /// Nil when there is none yet.
+    private let ledger: (any LedgerStore)?
+    /// Nil when the workspace holds no commit, or its commit has no such file.
+    let file: DeployFile?
+    /// The commit in the workspace.
+    let commit: String?
+
+    /// Opens the record that is there, and reads the file.
+    /// - Throws: `LedgerError`, `SettingsError` when the file cannot be used, `GitError`.
+    public init(session: AgentSession) async throws {
+        try await self.init(session: session, session.existingLedger())
+    }
+
+    /// For a process that has its record open already.
+    public init(session: AgentSession, _ ledger: (any LedgerStore)?) async throws {
+        self.session = session
+        self.ledger = ledger
+        (commit, file) = try await session.deployFile()
+    }
+
+    /// What the file is called, for messages.
+    public var fileName: String { file?.file ?? session.settings.deployFile?.value ?? "deploy.yaml" }
+
+    /// Tasks in the order of the file, then those that the record alone knows.
+    /// - Throws: `LedgerError`.
+    public func list() async throws -> [TaskView] {
+        let records = try await ledger?.tasks(app: session.settings.app) ?? []
+        let known = Dictionary(uniqueKeysWithValues: records.map { ($0.id, $0) })
+        let secrets = session.log.secrets
+        let own = (file?.tasks ?? []).map { task in
+            TaskView(task: task, record: known[task.id] ?? TaskRecord(id: task.id), mask: { secrets.mask($0) })
+        }
+        let ids = Set(own.map(\.record.id))
+        return own
+            + records.filter { !ids.contains($0.id) }.map { record in
+                TaskView(task: nil, record: record, mask: { secrets.mask($0) })
+            }
+    }
+
+    /// One task; what is wrong when there is none of that id.
+    /// - Throws: `LedgerError`, `UnknownTask`.
+    public func find(_ id: String) async throws -> TaskView {
+        let all = try await list()
+        if let found = all.first(where: { $0.record.id == id }) { return found }
+        let near = all.map { ($0.record.id, NearMiss.distance($0.record.id, id)) }.min { $0.1 < $1.1 }
+        throw UnknownTask(id: id, file: fileName, near: near.flatMap { $0.1 <= 2 ? $0.0 : nil })
+    }
+
+    /// A task that neither file nor record has.
+    public struct UnknownTask: Error, CustomStringConvertible {
+        let id: String
+        let file: String
+        let near: String?
+
+        public var description: String {
+            "no task \"\(id)\" in \(file) or in the record\(near.map { "; did you mean \"\($0)\"?" } ?? "")"
+        }
+    }
+}
+
+extension AgentSession {
+    /// The commit in the workspace and its file with the tasks; nil where there is none.
+    ///
+    /// - Throws: `SettingsError` when the file cannot be used, `GitError`.
+    public func deployFile() async throws -> (commit: String?, file: DeployFile?) {
+        let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
+        guard let commit = try await workspace.state().head else { return (nil, nil) }
+        return (
+            commit,
+            try await origin.deployFile(
+                settings.deployFile, for: commit, in: workspace.repository, workspace: settings.workspace)
+        )
+    }
+}

@@ -1,0 +1,84 @@
+import Git
+import Glibc
+public import Ledger
+public import ServiceLifecycle
+import Shell
+
+/// `agent tasks run`: runs tasks now, beside an agent that may be at work, under the same leases.
+///
+/// On graceful shutdown the task in progress is ended and recorded.
+public final class TaskRunByHand: Service {
+    private let session: AgentSession
+    private let ledger: any LedgerStore
+    private let ids: [String]
+    private let reader: TaskReader
+    private let stop = StopSignal()
+    private let cell = Cell<TaskCounts?>(nil)
+
+    /// - Parameter ids: tasks to run, also when their retries are used up; none for all that are due.
+    /// - Throws: `TaskReader.UnknownTask`, `SettingsError`, `LedgerError`, `GitError`.
+    public init(session: AgentSession, _ ledger: any LedgerStore, ids: [String]) async throws {
+        self.session = session
+        self.ledger = ledger
+        self.ids = ids
+        reader = try await TaskReader(session: session, ledger)
+        for id in ids {
+            guard try await reader.find(id).task != nil else {
+                throw TaskReader.UnknownTask(id: id, file: reader.fileName, near: nil)
+            }
+        }
+    }
+
+    /// What it came to; nil before `run()` has returned.
+    public var counts: TaskCounts? { cell.get() }
+
+    /// What would be run, in that order. Nothing is changed.
+    /// - Throws: `LedgerError`.
+    public func preview() async throws -> [TaskView] {
+        try await reader.list().filter { view in
+            view.task != nil && !view.record.isDone && (ids.isEmpty ? !view.isUsedUp : ids.contains(view.record.id))
+        }
+    }
+
+    /// How the tasks that were asked for stand, in the order of the file.
+    /// - Throws: `LedgerError`.
+    public func views() async throws -> [TaskView] {
+        try await reader.list().filter { view in
+            view.task != nil && (ids.isEmpty || ids.contains(view.record.id))
+        }
+    }
+
+    public func run() async throws {
+        await withGracefulShutdownHandler {
+            await runTasks()
+        } onGracefulShutdown: {
+            self.stop.request()
+        }
+    }
+
+    private func runTasks() async {
+        guard let file = reader.file, let commit = reader.commit else { return cell.set(TaskCounts()) }
+        let (settings, scope) = (session.settings, session.scope)
+        let facts = try? await ledger.facts(scope, commit: commit)
+        let occasion = TaskStep.Occasion(
+            scope: scope, commit: commit, ref: settings.followedRef, previousCommit: facts?.lastSucceededCommit,
+            trigger: .manual, deployment: facts?.latestOfCommit?.id ?? 0, settings: settings,
+            instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
+        // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
+        let folder = session.state.workspace(settings.workspace).byHand
+        mkdir(folder.running, 0o700)
+        let runner = Runner(
+            state: session.state, folder: folder, log: session.log, environment: session.origin.environment, stop: stop)
+        var step = TaskStep(
+            occasion, ledger: ledger, runner: runner, writer: session.writer(ledger, stop: stop),
+            logger: session.logger, waiting: { _ in })
+        await step.begin(.success(ids.isEmpty ? file : file.with(tasks: Set(ids))))
+        for task in step.due {
+            _ = try? await ledger.record(session.action(.run, task.id, digest: task.digest))
+        }
+        await step.run(.beforeApp)
+        await step.run(.afterApp)
+        step.announce()
+        cell.set(step.counts)
+    }
+}

@@ -1,0 +1,219 @@
+import Glibc
+import Ledger
+import Logging
+import Shell
+
+/// Runs the one-time tasks that are due, one after the other, and counts what came of them.
+///
+/// Whatever fails here, a task or the whole step, is a warning: it stops neither the deployment nor the app.
+struct TaskStep: Sendable {
+    /// What the tasks run for.
+    struct Occasion: Sendable {
+        var scope: Scope
+        var commit: String
+        var ref: String?
+        var previousCommit: String?
+        var trigger: Trigger
+        /// The deployment that the runs belong to; 0 for none.
+        var deployment: Int64
+        var settings: Settings
+        /// This process among all agents.
+        var instance: String
+        /// A person runs them: whatever somebody else runs is waited for.
+        var isByHand = false
+        /// Also what has been tried as often as its retries allow: a person named it.
+        var isForced = false
+    }
+
+    let occasion: Occasion
+    let ledger: any LedgerStore
+    let runner: Runner
+    let writer: LedgerWriter
+    let logger: Logger
+    /// Is called before what takes long, with how long that may be.
+    let waiting: @Sendable (Duration) -> Void
+
+    /// Tasks that are not done, in the order of the file.
+    private(set) var due: [OneTimeTask] = []
+    /// When a task that was passed over, or could not be asked for, is to be looked at again.
+    private(set) var retryAt: Timestamp?
+    /// Failures, for the deployment's warnings.
+    private(set) var warnings = 0
+    private var total: Int?
+    private var ran = 0
+    private var failed = 0
+    private var problem: String?
+
+    init(
+        _ occasion: Occasion, ledger: any LedgerStore, runner: Runner, writer: LedgerWriter, logger: Logger,
+        waiting: @escaping @Sendable (Duration) -> Void
+    ) {
+        self.occasion = occasion
+        self.ledger = ledger
+        self.runner = runner
+        self.writer = writer
+        self.logger = logger
+        self.waiting = waiting
+    }
+
+    /// Nil when there is no file.
+    var counts: TaskCounts? {
+        guard total != nil || problem != nil else { return nil }
+        return TaskCounts(ran: ran, skipped: (total ?? 0) - ran - failed, failed: failed, error: problem)
+    }
+
+    /// Asks the record what is due.
+    ///
+    /// - Parameter file: nil when the commit has none; what is wrong with one that cannot be used.
+    mutating func begin(_ file: Result<DeployFile?, SettingsError>) async {
+        switch file {
+        // It gets no better before the next commit or start.
+        case .failure(let error): fail("\(error); no task runs", retries: false)
+        case .success(nil): return
+        case .success(let file?):
+            total = file.tasks.count
+            guard !file.tasks.isEmpty else { return }
+            do {
+                let (ledger, app) = (ledger, occasion.scope.app)
+                let entries = file.tasks.map { TaskEntry(id: $0.id, digest: $0.digest) }
+                let found = try await writer.ask { try await ledger.toDo(entries, app: app) }
+                for task in found where task.isDone {
+                    logger.warning(
+                        "task \(task.id) has changed since it was done and does not run again; give the new work an id of its own"
+                    )
+                }
+                let open = Set(found.lazy.filter { !$0.isDone }.map(\.id))
+                due = file.tasks.filter { open.contains($0.id) }
+            } catch {
+                fail("\(error); no task runs")
+            }
+        }
+    }
+
+    /// Runs what is due at that place. An agent that is asked to stop begins no further task.
+    mutating func run(_ when: OneTimeTask.When) async {
+        for task in due where task.when == when {
+            guard problem == nil, !runner.stop.isRequested else { return }
+            do {
+                try await run(task)
+            } catch {
+                fail("task \(task.id): \(error)")
+            }
+        }
+    }
+
+    /// Says what it came to.
+    func announce() {
+        guard total != nil, let counts else { return }
+        var logger = logger
+        logger[metadataKey: "ran"] = "\(counts.ran)"
+        logger[metadataKey: "skipped"] = "\(counts.skipped)"
+        logger[metadataKey: "failed"] = "\(counts.failed)"
+        logger.info("tasks: ran: \(counts.ran), skipped: \(counts.skipped), failed: \(counts.failed)")
+    }
+
+    private mutating func fail(_ text: String, retries: Bool = true) {
+        let text = runner.log.secrets.mask(text)
+        problem = text
+        warnings += 1
+        if retries { retryAt = Timestamp.now.advanced(by: occasion.settings.interval) }
+        logger.warning("tasks: \(text)")
+    }
+
+    // MARK: - One task
+
+    private mutating func run(_ task: OneTimeTask) async throws {
+        let settings = occasion.settings
+        let command = RunCommand(
+            title: "task \(task.id)", text: task.run, folder: task.folder, folderSetting: "task \(task.id): folder",
+            timeout: task.timeout, environment: task.environment)
+        let draft = RunDraft(
+            kind: .task, name: task.id, parent: occasion.deployment, marker: Runner.newMarker(),
+            command: runner.log.secrets.mask(task.run), folder: task.folder, mode: HookMode.lenient.rawValue,
+            timeout: task.timeout, attempt: 1, startedAt: .now, scope: ledger.isShared ? .fleet : .host,
+            digest: task.digest)
+        let request = ClaimRequest(
+            scope: occasion.scope, commit: occasion.commit, holder: occasion.instance, run: draft,
+            retries: task.retries.limit, isLenient: false, ignoresBackoff: !occasion.trigger.respectsBackoff,
+            isForced: occasion.isForced)
+        let context = RunContext(
+            commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref, task: task.id,
+            attempt: 1, trigger: occasion.trigger, deployment: occasion.deployment, run: 0,
+            workspace: occasion.scope.workspace)
+        let leased = LeasedRunner(
+            store: ledger, command: command, settings: settings, runner: runner, writer: writer, logger: logger)
+        let longest = task.timeout + settings.killGrace * 2
+        // Waiting for another host's run and then, when that one died, a run of its own.
+        waiting(longest * 2)
+        let outcome = try await leased.run(
+            request, in: occasion.scope.workspace, context,
+            patience: isWaitedFor(task) ? task.timeout : .zero, waiting: { [waiting] in waiting(longest) })
+        switch outcome {
+        case .stopped: return
+        case .ran(let run, let result, let failures):
+            unlink(runner.folder.mark(run.marker))
+            note(task, run, result, failures)
+        case .lost(let run, _):
+            unlink(runner.folder.mark(run.marker))
+        case .adopted(_, let result, let failures, let retryIn):
+            guard result.status != .succeeded else {
+                return logger.debug("task \(task.id) is done")
+            }
+            logger.notice("task \(task.id) is not run: \(fate(task, result.status, failures, retryIn))")
+            retry(in: retryIn)
+        case .held(let held):
+            guard isWaitedFor(task) else {
+                return logger.info("task \(task.id) runs on \(held.host) (run \(held.run))")
+            }
+            warnings += 1
+            logger.warning(
+                "task \(task.id) still runs on \(held.host) (run \(held.run)) after \(DurationText.text(task.timeout)): not waited for any longer"
+            )
+        }
+    }
+
+    private func isWaitedFor(_ task: OneTimeTask) -> Bool { task.when == .beforeApp || occasion.isByHand }
+
+    private mutating func note(_ task: OneTimeTask, _ run: Run, _ result: RunResult, _ failures: Int) {
+        let took = DurationText.text(.milliseconds(max(1, result.completedAt.millisecondsSince(run.startedAt))))
+        var logger = logger
+        logger[metadataKey: "task"] = "\(task.id)"
+        logger[metadataKey: "run_id"] = "\(run.id)"
+        switch result.status {
+        case .succeeded:
+            ran += 1
+            logger.info("task \(task.id) succeeded in \(took)")
+        case .failed, .timedOut:
+            failed += 1
+            warnings += 1
+            let retryIn = Backoff.delay(afterFailures: failures, interval: occasion.settings.interval)
+            logger.warning(
+                "task \(task.id) \(words(result.status)) after \(took): \(result.errorMessage ?? ""); \(fate(task, result.status, failures, task.retries.allows(afterFailures: failures) ? retryIn : nil))"
+            )
+        default:
+            logger.notice("task \(task.id) \(words(result.status)): \(result.errorMessage ?? "")")
+            if result.status == .deferred { retry(in: occasion.settings.interval * 0.85) }
+        }
+    }
+
+    /// - Parameter delay: nil for never.
+    private mutating func retry(in delay: Duration?) {
+        guard let delay else { return }
+        let time = Timestamp.now.advanced(by: delay)
+        if retryAt.map({ time < $0 }) ?? true { retryAt = time }
+    }
+
+    /// What becomes of a task that did not succeed.
+    private func fate(_ task: OneTimeTask, _ status: RunStatus, _ failures: Int, _ retryIn: Duration?) -> String {
+        guard let retryIn, task.retries.allows(afterFailures: failures) else {
+            return
+                "it failed \(failures) time\(failures == 1 ? "" : "s") and its retries are used up; `agent tasks retry \(task.id)` makes it due again"
+        }
+        let time = Timestamp.now.advanced(by: retryIn).rfc3339
+        return status == .deferred
+            ? "it asked to be tried again later, not before \(time)"
+            : "tried again at the next deployment or start, not before \(time)"
+    }
+
+    private func words(_ status: RunStatus) -> String { status.rawValue.replacing("_", with: " ") }
+}
