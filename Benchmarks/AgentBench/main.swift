@@ -112,6 +112,31 @@ func measureDeployments(_ count: Int) async throws -> [String: Double] {
     }
 }
 
+/// Time of a look at the tasks, all of them done, beside an unchanged check without one. The file is that of the look before, as
+/// with most deployments: it is read, compared and not decoded again.
+func measureTasks(_ count: Int) async throws -> [String: Double] {
+    try await withWatcher { watcher, _ in
+        func check(_ trigger: Trigger) async throws -> Double {
+            let start = ContinuousClock.now
+            let outcome = await watcher.check(trigger)
+            let time = milliseconds(ContinuousClock.now - start)
+            guard outcome.name == "unchanged" else {
+                throw BenchError(description: "\(outcome.name): \(outcome.problem ?? "")")
+            }
+            return time
+        }
+        var (looks, plain): ([Double], [Double]) = ([], [])
+        // The first one of a process opens the record, too.
+        _ = try await check(.poll)
+        for _ in 0..<3 { _ = try await check(.manual) }
+        for _ in 0..<count {
+            looks.append(try await check(.manual))
+            plain.append(try await check(.poll))
+        }
+        return ["look_ms": median(looks), "plain_ms": median(plain)]
+    }
+}
+
 /// Decision and listing on the record that is there.
 func measureRecord(_ count: Int) async throws -> [String: Double] {
     let session = try await AgentSession(origin: SettingsOrigin(options: [:], environment: .current))
@@ -138,7 +163,7 @@ func measureRecord(_ count: Int) async throws -> [String: Double] {
 }
 
 let usage = """
-    usage: agent-bench checks|libgit2|deployments|record COUNT
+    usage: agent-bench checks|libgit2|deployments|record|tasks COUNT
            agent-bench fleet-prepare
            agent-bench fleet-claims SECONDS CLIENTS FIRST-DEPLOYMENT
            agent-bench fleet-checks AGENTS SECONDS
@@ -152,6 +177,7 @@ do {
     case ("checks", 1): figures = try await measureChecks(numbers[0])
     case ("libgit2", 1): figures = try measureFloor(numbers[0])
     case ("deployments", 1): figures = try await measureDeployments(numbers[0])
+    case ("tasks", 1): figures = try await measureTasks(numbers[0])
     case ("record", 1): figures = try await measureRecord(numbers[0])
     case ("fleet-prepare", 0): figures = try await FleetBench().prepare()
     case ("fleet-claims", 3):
