@@ -13,7 +13,7 @@ STATE := $(CURDIR)/.agent
 
 .PHONY: run test test-faults bench lint format build release install uninstall clean packages packages-test
 
-## Builds in release, deploys this repository's own commit, and prints the record.
+## Builds in release, deploys this repository's own commit, and prints the record, with the tasks of deploy.yaml.
 run: release
 	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
 	    $(RELEASE_BIN) run-once --force --workspace $(CURDIR)
@@ -23,6 +23,9 @@ run: release
 	@echo
 	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
 	    $(RELEASE_BIN) history --limit 5 --workspace $(CURDIR)
+	@echo
+	@AGENT_STATE_DIR=$(STATE) AGENT_LEDGER_URL=sqlite:$(STATE)/ledger.sqlite \
+	    $(RELEASE_BIN) tasks --workspace $(CURDIR)
 
 ## Everything that can be tested on one machine.
 test: packages-test
