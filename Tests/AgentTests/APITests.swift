@@ -38,6 +38,23 @@ struct APITests {
         return (Int(ended.output[ended.output.index(after: cut)...]) ?? 0, String(ended.output[..<cut]))
     }
 
+    @Test("tasks are the command line's JSON; a check that is asked for tries those that are not done")
+    func tasks() async throws {
+        try await box.commit([
+            "deploy.yaml": "tasks:\n  - { id: seed-v1, run: 'test -e $OUT/good' }\n  - { id: other-v1, run: 'true' }\n"
+        ])
+        let program = try await start()
+        let listed = try await box.json("tasks")
+        #expect(listed.items.map { $0["status"].string } == ["failed", "done"])
+        #expect(try await JSON(ask("GET", "/tasks").body) == listed)
+        #expect(try await ask("GET", "/tasks", token: nil).code == 401)
+        try box.touch("good")
+        #expect(try await ask("POST", "/check").code == 202)
+        try await until("it is done", details: { program.errors }) {
+            try await box.json("tasks").items.first?["status"].string == "done"
+        }
+    }
+
     @Test("views are the command line's JSON")
     func views() async throws {
         _ = try await start()

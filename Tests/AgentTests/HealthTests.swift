@@ -98,6 +98,9 @@ struct HealthTests {
         let settings = [
             "PRE_DEPLOY_COMMAND": "true", "POST_DEPLOY_COMMAND": "exit 2", "GITHUB_BRANCH": "main",
         ]
+        try await box.commit([
+            "deploy.yaml": "tasks:\n  - { id: a, run: 'true' }\n  - { id: b, run: 'exit 1' }\n"
+        ])
         let program = try start(settings)
         try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
         let text = try #require(try await get("/metrics")).body
@@ -115,7 +118,8 @@ struct HealthTests {
             "deploy_agent_run_duration_seconds_bucket[('hook', 'PRE_DEPLOY'), ('le', '+Inf')] 1.0",
             "deploy_agent_last_run_status[('hook', 'POST_DEPLOY'), ('status', 'failed')] 1.0",
             "deploy_agent_commit_info[('commit', '\(commit)'), ('ref', 'main')] 1.0",
-            "deploy_agent_commit_attempts[] 1.0", "deploy_agent_build_info[('version',",
+            "deploy_agent_tasks_total[('result', 'ran')] 1.0", "deploy_agent_tasks_total[('result', 'failed')] 1.0",
+            "deploy_agent_task_problems_total[] 0.0", "deploy_agent_commit_attempts[] 1.0", "deploy_agent_build_info[('version',",
             "deploy_agent_last_successful_check_timestamp_seconds[] 1",
             "deploy_agent_last_successful_deployment_timestamp_seconds[] 1", "process_resident_memory_bytes[] ",
             "process_cpu_seconds_total[] ", "process_start_time_seconds[] 1",
