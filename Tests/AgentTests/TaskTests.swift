@@ -190,6 +190,33 @@ struct TaskTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("one whose retries are used up is passed over once at a start, and never looked at again by itself")
+    func usedUp() async throws {
+        try await commit(Self.task("bad-v1", "retries: 0", then: "exit 3"))
+        let settings = ["GITHUB_SYNC_INTERVAL": "300ms"]
+        #expect(counts(try await box.once(settings).json["tasks"]) == [0, 0, 1])
+        #expect(try await box.json("tasks").items.first?["retry_at"] == .null)
+        // Longer ago than any backoff of it.
+        try await box.sh("sqlite3 state/ledger.sqlite 'UPDATE outcomes SET retry_at = 1000'")
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 1, agent)
+        let checks = try await box.json("status")["last_check"].string
+        try await until("more checks were made", details: { agent.errors }) {
+            try await box.json("status")["last_check"].string != checks
+        }
+        try await agent.send(SIGTERM)
+        _ = try await agent.ended()
+        #expect(agent.errors.matches(of: /task bad-v1 is not run/).count == 1, "\(agent.errors.prefix(2000))")
+    }
+
+    @Test("after a PRE_DEPLOY that was lenient and failed no start runs a task, until a deployment has passed it")
+    func lenientStart() async throws {
+        try await commit(Self.task("seed-v1"))
+        let lenient = ["PRE_DEPLOY_COMMAND": "exit 1", "PRE_DEPLOY_MODE": "lenient"]
+        for _ in 0..<2 { #expect(try await box.once(lenient).code == 0) }
+        #expect(trace == [])
+    }
+
     @Test("with exec: before-app before the app starts, after-app once it runs, at a start without a deployment too")
     func exec() async throws {
         try await commit(

@@ -102,7 +102,7 @@ extension DeploymentDriver {
             progress.marks.append(run.marker)
             return Done(
                 result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
-        case .adopted(let run, var result, let failures, let retryIn):
+        case .adopted(let run, var result, let failures, let retryIn, _):
             result.completedAt = .now
             result.outputTail = ""
             progress.pending.append(.adoptRun(draft, of: run, result))

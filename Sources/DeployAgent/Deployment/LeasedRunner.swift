@@ -12,7 +12,8 @@ struct LeasedRunner: Sendable {
         case ran(Run, RunResult, failures: Int)
         /// It ran elsewhere.
         /// - retryIn: when a failure is tried again.
-        case adopted(Int64, RunResult, failures: Int, retryIn: Duration?)
+        /// - wasAwaited: whether it ran while this one waited.
+        case adopted(Int64, RunResult, failures: Int, retryIn: Duration?, wasAwaited: Bool)
         /// It ran on this host under a lease that was lost, and what came of it is not recorded.
         case lost(Run, String)
         /// Somebody has it, for longer than this one waits.
@@ -58,13 +59,14 @@ struct LeasedRunner: Sendable {
                     "\(command.title): \(run.command) (run \(run.id), in \(command.folder), at most \(DurationText.text(command.timeout)), \(reach)fence \(lease.fence))"
                 )
                 return try await carryOut(
-                    run, of: request.commit, under: lease, asked: asked, in: root, context, failures: failures)
+                    run, for: request, under: lease, asked: asked, in: root, context, failures: failures)
             case .done(let run, let host, let result, let failures, let retryIn):
                 let end = result.status.rawValue.replacing("_", with: " ")
                 logger.log(
                     level: request.run.kind == .hook ? .info : .debug,
                     "\(command.title) \(end) on \(host ?? "another host") (run \(run)): taken over")
-                return .adopted(run, result, failures: failures, retryIn: retryIn)
+                return .adopted(
+                    run, result, failures: failures, retryIn: retryIn, wasAwaited: run == request.awaited)
             case .held(let held):
                 waiting()
                 let left = limit.map { $0 - .now }
@@ -91,8 +93,8 @@ struct LeasedRunner: Sendable {
     }
 
     private func carryOut(
-        _ run: Run, of commit: String, under lease: Lease, asked: BootTime, in root: String, _ context: RunContext,
-        failures: Int
+        _ run: Run, for request: ClaimRequest, under lease: Lease, asked: BootTime, in root: String,
+        _ context: RunContext, failures: Int
     ) async throws -> Outcome {
         var context = context
         context.run = run.id
@@ -136,13 +138,16 @@ struct LeasedRunner: Sendable {
             result.errorMessage = "\(result.errorMessage ?? "failed"): \(line)"
         }
         let failed = result.status == .failed || result.status == .timedOut
+        let isLast = run.kind == .task && request.retries.map { failures + 1 > $0 } ?? false
         let retryIn: Duration? =
             failed
-            ? Backoff.delay(afterFailures: failures + 1, interval: settings.interval)
+            ? isLast
+                ? nil : Backoff.delay(afterFailures: failures + 1, interval: settings.interval)
             : result.status == .deferred ? settings.interval * 0.85 : nil
         let counted = try await writer.complete(
             ClaimResult(
-                lease: lease, commit: commit, task: run.kind == .task ? run.name : nil, run: run.id, result: result,
+                lease: lease, commit: request.commit, task: run.kind == .task ? run.name : nil, run: run.id,
+                result: result,
                 retryIn: retryIn), in: store)
         guard let counted else {
             let message = "the lease of \(command.title) (fence \(lease.fence)) has passed to another host"

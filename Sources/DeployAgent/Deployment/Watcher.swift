@@ -179,7 +179,7 @@ public final class Watcher {
             isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
         case .nothing(.deployed):
-            if tasks.isDue(trigger) {
+            if tasks.isDue(trigger), try await hasPassed(facts.latestOfCommit) {
                 try await lookAtTasks(target, settings, scope, facts, trigger, deploying, waiting)
             }
             return .unchanged(commit: target.commit, .deployed)
@@ -189,7 +189,7 @@ public final class Watcher {
         case .deploy(let attempt, let series):
             try await checkFolders(settings, target)
             deploying(settings)
-            let file = try await tasks.read(
+            let file = await tasks.read(
                 origin, settings, target.commit, in: target.repository, workspace: workspace.path)
             for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
@@ -218,18 +218,26 @@ public final class Watcher {
 
     // MARK: - Steps
 
+    /// Whether a deployment's PRE_DEPLOY succeeded, or there was none: lenient, it may have failed.
+    private func hasPassed(_ deployment: Deployment?) async throws -> Bool {
+        guard let deployment, deployment.warnings > 0 else { return true }
+        let runs = try await ledger.runs(deployment: deployment.id)
+        return runs.allSatisfy { $0.kind != .hook || $0.name != Hook.preDeploy.rawValue || $0.status == .succeeded }
+    }
+
     private func lookAtTasks(
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws {
         let occasion = TaskStep.Occasion(
             scope: scope, commit: target.commit, ref: target.ref, previousCommit: facts.lastSucceededCommit,
-            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance)
+            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance,
+            ignoresBackoff: !trigger.respectsBackoff)
         var step = TaskStep(
             occasion, ledger: ledger, runner: runner,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
             waiting: waiting)
-        let file = try await tasks.read(
+        let file = await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
         await tasks.look(&step, file)
         guard !step.due.isEmpty else { return }

@@ -19,6 +19,9 @@ struct TaskStep: Sendable {
         var settings: Settings
         /// This process among all agents.
         var instance: String
+        /// Whether a person asked for what failed to be tried now. A commit that many hosts deploy is no such word: each of them
+        /// would try it at once.
+        var ignoresBackoff = false
         /// A person runs them: whatever somebody else runs is waited for.
         var isByHand = false
         /// Also what has been tried as often as its retries allow: a person named it.
@@ -134,7 +137,7 @@ struct TaskStep: Sendable {
             digest: task.digest)
         let request = ClaimRequest(
             scope: occasion.scope, commit: occasion.commit, holder: occasion.instance, run: draft,
-            retries: task.retries.limit, isLenient: false, ignoresBackoff: !occasion.trigger.respectsBackoff,
+            retries: task.retries.limit, isLenient: false, ignoresBackoff: occasion.ignoresBackoff,
             isForced: occasion.isForced)
         let context = RunContext(
             commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref, task: task.id,
@@ -155,15 +158,19 @@ struct TaskStep: Sendable {
             note(task, run, result, failures)
         case .lost(let run, _):
             unlink(runner.folder.mark(run.marker))
-        case .adopted(_, let result, let failures, let retryIn):
+        case .adopted(_, let result, let failures, let retryIn, let wasAwaited):
             guard result.status != .succeeded else {
                 return logger.debug("task \(task.id) is done")
             }
+            let isOver = result.status != .deferred && !task.retries.allows(afterFailures: failures)
             logger.notice("task \(task.id) is not run: \(fate(task, result.status, failures, retryIn))")
-            retry(in: retryIn)
+            // What somebody has tried while this one waited has had its attempt.
+            if !isOver, !wasAwaited { retry(in: retryIn) }
         case .held(let held):
             guard isWaitedFor(task) else {
-                return logger.info("task \(task.id) runs on \(held.host) (run \(held.run))")
+                logger.info("task \(task.id) runs on \(held.host) (run \(held.run))")
+                // Should its agent be dead, nobody else would look before the next start.
+                return retry(in: held.expiresIn + .seconds(1))
             }
             warnings += 1
             logger.warning(

@@ -32,11 +32,10 @@ struct TaskWatch {
         !hasLooked || !trigger.respectsBackoff || retryAt.map { $0 <= .now } ?? false
     }
 
-    /// Reads the commit's file.
-    /// - Throws: `GitError`.
+    /// Reads the commit's file; what is wrong with it where it cannot be used.
     mutating func read(
         _ origin: SettingsOrigin, _ settings: Settings, _ commit: String, in repository: Repository, workspace: String
-    ) async throws -> Result<DeployFile?, SettingsError> {
+    ) async -> Result<DeployFile?, SettingsError> {
         do {
             let file = try await origin.deployFile(
                 settings.deployFile, for: commit, in: repository, workspace: workspace, known: known)
@@ -44,6 +43,11 @@ struct TaskWatch {
             return .success(file)
         } catch let error as SettingsError {
             return .failure(error)
+        } catch let error as GitError {
+            // Too large, or not to be read: no reason not to deploy.
+            return .failure(SettingsError(Setting.deployFile.name, error.description, source: .fallback))
+        } catch {
+            return .failure(SettingsError(Setting.deployFile.name, "\(error)", source: .fallback))
         }
     }
 
