@@ -7,12 +7,14 @@
 BEGIN\; SET LOCAL statement_timeout TO 30000\; SET LOCAL lock_timeout TO 30000\; SET LOCAL search_path TO "claims";
 SELECT fence, holder, host, commit_id, run, round(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY';
-SELECT run, status, failures, round(extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint FROM outcomes
+SELECT run, status, failures, round(extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint, host, at_commit
+FROM outcomes
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND commit_id = '000000000000000000000000:id';
 INSERT INTO leases (app, name) VALUES ('floor:client_id', 'PRE_DEPLOY') ON CONFLICT DO NOTHING;
 SELECT fence, holder, host, commit_id, run, round(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' FOR UPDATE;
-SELECT run, status, failures, round(extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint FROM outcomes
+SELECT run, status, failures, round(extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint, host, at_commit
+FROM outcomes
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND commit_id = '000000000000000000000000:id';
 SELECT run, fence FROM leases WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND holder IS NOT NULL;
 UPDATE leases SET fence = fence + 1, holder = 'floor', host = 'h1', commit_id = '000000000000000000000000:id',

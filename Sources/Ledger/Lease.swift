@@ -97,10 +97,16 @@ extension ClaimRequest {
     ///   - run: whose outcome it is.
     ///   - status: nil for one that a person asked for again.
     ///   - failures: so far, over all hosts.
-    package func isAnswered(by run: Int64, _ status: RunStatus?, failures: Int, retryIn: Duration?) -> Bool {
+    ///   - attempt: the last one. Where a task failed on another host for this very commit, each of many hosts would try it at
+    ///     once, whatever made it look: then the backoff counts.
+    package func isAnswered(
+        by run: Int64, _ status: RunStatus?, failures: Int, retryIn: Duration?,
+        attempt: (host: String?, commit: String?)
+    ) -> Bool {
         let wasAwaited = run == awaited
         guard wasAwaited || !isForced else { return false }
-        let isWaiting = !ignoresBackoff && (retryIn ?? .zero) > .zero
+        let isRollout = self.run.kind == .task && attempt.commit == commit && attempt.host != scope.host
+        let isWaiting = (isRollout || !ignoresBackoff) && (retryIn ?? .zero) > .zero
         switch status {
         // Whether a task is done its own table says.
         case .succeeded: return self.run.kind != .task

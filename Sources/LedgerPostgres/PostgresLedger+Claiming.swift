@@ -64,7 +64,7 @@ extension PostgresLedger {
         let isDone = try request.run.kind == .task && tasks.isDone(request.run.name, session)
         let row = try session.query(
             """
-            SELECT run, status, failures, \(millisecondsUntil("retry_at")) FROM outcomes
+            SELECT run, status, failures, \(millisecondsUntil("retry_at")), host, at_commit FROM outcomes
             WHERE app = $1 AND name = $2 AND commit_id = $3
             """, request.outcome.values
         ).rows.first
@@ -78,7 +78,9 @@ extension PostgresLedger {
         let failures = try row.get(2, as: Int.self)
         let retryIn = try row.optional(3, as: Int64.self).map { Duration.milliseconds(max(0, $0)) }
         let noted = RunStatus(rawValue: try row.get(1))
-        guard isDone || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn) else { return nil }
+        let attempt = try (row.optional(4, as: String.self), row.optional(5, as: String.self))
+        guard isDone || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn, attempt: attempt)
+        else { return nil }
         // The run itself may have been deleted since, with its deployment.
         let made = try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(run)]).rows
             .first.map(Run.init(row:))

@@ -44,7 +44,10 @@ extension SQLiteLedger {
         let isDone = try request.run.kind == .task && Self.isDone(request.run.name, db)
         let row = try Row.fetchOne(
             db,
-            sql: "SELECT run, status, failures, retry_at FROM outcomes WHERE app = ? AND name = ? AND commit_id = ?",
+            sql: """
+                SELECT run, status, failures, retry_at, host, at_commit FROM outcomes
+                WHERE app = ? AND name = ? AND commit_id = ?
+                """,
             arguments: request.outcome.arguments)
         guard let row else {
             let result = RunResult(status: .succeeded, completedAt: .now)
@@ -55,7 +58,10 @@ extension SQLiteLedger {
             Duration.milliseconds(max(0, Timestamp(milliseconds: $0).millisecondsSince(.now)))
         }
         let noted = RunStatus(rawValue: row[1])
-        guard isDone || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn) else { return nil }
+        guard
+            isDone
+                || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn, attempt: (row[4], row[5]))
+        else { return nil }
         let made = try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [run])
             .map(Run.init(row:))
         let host = try made.flatMap { made in

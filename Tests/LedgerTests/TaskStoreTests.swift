@@ -114,6 +114,20 @@ struct TaskStoreTests {
         #expect(try await store.tasks(app: "shop").first?.isDone == true)
     }
 
+    @Test(
+        "what failed on another host for the same commit is not tried by every host that is told to look",
+        arguments: StoreFactory.allCases)
+    func rollout(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let first = try granted(await store.claim(request(store)))
+        #expect(try await complete(store, first, .failed, retryIn: .seconds(60)) == 1)
+        let other = try await store.claim(request(store, host: "h2", ignoresBackoff: true))
+        guard case .done(_, _, _, 1, _?) = other else { throw PreparationFailed("\(other)") }
+        // Another commit, or the host itself, is another matter.
+        let mended = try granted(await store.claim(request(store, host: "h2", commit: "b", ignoresBackoff: true)))
+        #expect(mended.run.attempt == 2)
+    }
+
     @Test("while one runs it, nobody else does; who waited takes the result", arguments: StoreFactory.allCases)
     func held(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)

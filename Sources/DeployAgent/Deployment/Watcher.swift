@@ -231,8 +231,7 @@ public final class Watcher {
     ) async throws {
         let occasion = TaskStep.Occasion(
             scope: scope, commit: target.commit, ref: target.ref, previousCommit: facts.lastSucceededCommit,
-            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance,
-            ignoresBackoff: !trigger.respectsBackoff)
+            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance)
         var step = TaskStep(
             occasion, ledger: ledger, runner: runner,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,

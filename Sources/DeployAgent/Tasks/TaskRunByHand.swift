@@ -63,7 +63,7 @@ public final class TaskRunByHand: Service {
         let occasion = TaskStep.Occasion(
             scope: scope, commit: commit, ref: settings.followedRef, previousCommit: facts?.lastSucceededCommit,
             trigger: .manual, deployment: facts?.latestOfCommit?.id ?? 0, settings: settings,
-            instance: session.instance, ignoresBackoff: true, isByHand: true, isForced: !ids.isEmpty)
+            instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
         // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
         let folder = session.state.workspace(settings.workspace).byHand
         mkdir(folder.running, 0o700)

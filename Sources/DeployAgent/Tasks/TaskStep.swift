@@ -19,9 +19,6 @@ struct TaskStep: Sendable {
         var settings: Settings
         /// This process among all agents.
         var instance: String
-        /// Whether a person asked for what failed to be tried now. A commit that many hosts deploy is no such word: each of them
-        /// would try it at once.
-        var ignoresBackoff = false
         /// A person runs them: whatever somebody else runs is waited for.
         var isByHand = false
         /// Also what has been tried as often as its retries allow: a person named it.
@@ -137,7 +134,7 @@ struct TaskStep: Sendable {
             digest: task.digest)
         let request = ClaimRequest(
             scope: occasion.scope, commit: occasion.commit, holder: occasion.instance, run: draft,
-            retries: task.retries.limit, isLenient: false, ignoresBackoff: occasion.ignoresBackoff,
+            retries: task.retries.limit, isLenient: false, ignoresBackoff: !occasion.trigger.respectsBackoff,
             isForced: occasion.isForced)
         let context = RunContext(
             commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref, task: task.id,
