@@ -2,7 +2,7 @@
 public struct GitError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unreachable, missingRef, notACheckout, noCommit, corrupt, publish, gitMissing, stopped
+            case unreachable, missingRef, notACheckout, noCommit, corrupt, tooLarge, publish, gitMissing, stopped
         }
         private let kind: Kind
 
@@ -16,6 +16,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         public static var noCommit: Code { Code(kind: .noCommit) }
         /// The repository is damaged.
         public static var corrupt: Code { Code(kind: .corrupt) }
+        /// A file is larger than what is read.
+        public static var tooLarge: Code { Code(kind: .tooLarge) }
         /// A commit could not be staged or published.
         public static var publish: Code { Code(kind: .publish) }
         /// There is no `git` program.

@@ -120,7 +120,7 @@ public struct Repository: Sendable {
 
     /// The content of a file in a commit, the commit's symbolic links followed; nil when it has no such file.
     ///
-    /// - Throws: `corrupt`, also when the file is larger than `limit` bytes.
+    /// - Throws: `corrupt`; `tooLarge` when the file is larger than `limit` bytes.
     public func file(_ name: String, in commit: String, limit: Int) async throws -> [UInt8]? {
         try await read { handle in
             try Self.resolve(name, in: commit, handle, path) { entry in
@@ -199,7 +199,7 @@ public struct Repository: Sendable {
         let size = Int(git_blob_rawsize(blob))
         guard size <= limit else {
             throw GitError(
-                .corrupt, operation: "read \(name)",
+                .tooLarge, operation: "read \(name)",
                 explanation: "it has \(size) bytes, more than the limit of \(limit)")
         }
         return git_blob_rawcontent(blob).map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []

@@ -189,7 +189,7 @@ public final class Watcher {
         case .deploy(let attempt, let series):
             try await checkFolders(settings, target)
             deploying(settings)
-            let file = await tasks.read(
+            let file = try await tasks.read(
                 origin, settings, target.commit, in: target.repository, workspace: workspace.path)
             for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
             let plan = DeploymentPlan(
@@ -236,7 +236,7 @@ public final class Watcher {
             occasion, ledger: ledger, runner: runner,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
             waiting: waiting)
-        let file = await tasks.read(
+        let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
         await tasks.look(&step, file)
         guard !step.due.isEmpty else { return }

@@ -33,9 +33,10 @@ struct TaskWatch {
     }
 
     /// Reads the commit's file; what is wrong with it where it cannot be used.
+    /// - Throws: `GitError` when the repository cannot be read.
     mutating func read(
         _ origin: SettingsOrigin, _ settings: Settings, _ commit: String, in repository: Repository, workspace: String
-    ) async -> Result<DeployFile?, SettingsError> {
+    ) async throws -> Result<DeployFile?, SettingsError> {
         do {
             let file = try await origin.deployFile(
                 settings.deployFile, for: commit, in: repository, workspace: workspace, known: known)
@@ -43,11 +44,8 @@ struct TaskWatch {
             return .success(file)
         } catch let error as SettingsError {
             return .failure(error)
-        } catch let error as GitError {
-            // Too large, or not to be read: no reason not to deploy.
+        } catch let error as GitError where error.code == .tooLarge {
             return .failure(SettingsError(Setting.deployFile.name, error.description, source: .fallback))
-        } catch {
-            return .failure(SettingsError(Setting.deployFile.name, "\(error)", source: .fallback))
         }
     }
 
