@@ -12,10 +12,14 @@ extension PostgresLedger {
             if request.run.kind == .task { try tasks.prepare(session) }
             // Those that wait ask again and again: first without a lock and without writing.
             if let answer = try Self.look(request, tasks, session, locking: false) { return answer }
+            if request.run.kind == .task {
+                // Of all apps, which have a lease's row each.
+                try session.query("SELECT pg_advisory_xact_lock(1146113114, hashtext($1))", [.text(request.work)])
+            }
             try session.query(
                 "INSERT INTO leases (app, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", request.key)
             if let answer = try Self.look(request, tasks, session, locking: true) { return answer }
-            if request.run.kind == .task { try tasks.checkRights(session) }
+            if request.run.kind == .task { try tasks.rehearse(request.run.name, session) }
             return try Self.grant(request, session)
         }
     }
@@ -31,6 +35,7 @@ extension PostgresLedger {
             """, request.key
         ).rows.first
         if let answer = try outcome(request, tasks, session) { return answer }
+        if let answer = try heldByOtherApp(request, session) { return answer }
         guard let lease, let holder = try lease.optional(1, as: String.self) else { return nil }
         let run = try lease.get(4, as: Int64.self)
         if holder == request.holder {
@@ -46,11 +51,30 @@ extension PostgresLedger {
                 Lease(app: request.scope.app, name: request.work, fence: try lease.get(0), holder: holder), own,
                 failures: try failures(request, session))
         }
+        return try held(lease, request, session)
+    }
+
+    /// The table of tasks that are done knows ids alone: what runs for another app of the record runs.
+    private static func heldByOtherApp(_ request: ClaimRequest, _ session: PostgresSession) throws -> ClaimAnswer? {
+        guard request.run.kind == .task else { return nil }
+        return try session.query(
+            """
+            SELECT fence, holder, host, commit_id, run, \(millisecondsUntil("expires_at")) FROM leases
+            WHERE app <> $1 AND name = $2 AND holder IS NOT NULL AND expires_at > clock_timestamp() LIMIT 1
+            """, request.key
+        ).rows.first.flatMap { try held($0, request, session) }
+    }
+
+    /// - Returns: nil for a lease that has expired.
+    private static func held(
+        _ lease: PostgresRow, _ request: ClaimRequest, _ session: PostgresSession
+    ) throws -> ClaimAnswer? {
         let remaining = try lease.optional(5, as: Int64.self) ?? 0
         guard remaining > 0 else { return nil }
         return .held(
             HeldBy(
-                run: run, host: try lease.get(2), commit: try lease.get(3), expiresIn: .milliseconds(remaining),
+                run: try lease.get(4), host: try lease.get(2), commit: try lease.get(3),
+                expiresIn: .milliseconds(remaining),
                 hosts: try session.query(
                     "SELECT count(*) FROM agents WHERE app = $1 AND last_seen > clock_timestamp() - interval '2 minutes'",
                     [.text(request.scope.app)]

@@ -36,6 +36,13 @@ extension PostgresLedger {
                 }
             }
             let prefix = Lease.task("")
+            let last = try session.query(
+                """
+                SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
+                (SELECT run FROM outcomes WHERE app = $1 AND starts_with(name, $2) AND commit_id = '')
+                """, [.text(app), .text(prefix)]
+            ).rows.map(Run.init(row:))
+            let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try session.query(
                 "\(Self.selectOutcomes) WHERE outcomes.app = $1 AND starts_with(outcomes.name, $2) AND commit_id = ''",
                 [.text(app), .text(prefix)]
@@ -43,9 +50,7 @@ extension PostgresLedger {
                 let outcome = try Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
-                known[id]?.run = try session.query(
-                    "SELECT \(Run.columns) FROM runs WHERE id = $1::bigint AND kind = 'task'", [.integer(outcome.run)]
-                ).rows.first.map(Run.init(row:))
+                known[id]?.run = runs[outcome.run]
             }
             for lease in try Self.heldLeases(app: app, session) where lease.remaining > .zero {
                 guard lease.name.hasPrefix(prefix) else { continue }

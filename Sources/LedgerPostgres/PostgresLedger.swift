@@ -25,14 +25,16 @@ public final class PostgresLedger: FleetStore {
     /// - Parameters:
     ///   - schema: where the tables are; made when it is not there.
     ///   - tasksTable: which tasks are done, as `table` or `schema.table`; nil for one in that schema.
+    ///   - madeTasksTable: is told of a table of that name that was not there, as SQL has it.
     ///   - string: is called for every connection, so that a password may change.
     public init(
         schema: String = "deploy_agent", tasksTable: String? = nil,
+        madeTasksTable: @escaping @Sendable (String) -> Void = { _ in },
         _ string: @escaping @Sendable () throws -> ConnectionString
     ) {
         self.string = string
         self.schema = schema
-        tasks = PostgresTasksTable(tasksTable, schema: schema)
+        tasks = PostgresTasksTable(tasksTable, schema: schema, made: madeTasksTable)
         lane = ConnectionLane(idle: .milliseconds(100)) { try await Self.connect(string(), within: Self.connectLimit) }
         leaseLane = ConnectionLane(idle: Lease.heartbeat * 1.5) {
             try await Self.connect(string(), within: Self.renewalLimit)
@@ -78,7 +80,10 @@ public final class PostgresLedger: FleetStore {
             return try await transaction(body)
         } catch let error as PostgresError {
             // Somebody made the database anew: the next use finds out what is there.
-            if error.sqlState == "42P01" || error.sqlState == "3F000" { known.withLock { $0 = nil } }
+            if error.sqlState == "42P01" || error.sqlState == "3F000" {
+                known.withLock { $0 = nil }
+                tasks.forget()
+            }
             throw report(error, operation)
         }
     }

@@ -4,45 +4,64 @@ import Synchronization
 
 /// The table that says which tasks are done: ours, or another program's with the same three columns.
 final class PostgresTasksTable: Sendable {
-    /// As SQL has it.
-    let name: String
-    /// Whether a row may be there for a task that is not done; nil before the table was looked at.
-    private let keepsOpen = Mutex<Bool?>(nil)
+    /// As SQL has them, in the order in which they are looked for. A name that was set is taken as it stands, or else as SQL
+    /// takes one without quotes.
+    private let names: [String]
+    private let found = Mutex<String?>(nil)
+    /// Is told of one that was made although its name was set: perhaps it was mistyped.
+    private let made: (@Sendable (String) -> Void)?
 
     /// - Parameters:
     ///   - name: `table`, of the schema `public`, or `schema.table`; nil for our own.
     ///   - schema: the record's.
-    init(_ name: String?, schema: String) {
-        let parts = name.map { $0.split(separator: ".", maxSplits: 1).map(String.init) } ?? [schema, "deploy_tasks"]
-        self.name = (parts.count == 1 ? ["public"] + parts : parts).map(quotedIdentifier).joined(separator: ".")
+    ///   - made: is told of a table of that name that was not there.
+    init(_ name: String?, schema: String, made: @escaping @Sendable (String) -> Void) {
+        func quoted(_ parts: [String]) -> String { parts.map(quotedIdentifier).joined(separator: ".") }
+        guard let name else {
+            names = [quoted([schema, "deploy_tasks"])]
+            self.made = nil
+            return
+        }
+        let parts = name.split(separator: ".", maxSplits: 1).map(String.init)
+        let full = parts.count == 1 ? ["public"] + parts : parts
+        let folded = full.map { $0.lowercased() }
+        names = full == folded ? [quoted(full)] : [quoted(full), quoted(folded)]
+        self.made = made
     }
+
+    /// As SQL has it.
+    var name: String { found.withLock { $0 } ?? names[0] }
 
     /// Finds the table, and makes it where there is none.
     func prepare(_ session: PostgresSession) throws {
-        guard keepsOpen.withLock({ $0 }) == nil else { return }
-        let found = try look(session)
-        if let found { return keepsOpen.withLock { $0 = found } }
+        guard try !exists(session) else { return }
         // Held until the end of the transaction, as for the other tables.
         try session.query("SELECT pg_advisory_xact_lock(1146113113, hashtext($1))", [.text(name)])
-        try session.query(
-            "CREATE TABLE IF NOT EXISTS \(name) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
+        guard try !exists(session) else { return }
+        try session.query("CREATE TABLE \(name) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
+        made?(name)
     }
 
     /// Whether it is there; nothing is made.
     func exists(_ session: PostgresSession) throws -> Bool {
-        try keepsOpen.withLock { $0 } != nil || look(session) != nil
+        if found.withLock({ $0 }) != nil { return true }
+        guard let name = try names.first(where: { try isThere($0, session) }) else { return false }
+        found.withLock { $0 = name }
+        return true
     }
 
-    /// - Returns: whether a row may be there without a time; nil when there is no table.
-    private func look(_ session: PostgresSession) throws -> Bool? {
+    /// The database is another one than it was.
+    func forget() {
+        found.withLock { $0 = nil }
+    }
+
+    private func isThere(_ name: String, _ session: PostgresSession) throws -> Bool {
         let columns = try session.query(
-            """
-            SELECT attname::text, attnotnull FROM pg_attribute
-            WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
-            """, [.text(name)]
-        ).rows.map { (try $0.get(0, as: String.self), isRequired: try $0.get(1, as: Bool.self)) }
-        guard !columns.isEmpty else { return nil }
-        let missing = ["id", "completed_at", "result"].filter { name in !columns.contains { $0.0 == name } }
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+            [.text(name)]
+        ).rows.map { try $0.get(0, as: String.self) }
+        guard !columns.isEmpty else { return false }
+        let missing = ["id", "completed_at", "result"].filter { !columns.contains($0) }
         guard missing.isEmpty else {
             throw LedgerError(
                 .foreign, operation: "use", location: name,
@@ -50,19 +69,27 @@ final class PostgresTasksTable: Sendable {
                     "it has no column \(missing.joined(separator: ", ")); AGENT_TASKS_TABLE takes a table with the "
                     + "columns id, completed_at and result")
         }
-        return !columns.contains { ["completed_at", "result"].contains($0.0) && $0.isRequired }
+        return true
     }
 
-    /// Before a task runs: what could not be noted afterwards would be run again and again.
-    func checkRights(_ session: PostgresSession) throws {
-        let mayWrite: Bool = try session.query(
-            "SELECT has_table_privilege(to_regclass($1), 'INSERT') AND has_table_privilege(to_regclass($1), 'UPDATE')",
-            [.text(name)]
-        ).rows[0].get(0)
-        guard mayWrite else {
+    /// Before a task runs: writes that it is done, and takes that back. What could not be noted afterwards would be run
+    /// again and again.
+    func rehearse(_ task: String, _ session: PostgresSession) throws {
+        do {
+            try session.tentatively { undo in
+                try write(DoneTask(id: task, completedAt: .now, result: DoneTask.succeeded), session)
+                // What is checked at the end of a transaction else.
+                try session.query("SET CONSTRAINTS ALL IMMEDIATE")
+                undo = true
+            }
+        } catch let error as PostgresError where error.code == .refused && !error.isTransient {
+            let lacksRight = error.sqlState == "42501"
             throw LedgerError(
-                .forbidden, operation: "write", location: name,
-                explanation: "this user needs: GRANT SELECT, INSERT, UPDATE, DELETE ON \(name)")
+                lacksRight ? .forbidden : .foreign, operation: "write", location: name,
+                explanation: "\(error); "
+                    + (lacksRight
+                        ? "this user needs: GRANT SELECT, INSERT, UPDATE, DELETE ON \(name)"
+                        : "it must take a row of id, completed_at and result for the task \(task), which was not run"))
         }
     }
 
@@ -75,9 +102,15 @@ final class PostgresTasksTable: Sendable {
     /// Notes how a run of a task ended, where that is something for the table.
     func note(_ task: String, _ result: RunResult, _ session: PostgresSession) throws {
         guard let text = DoneTask.result(result) else { return }
-        let isDone = result.status == .succeeded
-        guard try isDone || keepsOpen.withLock({ $0 }) ?? look(session) ?? false else { return }
-        try write(DoneTask(id: task, completedAt: isDone ? .now : nil, result: text), session)
+        guard result.status != .succeeded else {
+            return try write(DoneTask(id: task, completedAt: .now, result: text), session)
+        }
+        // Others' tables may take no row without a time, or no such text: then it stands in our own record alone.
+        do {
+            try session.tentatively { _ in
+                try write(DoneTask(id: task, completedAt: nil, result: text), session)
+            }
+        } catch let error as PostgresError where error.code == .refused && !error.isTransient {}
     }
 
     /// Writes a row. One that is done stays as it is. Whether the id is a key only its maker knows.

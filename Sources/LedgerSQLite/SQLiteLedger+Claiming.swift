@@ -8,8 +8,10 @@ extension SQLiteLedger {
     public func claim(_ request: ClaimRequest) async throws -> ClaimAnswer {
         // Those that wait ask again and again: first without a lock.
         if let answer = try await read({ db in try Self.look(request, db, writing: false) }) { return answer }
+        let path = path
         return try await write { db in
             if let answer = try Self.look(request, db, writing: true) { return answer }
+            if request.run.kind == .task { try Self.rehearse(request.run.name, path, db) }
             return try Self.grant(request, db)
         }
     }
@@ -17,6 +19,7 @@ extension SQLiteLedger {
     /// - Returns: nil when the claim is to be granted.
     private static func look(_ request: ClaimRequest, _ db: Database, writing: Bool) throws -> ClaimAnswer? {
         if let answer = try outcome(request, db) { return answer }
+        if let answer = try heldByOtherApp(request, db) { return answer }
         let lease = try Row.fetchOne(
             db, sql: "SELECT fence, holder, host, commit_id, run, expires_at FROM leases WHERE app = ? AND name = ?",
             arguments: [request.scope.app, request.work])
@@ -32,11 +35,28 @@ extension SQLiteLedger {
                 Lease(app: request.scope.app, name: request.work, fence: lease[0], holder: holder), own,
                 failures: try noted(request, db).failures)
         }
+        return held(lease)
+    }
+
+    /// The table of tasks that are done knows ids alone: what runs for another app of the record runs.
+    private static func heldByOtherApp(_ request: ClaimRequest, _ db: Database) throws -> ClaimAnswer? {
+        guard request.run.kind == .task else { return nil }
+        return try Row.fetchAll(
+            db,
+            sql: """
+                SELECT fence, holder, host, commit_id, run, expires_at FROM leases
+                WHERE app <> ? AND name = ? AND holder IS NOT NULL
+                """, arguments: [request.scope.app, request.work]
+        ).lazy.compactMap(held).first
+    }
+
+    /// - Returns: nil for a lease that has expired.
+    private static func held(_ lease: Row) -> ClaimAnswer? {
         let expiry = Timestamp(milliseconds: lease[5])
         let remaining = Duration.milliseconds(expiry.millisecondsSince(.now))
         // The clock was set back if it is longer than any lease.
         guard remaining > .zero, remaining <= Lease.duration else { return nil }
-        return .held(HeldBy(run: run, host: lease[2], commit: lease[3], expiresIn: remaining, hosts: 1))
+        return .held(HeldBy(run: lease[4], host: lease[2], commit: lease[3], expiresIn: remaining, hosts: 1))
     }
 
     /// What has come of the work, where that is something to go by.

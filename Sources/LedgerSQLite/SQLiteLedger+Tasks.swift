@@ -6,17 +6,10 @@ extension SQLiteLedger {
     /// Of times as anybody may have written them: milliseconds since 1970, or nothing where they cannot be read.
     private static let completedAt = "CAST(round((julianday(completed_at) - 2440587.5) * 86400000) AS INTEGER)"
 
-    /// Makes the table that says which tasks are done, where there is none.
-    static func prepareTasks(_ db: Database) throws {
-        if try !db.tableExists("deploy_tasks") {
-            try db.execute(
-                sql: "CREATE TABLE deploy_tasks (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
-        }
-    }
-
     public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
-        try await read { db in
-            guard try db.tableExists("deploy_tasks") else {
+        let path = path
+        return try await read { db in
+            guard try Self.tasksTableExists(db, path) else {
                 return entries.map { TaskToDo(id: $0.id, isDone: false) }
             }
             return try Row.fetchAll(
@@ -45,6 +38,14 @@ extension SQLiteLedger {
                 }
             }
             let prefix = Lease.task("")
+            let last = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
+                    (SELECT run FROM outcomes WHERE app = ? AND substr(name, 1, ?) = ? AND commit_id = '')
+                    """, arguments: [app, prefix.count, prefix]
+            ).map(Run.init(row:))
+            let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try Row.fetchAll(
                 db,
                 sql:
@@ -54,9 +55,7 @@ extension SQLiteLedger {
                 let outcome = Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
-                known[id]?.run = try Row.fetchOne(
-                    db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ? AND kind = 'task'", arguments: [outcome.run]
-                ).map(Run.init(row:))
+                known[id]?.run = runs[outcome.run]
             }
             for lease in try Self.heldLeases(app, db) where lease.name.hasPrefix(prefix) {
                 known[String(lease.name.dropFirst(prefix.count))]?.held = lease
@@ -119,33 +118,6 @@ extension SQLiteLedger {
             try Self.insert(action, db)
             return nil
         }
-    }
-
-    static func isDone(_ task: String, _ db: Database) throws -> Bool {
-        try db.tableExists("deploy_tasks")
-            && Bool.fetchOne(
-                db, sql: "SELECT EXISTS (SELECT 1 FROM deploy_tasks WHERE id = ? AND completed_at IS NOT NULL)",
-                arguments: [task]) ?? false
-    }
-
-    /// Notes how a run of a task ended, where that is something for the table.
-    static func note(_ task: String, _ result: RunResult, _ db: Database) throws {
-        guard let text = DoneTask.result(result) else { return }
-        try prepareTasks(db)
-        try write(
-            DoneTask(id: task, completedAt: result.status == .succeeded ? .now : nil, result: text), db)
-    }
-
-    /// Writes a row. One that is done stays as it is.
-    static func write(_ task: DoneTask, _ db: Database) throws {
-        try db.execute(
-            sql: "UPDATE deploy_tasks SET completed_at = ?, result = ? WHERE id = ? AND completed_at IS NULL",
-            arguments: [task.completedAt?.rfc3339, task.result, task.id])
-        try db.execute(
-            sql: """
-                INSERT INTO deploy_tasks (id, completed_at, result) SELECT ?1, ?2, ?3
-                WHERE NOT EXISTS (SELECT 1 FROM deploy_tasks WHERE id = ?1)
-                """, arguments: [task.id, task.completedAt?.rfc3339, task.result])
     }
 
     static func insert(_ action: TaskAction, _ db: Database) throws {

@@ -88,6 +88,21 @@ public final class PostgresSession {
                 connection, sql, Int32(values.count), nil, values.map { UnsafePointer($0) }, nil, nil, 0))
     }
 
+    /// Runs statements of a transaction that may be refused, or are to be undone; the transaction goes on after them.
+    ///
+    /// - Parameter body: its parameter says whether they are undone although nothing was refused.
+    public func tentatively(_ body: (inout Bool) throws -> Void) throws {
+        try query("SAVEPOINT tentative")
+        var undo = false
+        do {
+            try body(&undo)
+        } catch let error as PostgresError where error.code == .refused {
+            try script("ROLLBACK TO SAVEPOINT tentative; RELEASE SAVEPOINT tentative")
+            throw error
+        }
+        try script((undo ? "ROLLBACK TO SAVEPOINT tentative; " : "") + "RELEASE SAVEPOINT tentative")
+    }
+
     /// Runs several statements, separated by `;`, in one round trip.
     ///
     /// - Returns: all their rows.

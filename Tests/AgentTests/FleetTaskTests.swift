@@ -115,4 +115,32 @@ struct FleetTaskTests {
         #expect(broken.outcome == "deployed", "\(broken)")
         #expect(broken.json["tasks"]["error"].string?.contains("no column result") == true, "\(broken)")
     }
+
+    @Test("a table that does not take a task's row: that task does not run, the others do, and the deployment says why")
+    func narrowTable() async throws {
+        let fleet = try await FleetBox()
+        let table = uniqueText()
+        _ = try await fleet.query(
+            "CREATE TABLE public.\(table) (id VARCHAR(10) PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
+        try await commit(fleet.box, ("much-too-long-v1", ""), ("short-v1", ""))
+        let once = try await fleet.box.once(fleet.settings(0, ["AGENT_TASKS_TABLE": table.uppercased()]))
+        let tasks = once.deployment["tasks"]
+        #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 1, "\(once)")
+        #expect(tasks["ran"].int == 1 && tasks["skipped"].int == 1 && tasks["failed"].int == 0, "\(once)")
+        #expect(tasks["error"].string?.contains("task much-too-long-v1: cannot write") == true, "\(once)")
+        #expect(fleet.box.lines("trace") == ["short-v1 h0 1"])
+        #expect(try await fleet.query("SELECT id FROM public.\(table)") == ["short-v1"])
+    }
+
+    @Test("a table that was named and is not there is made, with a warning: its name may be mistyped")
+    func newTable() async throws {
+        let fleet = try await FleetBox()
+        let table = uniqueText()
+        try await commit(fleet.box, ("new-v1", ""))
+        let once = try await fleet.box.agent("run-once", settings: fleet.settings(0, ["AGENT_TASKS_TABLE": table]))
+        #expect(once.code == 0 && once.errors.contains("AGENT_TASKS_TABLE: there was no table"), "\(once)")
+        let again = try await fleet.box.agent(
+            "run-once", "--force", settings: fleet.settings(0, ["AGENT_TASKS_TABLE": table]))
+        #expect(again.code == 0 && !again.errors.contains("there was no table"), "\(again)")
+    }
 }

@@ -225,6 +225,13 @@ import Testing
         #expect(problems(text).map { $0.suffix(20) } == [1, 3, 4, 5, 6, 8].map { "(deploy.yaml line \($0))" })
     }
 
+    @Test("of thousands of problems the first fifty are said, and how many there are beside them")
+    func manyProblems() {
+        let found = problems("tasks:\n" + String(repeating: "- x\n", count: 2000))
+        #expect(found.count == 51 && found.first?.hasSuffix("line 2)") == true)
+        #expect(found.last == "1950 further problems from here on (deploy.yaml line 52)")
+    }
+
     @Test("aliases hold where they stand, and a small file that they make endless is refused", .timeLimit(.minutes(1)))
     func aliases() throws {
         #expect(try read("tasks:\n- {id: a, run: &r x}\n- {id: b, run: *r}\n").map(\.run) == ["x", "x"])
@@ -235,6 +242,10 @@ import Testing
             problems(long + many) == [
                 "with its aliases written out it is larger than 8388608 bytes (deploy.yaml line 1)"
             ])
+        let keys = "- {id: a, run: &k \(String(repeating: "k", count: 100_000))}\n"
+        #expect(
+            problems("tasks:\n" + keys + String(repeating: "- {*k : x}\n", count: 200)).first
+                == "with its aliases written out it is larger than 8388608 bytes (deploy.yaml line 1)")
         let levels = (1...12).map {
             "- &l\($0) [" + Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ", ") + "]\n"
         }

@@ -43,6 +43,18 @@ struct LedgerAddressTests {
         #expect(settings.ledger.description == "postgresql://other/shop (schema Mine)")
     }
 
+    @Test("a record is the same one by whatever user and in whatever form it is named")
+    func samePlace() throws {
+        func address(_ url: String, _ schema: String = "deploy_agent") throws -> LedgerAddress {
+            try resolve(["AGENT_LEDGER_URL": url, "AGENT_LEDGER_SCHEMA": schema]).ledger
+        }
+        let own = try address("postgresql://u:hunter2@db/shop")
+        #expect(try own.isSamePlace(as: address("host=db dbname=shop user=admin")))
+        #expect(try !own.isSamePlace(as: address("postgresql://u:hunter2@db/blog")))
+        #expect(try !own.isSamePlace(as: address("postgresql://u:hunter2@db/shop", "other")))
+        #expect(try !address("sqlite:/a").isSamePlace(as: own))
+    }
+
     @Test("a file that is not there or holds something else is an error that names it")
     func wrongFile() throws {
         let folder = try TemporaryFolder()

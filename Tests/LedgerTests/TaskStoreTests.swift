@@ -75,6 +75,23 @@ struct TaskStoreTests {
         #expect(record.outcome?.attempt == .init(number: 1, digest: "d1", host: "h1", commit: "a"))
     }
 
+    @Test(
+        "the id alone is the key: what runs for another app of the record runs, and what it has done is done",
+        arguments: StoreFactory.allCases)
+    func otherApp(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let claim = try granted(await store.claim(request(store)))
+        var other = try await request(store, host: "h2")
+        other.scope = Scope(app: "blog", host: "h2", workspace: "/w")
+        guard case .held(let held) = try await store.claim(other) else { throw PreparationFailed("it is run twice") }
+        #expect(held.run == claim.run.id && held.host == "h1" && held.expiresIn > .seconds(10))
+        #expect(try await complete(store, claim, .succeeded) == 0)
+        guard case .done = try await store.claim(other) else { throw PreparationFailed("it is run again") }
+        var free = try await request(store, "free-v1", host: "h2")
+        free.scope = other.scope
+        _ = try granted(await store.claim(free))
+    }
+
     @Test("one that was done as something else is named, and not due", arguments: StoreFactory.allCases)
     func changed(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)

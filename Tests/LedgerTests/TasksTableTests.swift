@@ -1,5 +1,6 @@
 import Ledger
 import Postgres
+import Synchronization
 import TestSupport
 import Testing
 
@@ -98,6 +99,78 @@ struct TasksTableTests {
             try await group.waitForAll()
         }
         #expect(try await rows() == [])
+    }
+
+    @Test(
+        "a task whose row it does not take is not begun, whatever it is that refuses; another one is",
+        arguments: [
+            "id VARCHAR(8) PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT",
+            "id TEXT PRIMARY KEY CHECK (length(id) < 9), completed_at TIMESTAMPTZ, result TEXT",
+            "id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT, more TEXT GENERATED ALWAYS AS (id::varchar(8)) STORED "
+                + "CHECK (more = id)",
+        ])
+    func refused(columns: String) async throws {
+        try await sql("CREATE TABLE \(table) (\(columns))")
+        let store = try await store()
+        let error = await #expect(throws: LedgerError.self) { try await claim(store, "much-too-long-v1") }
+        #expect(error?.code == .foreign && error?.description.contains("much-too-long-v1") == true, "\(error as Any)")
+        try await run(store, "short-v1", .succeeded)
+        #expect(try await rows() == [["short-v1", "true", "success"]])
+    }
+
+    @Test("what it checks at the end of a transaction only is found out before a task runs, too")
+    func deferred() async throws {
+        try await sql(
+            "CREATE TABLE \(table)_known (id TEXT PRIMARY KEY)", "INSERT INTO \(table)_known VALUES ('known-v1')",
+            """
+            CREATE TABLE \(table) (id TEXT REFERENCES \(table)_known DEFERRABLE INITIALLY DEFERRED,
+                completed_at TIMESTAMPTZ, result TEXT)
+            """)
+        let store = try await store()
+        let error = await #expect(throws: LedgerError.self) { try await claim(store, "other-v1") }
+        #expect(error?.code == .foreign, "\(error as Any)")
+        try await run(store, "known-v1", .succeeded)
+        #expect(try await rows() == [["known-v1", "true", "success"]])
+    }
+
+    @Test("a failure that it has no room for stands in the agent's record alone")
+    func noRoom() async throws {
+        try await sql("CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result VARCHAR(10))")
+        let store = try await store()
+        try await run(store, "bad-v1", .failed)
+        #expect(try await rows() == [])
+        #expect(try await store.tasks(app: "shop").map(\.outcome?.failures) == [1])
+    }
+
+    @Test("a name is taken as it stands, or as SQL takes one without quotes; what was not there is told of")
+    func names() async throws {
+        let folded = name.lowercased()
+        try await sql(
+            "CREATE TABLE public.\(folded) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)",
+            "INSERT INTO public.\(folded) VALUES ('old-v1', now(), 'success')")
+        let string = try ConnectionString(await StoreFactory.cluster.value.url())
+        let made = Mutex<[String]>([])
+        func open(_ name: String) -> PostgresLedger {
+            PostgresLedger(schema: uniqueText(), tasksTable: name) { name in
+                made.withLock { $0.append(name) }
+            } _: {
+                string
+            }
+        }
+        let entries = [TaskEntry(id: "old-v1", digest: "d")]
+        #expect(try await open(folded.uppercased()).toDo(entries, app: "shop").isEmpty)
+        #expect(made.withLock { $0 } == [])
+        #expect(try await open("public.No_\(folded)").toDo(entries, app: "shop").count == 1)
+        #expect(made.withLock { $0 } == ["\"public\".\"No_\(folded)\""])
+    }
+
+    @Test("one that was dropped meanwhile is made anew")
+    func dropped() async throws {
+        let store = try await store()
+        try await run(store, "new-v1", .succeeded)
+        try await sql("DROP TABLE \(table)")
+        _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop")
+        #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop").count == 1)
     }
 
     @Test("one without its columns is refused, by name")

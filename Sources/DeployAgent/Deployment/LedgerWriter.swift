@@ -63,12 +63,15 @@ struct LedgerWriter: Sendable {
 
     /// Asks the record for something before a hook starts, which needs it: with growing pauses until it answers.
     ///
-    /// - Parameter longest: the longest pause.
+    /// - Parameters:
+    ///   - longest: the longest pause.
+    ///   - limit: no attempt begins later. One against a server that swallows everything may take long by itself.
     /// - Throws: `LedgerError` when the last attempt failed too, when it does not get better by itself, or a stop is requested.
     func ask<T: Sendable>(
-        atMost longest: Duration = .seconds(20), _ question: @escaping @Sendable () async throws -> T
+        atMost longest: Duration = .seconds(20), within limit: Duration = .seconds(60),
+        _ question: @escaping @Sendable () async throws -> T
     ) async throws -> T {
-        try await insisting(atMost: longest, unlessFinal: true) { _ in
+        try await insisting(atMost: longest, within: limit, unlessFinal: true) { _ in
             try await question()
         } keeping: { _ in
             nil
@@ -79,12 +82,13 @@ struct LedgerWriter: Sendable {
 
     /// - Parameters:
     ///   - longest: the longest pause between two attempts; shorter ones make more attempts.
+    ///   - limit: no attempt begins later.
     ///   - unlessFinal: whether what does not get better by itself is an answer.
     ///   - attempt: is told whether what has happened is in the spool by now.
     ///   - keeping: what is to be kept after the first failure, for the record of that identity.
     ///   - orElse: what to return when all attempts failed and it is kept; nil to throw.
     private func insisting<T: Sendable>(
-        atMost longest: Duration = .seconds(20), unlessFinal: Bool = false,
+        atMost longest: Duration = .seconds(20), within limit: Duration = .seconds(60), unlessFinal: Bool = false,
         _ attempt: @escaping @Sendable (_ isKept: Bool) async throws -> T,
         keeping: @escaping @Sendable (String) -> Spool.Batch?, orElse: @escaping @Sendable () -> T?
     ) async throws -> T {
@@ -92,6 +96,7 @@ struct LedgerWriter: Sendable {
         try await Task {
             var isKept = false
             var delays = Self.delays(atMost: longest)[...]
+            let deadline = ContinuousClock.now + limit
             var said: String?
             while true {
                 do {
@@ -103,7 +108,7 @@ struct LedgerWriter: Sendable {
                         isKept = spool.keep(batch) != nil
                     }
                     let isOver =
-                        delays.isEmpty || (unlessFinal && error.isFinal)
+                        delays.isEmpty || .now + delays[delays.startIndex] > deadline || (unlessFinal && error.isFinal)
                         || (stop?.isRequested == true && error.isTransient)
                     if isOver, isKept {
                         logger.warning("\(error); what happened is kept and delivered once it can be reached")

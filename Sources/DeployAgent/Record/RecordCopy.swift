@@ -47,7 +47,7 @@ public struct RecordCopy: Sendable {
     }
 
     private func tasks(in ledger: LedgerAddress) -> String? {
-        ledger == tasksTable.ledger ? tasksTable.name : nil
+        ledger.isSamePlace(as: tasksTable.ledger) ? tasksTable.name : nil
     }
 
     /// Copies page by page; what is under way is never more than one page.

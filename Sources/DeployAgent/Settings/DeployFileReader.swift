@@ -30,6 +30,9 @@ struct DeployFileReader {
         }
     }
 
+    /// A file that is something else altogether has thousands.
+    private static let shownProblems = 50
+
     private let file: String
     private var problems: [(line: Int, text: String)] = []
     /// Bytes that may still be read. A value that stands in the file counts less than it takes there; only aliases of long
@@ -46,8 +49,13 @@ struct DeployFileReader {
     /// - Throws: `SettingsError` when something was reported.
     func finish() throws {
         guard !problems.isEmpty else { return }
+        let sorted = problems.sorted { $0.line < $1.line }
+        var shown = sorted.prefix(Self.shownProblems)
+        if let next = sorted.dropFirst(shown.count).first {
+            shown.append((next.line, "\(sorted.count - shown.count) further problems from here on"))
+        }
         throw SettingsError(
-            problems.sorted { $0.line < $1.line }.map {
+            shown.map {
                 SettingsError.Problem(name: file, text: $0.text, source: .appspec(file: file, line: $0.line))
             })
     }
@@ -72,6 +80,7 @@ struct DeployFileReader {
                 continue
             }
             let line = name.mark?.line ?? 1
+            try spend(name.string.utf8.count)
             if let key = Key(rawValue: name.string) {
                 try read(key, Field(name: name.string, value: Value(value), line: line), &self)
             } else {

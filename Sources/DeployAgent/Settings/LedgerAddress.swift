@@ -2,6 +2,7 @@ import Glibc
 public import Ledger
 import LedgerPostgres
 import LedgerSQLite
+import Logging
 import Postgres
 import Shell
 
@@ -58,7 +59,10 @@ public enum LedgerAddress: Sendable, Equatable {
             defer { umask(mask) }
             return try SQLiteLedger(path: path)
         case .postgresql(_, _, let schema):
-            return PostgresLedger(schema: schema, tasksTable: tasksTable) {
+            return PostgresLedger(schema: schema, tasksTable: tasksTable) { table in
+                log?.logger().warning(
+                    "\(Setting.tasksTable.name): there was no table \(table); it was made, and no task is done in it")
+            } _: {
                 try connectionString { log?.learn(Secrets($0)) }
             }
         }
@@ -94,6 +98,13 @@ public enum LedgerAddress: Sendable, Equatable {
                 explanation: errorText(errno))
         }
         return false
+    }
+
+    /// Whether both name the same server, database and schema, by whatever user and in whatever form.
+    func isSamePlace(as other: LedgerAddress) -> Bool {
+        guard case .postgresql(_, _, let schema) = self, case .postgresql(_, _, schema) = other else { return false }
+        let (place, otherPlace) = (try? connectionString().place, try? other.connectionString().place)
+        return self == other || place != nil && place == otherPlace
     }
 
     /// Whether both name the same file.

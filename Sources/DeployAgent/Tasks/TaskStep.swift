@@ -43,6 +43,8 @@ struct TaskStep: Sendable {
     private var ran = 0
     private var failed = 0
     private var problem: String?
+    /// Whether the record cannot be used any more: no further task is begun.
+    private var isOver = false
 
     init(
         _ occasion: Occasion, ledger: any LedgerStore, runner: Runner, writer: LedgerWriter, logger: Logger,
@@ -93,10 +95,14 @@ struct TaskStep: Sendable {
     /// Runs what is due at that place. An agent that is asked to stop begins no further task.
     mutating func run(_ when: OneTimeTask.When) async {
         for task in due where task.when == when {
-            guard problem == nil, !runner.stop.isRequested else { return }
+            guard !isOver, !runner.stop.isRequested else { return }
             do {
                 try await run(task)
+            } catch let error as LedgerError where error.code == .foreign {
+                // The table takes no row of this one; that of the next one it may take.
+                fail("task \(task.id): \(error)")
             } catch {
+                isOver = true
                 fail("task \(task.id): \(error)")
             }
         }
@@ -114,7 +120,7 @@ struct TaskStep: Sendable {
 
     private mutating func fail(_ text: String, retries: Bool = true) {
         let text = runner.log.secrets.mask(text)
-        problem = text
+        problem = problem ?? text
         warnings += 1
         if retries { retryAt = Timestamp.now.advanced(by: occasion.settings.interval) }
         logger.warning("tasks: \(text)")
