@@ -25,7 +25,7 @@ func write(_ bytes: [UInt8]) {
             _ = "agent: cannot write to standard output: \(reason)\n".withCString {
                 Foundation.write(2, $0, strlen($0))
             }
-            exit(74)
+            end(74)
         }
         offset += count
     }

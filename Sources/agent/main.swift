@@ -27,9 +27,14 @@ func start() async {
         // Empty where the command has said itself what is wrong.
         let text = message.isEmpty ? "" : Secrets(held).mask(message) + "\n"
         _ = text.withCString { write(2, $0, strlen($0)) }
-        exit(ExitCode.validationFailure.rawValue)
+        end(ExitCode.validationFailure.rawValue)
     } catch {
-        AgentCommand.exit(withError: error)
+        let code = AgentCommand.exitCode(for: error).rawValue
+        let message = AgentCommand.fullMessage(for: error)
+        // What was asked for, as `--help`, is no error.
+        if !message.isEmpty { _ = (message + "\n").withCString { write(code == 0 ? 1 : 2, $0, strlen($0)) } }
+        end(code)
     }
 }
 await start()
+end(0)

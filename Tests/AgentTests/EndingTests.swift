@@ -9,6 +9,15 @@ struct EndingTests {
 
     init() async throws { box = try await Box() }
 
+    @Test(
+        "a command ends without taking its libraries apart, which threads may still use",
+        arguments: [["run-once"], ["history"], ["--help"], ["--nonsense"], ["show", "99"]])
+    func libraries(_ arguments: [String]) async throws {
+        // The loader says what it calls at the beginning and at the end.
+        let ended = try await box.start(program: [agentBinary] + arguments, ["LD_DEBUG": "libs"]).ended()
+        #expect(ended.errors.contains("calling init: ") && !ended.errors.contains("calling fini: "))
+    }
+
     // MARK: - Timeout
 
     @Test(
