@@ -4,7 +4,7 @@
 \set made :made + 1
 
 -- claim
-BEGIN\; SET LOCAL statement_timeout TO 30000\; SET LOCAL lock_timeout TO 30000\; SET LOCAL search_path TO "claims";
+BEGIN ISOLATION LEVEL READ COMMITTED\; SET LOCAL statement_timeout TO 30000\; SET LOCAL lock_timeout TO 30000\; SET LOCAL search_path TO "claims";
 SELECT fence, holder, host, commit_id, run, round(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY';
 SELECT run, status, failures, round(extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint, host, at_commit
@@ -46,7 +46,7 @@ SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_
 COMMIT;
 
 -- complete
-BEGIN\; SET LOCAL statement_timeout TO 30000\; SET LOCAL lock_timeout TO 30000\; SET LOCAL search_path TO "claims";
+BEGIN ISOLATION LEVEL READ COMMITTED\; SET LOCAL statement_timeout TO 30000\; SET LOCAL lock_timeout TO 30000\; SET LOCAL search_path TO "claims";
 SELECT 1 FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND fence = :fence::bigint AND holder = 'floor' FOR UPDATE;
 UPDATE runs SET status = 'succeeded', exit_code = '0'::integer, signal = NULL::integer,

@@ -8,6 +8,7 @@ public struct Lease: Sendable, Equatable, Codable {
     /// How often its holder renews it.
     public static let heartbeat = Duration.seconds(5)
 
+    /// Empty for what belongs to all apps of a record.
     public var app: String
     /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`, or `task:` and a task's id.
     public var name: String
@@ -83,12 +84,15 @@ public struct ClaimRequest: Sendable {
 }
 
 extension ClaimRequest {
+    /// Whose work it is: an app's, or that of all apps of the record, since the table of tasks that are done knows ids alone.
+    package var owner: String { run.kind == .task ? Lease.allApps : scope.app }
+
     /// How the work's lease is called.
     package var work: String { run.kind == .task ? Lease.task(run.name) : run.name }
 
     /// Where its outcome is noted.
     package var outcome: Outcome.Key {
-        Outcome.Key(app: scope.app, name: work, commit: run.kind == .task ? "" : commit)
+        Outcome.Key(app: owner, name: work, commit: run.kind == .task ? "" : commit)
     }
 
     /// Whether what came of the work so far is what this one goes by, rather than doing it anew.
@@ -120,6 +124,9 @@ extension ClaimRequest {
 }
 
 extension Lease {
+    /// Whose a task's lease is.
+    package static let allApps = ""
+
     /// How a task's lease is called.
     package static func task(_ id: String) -> String { "task:" + id }
 }

@@ -2,6 +2,7 @@
 public struct Outcome: Sendable {
     /// Which work.
     public struct Key: Sendable, Hashable {
+        /// As its lease has it.
         public var app: String
         /// As its lease is called.
         public var name: String

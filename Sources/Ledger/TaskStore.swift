@@ -1,13 +1,13 @@
 /// A record that says which one-time tasks are done.
 ///
 /// That is in a table of its own, `deploy_tasks (id, completed_at, result)`, which another program may have made: an id with a
-/// time of completion is done, whatever else is known of it.
+/// time of completion is done, whatever else is known of it. It knows ids alone: a task is one for all apps of the record.
 public protocol TaskStore: Sendable {
     /// Which of these tasks are not done, or were done as something else. One question, however many they are.
-    func toDo(_ tasks: [TaskEntry], app: String) async throws -> [TaskToDo]
+    func toDo(_ tasks: [TaskEntry]) async throws -> [TaskToDo]
 
     /// Every task that the record knows of, by id.
-    func tasks(app: String) async throws -> [TaskRecord]
+    func tasks() async throws -> [TaskRecord]
 
     /// Records what a person did about a task, and does it.
     ///

@@ -12,14 +12,14 @@ extension PostgresLedger {
             if request.run.kind == .task { try tasks.prepare(session) }
             // Those that wait ask again and again: first without a lock and without writing.
             if let answer = try Self.look(request, tasks, session, locking: false) { return answer }
-            if request.run.kind == .task {
-                // Of all apps, which have a lease's row each.
-                try session.query("SELECT pg_advisory_xact_lock(1146113114, hashtext($1))", [.text(request.work)])
-            }
             try session.query(
                 "INSERT INTO leases (app, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", request.key)
             if let answer = try Self.look(request, tasks, session, locking: true) { return answer }
-            if request.run.kind == .task { try tasks.rehearse(request.run.name, session) }
+            if request.run.kind == .task, try !tasks.rehearse(request.run.name, session),
+                let answer = try Self.look(request, tasks, session, locking: true)
+            {
+                return answer
+            }
             return try Self.grant(request, session)
         }
     }
@@ -35,7 +35,6 @@ extension PostgresLedger {
             """, request.key
         ).rows.first
         if let answer = try outcome(request, tasks, session) { return answer }
-        if let answer = try heldByOtherApp(request, session) { return answer }
         guard let lease, let holder = try lease.optional(1, as: String.self) else { return nil }
         let run = try lease.get(4, as: Int64.self)
         if holder == request.holder {
@@ -48,33 +47,14 @@ extension PostgresLedger {
                 "UPDATE leases SET expires_at = clock_timestamp() + \(leaseInterval) WHERE app = $1 AND name = $2",
                 request.key)
             return .granted(
-                Lease(app: request.scope.app, name: request.work, fence: try lease.get(0), holder: holder), own,
+                Lease(app: request.owner, name: request.work, fence: try lease.get(0), holder: holder), own,
                 failures: try failures(request, session))
         }
-        return try held(lease, request, session)
-    }
-
-    /// The table of tasks that are done knows ids alone: what runs for another app of the record runs.
-    private static func heldByOtherApp(_ request: ClaimRequest, _ session: PostgresSession) throws -> ClaimAnswer? {
-        guard request.run.kind == .task else { return nil }
-        return try session.query(
-            """
-            SELECT fence, holder, host, commit_id, run, \(millisecondsUntil("expires_at")) FROM leases
-            WHERE app <> $1 AND name = $2 AND holder IS NOT NULL AND expires_at > clock_timestamp() LIMIT 1
-            """, request.key
-        ).rows.first.flatMap { try held($0, request, session) }
-    }
-
-    /// - Returns: nil for a lease that has expired.
-    private static func held(
-        _ lease: PostgresRow, _ request: ClaimRequest, _ session: PostgresSession
-    ) throws -> ClaimAnswer? {
         let remaining = try lease.optional(5, as: Int64.self) ?? 0
         guard remaining > 0 else { return nil }
         return .held(
             HeldBy(
-                run: try lease.get(4), host: try lease.get(2), commit: try lease.get(3),
-                expiresIn: .milliseconds(remaining),
+                run: run, host: try lease.get(2), commit: try lease.get(3), expiresIn: .milliseconds(remaining),
                 hosts: try session.query(
                     "SELECT count(*) FROM agents WHERE app = $1 AND last_seen > clock_timestamp() - interval '2 minutes'",
                     [.text(request.scope.app)]
@@ -155,7 +135,7 @@ extension PostgresLedger {
                 .text(request.commit),
             ])
         return .granted(
-            Lease(app: request.scope.app, name: request.work, fence: fence, holder: request.holder), run,
+            Lease(app: request.owner, name: request.work, fence: fence, holder: request.holder), run,
             failures: try before?.get(0) ?? 0)
     }
 
@@ -219,6 +199,7 @@ extension PostgresLedger {
                     """, claim + [.integer(lease.fence), .text(result.result.status.rawValue)]
                 ).rows.first?.get(0)
             }
+            if result.task != nil { try tasks.prepare(session) }
             // Whoever took it for dead was wrong: the lease never passed on.
             try Self.complete(result.run, result.result, session, evenInterrupted: true)
             let failures = try session.query(
@@ -272,7 +253,7 @@ func millisecondsUntil(_ column: String) -> String {
 }
 
 extension ClaimRequest {
-    fileprivate var key: [PostgresValue] { [.text(scope.app), .text(work)] }
+    fileprivate var key: [PostgresValue] { [.text(owner), .text(work)] }
 }
 
 extension Outcome.Key {

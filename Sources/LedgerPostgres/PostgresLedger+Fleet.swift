@@ -63,12 +63,13 @@ extension PostgresLedger {
         }
     }
 
+    /// An app's, and those of all apps.
     static func heldLeases(app: String, _ session: PostgresSession) throws -> [HeldLease] {
         try session.query(
             """
             SELECT name, fence, host, commit_id, run, \(milliseconds("acquired_at")), \(millisecondsUntil("expires_at"))
-            FROM leases WHERE app = $1 AND holder IS NOT NULL ORDER BY name
-            """, [.text(app)]
+            FROM leases WHERE app IN ($1, $2) AND holder IS NOT NULL ORDER BY name
+            """, [.text(app), .text(Lease.allApps)]
         ).rows.map { row in
             HeldLease(
                 name: try row.get(0), fence: try row.get(1), host: try row.get(2), commit: try row.get(3),

@@ -3,7 +3,7 @@ import Postgres
 
 /// One-time tasks.
 extension PostgresLedger {
-    public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
+    public func toDo(_ entries: [TaskEntry]) async throws -> [TaskToDo] {
         let tasks = tasks
         return try await work("read") { session in
             try tasks.prepare(session)
@@ -16,12 +16,12 @@ extension PostgresLedger {
                 LEFT JOIN \(tasks.name) AS done ON done.id = entry.key
                 LEFT JOIN outcomes ON outcomes.app = $2 AND outcomes.name = $3 || entry.key AND outcomes.commit_id = ''
                 WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value
-                """, [.text(entries.json), .text(app), .text(Lease.task(""))]
+                """, [.text(entries.json), .text(Lease.allApps), .text(Lease.task(""))]
             ).rows.map { row in TaskToDo(id: try row.get(0), isDone: try row.get(1)) }
         }
     }
 
-    public func tasks(app: String) async throws -> [TaskRecord] {
+    public func tasks() async throws -> [TaskRecord] {
         let tasks = tasks
         return try await work("read") { session in
             var known: [String: TaskRecord] = [:]
@@ -40,23 +40,23 @@ extension PostgresLedger {
                 """
                 SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
                 (SELECT run FROM outcomes WHERE app = $1 AND starts_with(name, $2) AND commit_id = '')
-                """, [.text(app), .text(prefix)]
+                """, [.text(Lease.allApps), .text(prefix)]
             ).rows.map(Run.init(row:))
             let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try session.query(
                 "\(Self.selectOutcomes) WHERE outcomes.app = $1 AND starts_with(outcomes.name, $2) AND commit_id = ''",
-                [.text(app), .text(prefix)]
+                [.text(Lease.allApps), .text(prefix)]
             ).rows {
                 let outcome = try Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
                 known[id]?.run = runs[outcome.run]
             }
-            for lease in try Self.heldLeases(app: app, session) where lease.remaining > .zero {
+            for lease in try Self.heldLeases(app: Lease.allApps, session) where lease.remaining > .zero {
                 guard lease.name.hasPrefix(prefix) else { continue }
                 known[String(lease.name.dropFirst(prefix.count))]?.held = lease
             }
-            for (_, action) in try Self.actions("app = $1", [.text(app)], "DESC LIMIT 10000", session) {
+            for (_, action) in try Self.actions("TRUE", [], "DESC LIMIT 10000", session) {
                 known[action.task, default: TaskRecord(id: action.task)].actions.append(action)
             }
             return known.values.sorted { $0.id < $1.id }
@@ -67,7 +67,7 @@ extension PostgresLedger {
         let tasks = tasks
         return try await work("write") { session in
             try tasks.prepare(session)
-            let key: [PostgresValue] = [.text(action.app), .text(Lease.task(action.task))]
+            let key: [PostgresValue] = [.text(Lease.allApps), .text(Lease.task(action.task))]
             if action.name != .run, let held = try Self.held(key, session) { return held }
             switch action.name {
             case .run: break

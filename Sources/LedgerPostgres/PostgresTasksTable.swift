@@ -72,25 +72,43 @@ final class PostgresTasksTable: Sendable {
         return true
     }
 
-    /// Before a task runs: writes that it is done, and takes that back. What could not be noted afterwards would be run
-    /// again and again.
-    func rehearse(_ task: String, _ session: PostgresSession) throws {
+    /// Before a task runs: writes that it is done, reads it, and takes that back. What could not be noted afterwards would be
+    /// run again and again.
+    ///
+    /// - Returns: false when somebody else has noted it meanwhile.
+    /// - Throws: `LedgerError` `forbidden` or `foreign` for a table that does not take it.
+    func rehearse(_ task: String, _ session: PostgresSession) throws -> Bool {
+        var isTaken = false
+        var isThere = false
         do {
             try session.tentatively { undo in
-                try write(DoneTask(id: task, completedAt: .now, result: DoneTask.succeeded), session)
+                isTaken = try write(DoneTask(id: task, completedAt: .now, result: DoneTask.succeeded), session)
                 // What is checked at the end of a transaction else.
                 try session.query("SET CONSTRAINTS ALL IMMEDIATE")
+                isThere = try isDone(task, session)
                 undo = true
             }
-        } catch let error as PostgresError where error.code == .refused && !error.isTransient {
+            // One that wrote the same id at the same moment.
+        } catch let error as PostgresError
+            where error.code == .refused && !error.isTransient && error.sqlState != "23505"
+        {
             let lacksRight = error.sqlState == "42501"
             throw LedgerError(
                 lacksRight ? .forbidden : .foreign, operation: "write", location: name,
                 explanation: "\(error); "
                     + (lacksRight
-                        ? "this user needs: GRANT SELECT, INSERT, UPDATE, DELETE ON \(name)"
-                        : "it must take a row of id, completed_at and result for the task \(task), which was not run"))
+                        ? "this user needs: GRANT SELECT, INSERT, UPDATE, DELETE ON \(name)" : Self.need(task)))
         }
+        guard isThere else {
+            throw LedgerError(
+                .foreign, operation: "write", location: name,
+                explanation: "a row that is written is not there afterwards; \(Self.need(task))")
+        }
+        return isTaken
+    }
+
+    private static func need(_ task: String) -> String {
+        "it must take a row of id, completed_at and result for the task \(task), which was not run"
     }
 
     func isDone(_ task: String, _ session: PostgresSession) throws -> Bool {
@@ -102,28 +120,38 @@ final class PostgresTasksTable: Sendable {
     /// Notes how a run of a task ended, where that is something for the table.
     func note(_ task: String, _ result: RunResult, _ session: PostgresSession) throws {
         guard let text = DoneTask.result(result) else { return }
-        guard result.status != .succeeded else {
-            return try write(DoneTask(id: task, completedAt: .now, result: text), session)
+        if result.status == .succeeded {
+            try write(DoneTask(id: task, completedAt: .now, result: text), session)
+            return
         }
-        // Others' tables may take no row without a time, or no such text: then it stands in our own record alone.
+        // Others' tables may take no row without a time, or no such text, or give each row a time: then it stands in our own
+        // record alone.
         do {
-            try session.tentatively { _ in
+            try session.tentatively { undo in
                 try write(DoneTask(id: task, completedAt: nil, result: text), session)
+                try session.query("SET CONSTRAINTS ALL IMMEDIATE")
+                undo = try isDone(task, session)
             }
         } catch let error as PostgresError where error.code == .refused && !error.isTransient {}
     }
 
     /// Writes a row. One that is done stays as it is. Whether the id is a key only its maker knows.
-    func write(_ task: DoneTask, _ session: PostgresSession) throws {
+    ///
+    /// - Returns: whether something was written.
+    @discardableResult
+    func write(_ task: DoneTask, _ session: PostgresSession) throws -> Bool {
         let values = [PostgresValue.text(task.id), PostgresValue(task.completedAt), PostgresValue(task.result)]
-        try session.query(
+        let changed = try session.query(
             "UPDATE \(name) SET completed_at = \(timestamp(2)), result = $3::text WHERE id = $1::text AND completed_at IS NULL",
-            values)
-        try session.query(
+            values
+        ).affected
+        let added = try session.query(
             """
             INSERT INTO \(name) (id, completed_at, result) SELECT $1::text, \(timestamp(2)), $3::text
             WHERE NOT EXISTS (SELECT 1 FROM \(name) WHERE id = $1::text)
-            """, values)
+            """, values
+        ).affected
+        return changed + added > 0
     }
 
     func remove(_ task: String, _ session: PostgresSession) throws {

@@ -3,7 +3,8 @@ public import Ledger
 
 /// Who does what is done once, among the agents and commands of this machine that use the file.
 ///
-/// As in `PostgresLedger`, with the machine's clock; a write transaction takes the place of the lease's locked row.
+/// As in `PostgresLedger`; a write transaction takes the place of the lease's locked row, and the time since the machine's
+/// start that of the server's clock.
 extension SQLiteLedger {
     public func claim(_ request: ClaimRequest) async throws -> ClaimAnswer {
         // Those that wait ask again and again: first without a lock.
@@ -11,7 +12,11 @@ extension SQLiteLedger {
         let path = path
         return try await write { db in
             if let answer = try Self.look(request, db, writing: true) { return answer }
-            if request.run.kind == .task { try Self.rehearse(request.run.name, path, db) }
+            if request.run.kind == .task, try !Self.rehearse(request.run.name, path, db),
+                let answer = try Self.look(request, db, writing: true)
+            {
+                return answer
+            }
             return try Self.grant(request, db)
         }
     }
@@ -19,10 +24,10 @@ extension SQLiteLedger {
     /// - Returns: nil when the claim is to be granted.
     private static func look(_ request: ClaimRequest, _ db: Database, writing: Bool) throws -> ClaimAnswer? {
         if let answer = try outcome(request, db) { return answer }
-        if let answer = try heldByOtherApp(request, db) { return answer }
         let lease = try Row.fetchOne(
-            db, sql: "SELECT fence, holder, host, commit_id, run, expires_at FROM leases WHERE app = ? AND name = ?",
-            arguments: [request.scope.app, request.work])
+            db,
+            sql: "SELECT fence, holder, host, commit_id, run, expires_at, boot FROM leases WHERE app = ? AND name = ?",
+            arguments: [request.owner, request.work])
         guard let lease, let holder = lease[1] as String? else { return nil }
         let run: Int64 = lease[4]
         if holder == request.holder {
@@ -30,33 +35,14 @@ extension SQLiteLedger {
             let own = try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [run])
                 .map(Run.init(row:))
             guard writing, let own, own.marker == request.run.marker, own.status == .running else { return nil }
-            try prolong(request.scope.app, request.work, db)
+            try prolong(request.owner, request.work, db)
             return .granted(
-                Lease(app: request.scope.app, name: request.work, fence: lease[0], holder: holder), own,
+                Lease(app: request.owner, name: request.work, fence: lease[0], holder: holder), own,
                 failures: try noted(request, db).failures)
         }
-        return held(lease)
-    }
-
-    /// The table of tasks that are done knows ids alone: what runs for another app of the record runs.
-    private static func heldByOtherApp(_ request: ClaimRequest, _ db: Database) throws -> ClaimAnswer? {
-        guard request.run.kind == .task else { return nil }
-        return try Row.fetchAll(
-            db,
-            sql: """
-                SELECT fence, holder, host, commit_id, run, expires_at FROM leases
-                WHERE app <> ? AND name = ? AND holder IS NOT NULL
-                """, arguments: [request.scope.app, request.work]
-        ).lazy.compactMap(held).first
-    }
-
-    /// - Returns: nil for a lease that has expired.
-    private static func held(_ lease: Row) -> ClaimAnswer? {
-        let expiry = Timestamp(milliseconds: lease[5])
-        let remaining = Duration.milliseconds(expiry.millisecondsSince(.now))
-        // The clock was set back if it is longer than any lease.
-        guard remaining > .zero, remaining <= Lease.duration else { return nil }
-        return .held(HeldBy(run: lease[4], host: lease[2], commit: lease[3], expiresIn: remaining, hosts: 1))
+        return LeaseClock.remaining(until: lease[5], boot: lease[6]).map { remaining in
+            .held(HeldBy(run: run, host: lease[2], commit: lease[3], expiresIn: remaining, hosts: 1))
+        }
     }
 
     /// What has come of the work, where that is something to go by.
@@ -102,7 +88,7 @@ extension SQLiteLedger {
 
     private static func grant(_ request: ClaimRequest, _ db: Database) throws -> ClaimAnswer {
         try endPredecessor(request, db)
-        let (app, work, now) = (request.scope.app, request.work, Timestamp.now)
+        let (app, work, now) = (request.owner, request.work, Timestamp.now)
         try db.execute(
             sql: """
                 INSERT INTO leases (app, name, fence, holder, host, commit_id, acquired_at) VALUES (?, ?, 1, ?, ?, ?, ?)
@@ -137,7 +123,7 @@ extension SQLiteLedger {
     private static func endPredecessor(_ request: ClaimRequest, _ db: Database) throws {
         let before = try Row.fetchOne(
             db, sql: "SELECT run, fence FROM leases WHERE app = ? AND name = ? AND holder IS NOT NULL",
-            arguments: [request.scope.app, request.work])
+            arguments: [request.owner, request.work])
         guard let before, let run = before[0] as Int64? else { return }
         try db.execute(
             sql: """
@@ -151,8 +137,8 @@ extension SQLiteLedger {
 
     private static func prolong(_ app: String, _ work: String, _ db: Database) throws {
         try db.execute(
-            sql: "UPDATE leases SET expires_at = ? WHERE app = ? AND name = ?",
-            arguments: [Timestamp.now.advanced(by: Lease.duration).milliseconds, app, work])
+            sql: "UPDATE leases SET expires_at = ?, boot = ? WHERE app = ? AND name = ?",
+            arguments: [LeaseClock.now + Lease.duration.wholeMilliseconds, LeaseClock.boot, app, work])
     }
 
     public func renew(_ lease: Lease) async throws -> Bool {
@@ -209,7 +195,7 @@ extension SQLiteLedger {
     static func expireLease(ofRun run: Int64, _ db: Database) throws {
         try db.execute(
             sql: "UPDATE leases SET expires_at = ? WHERE run = ? AND holder IS NOT NULL",
-            arguments: [Timestamp.now.milliseconds, run])
+            arguments: [LeaseClock.now, run])
     }
 
     public func leaseChanges(app: String) -> any LeaseChanges { Polling() }

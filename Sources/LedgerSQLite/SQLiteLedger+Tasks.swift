@@ -6,7 +6,7 @@ extension SQLiteLedger {
     /// Of times as anybody may have written them: milliseconds since 1970, or nothing where they cannot be read.
     private static let completedAt = "CAST(round((julianday(completed_at) - 2440587.5) * 86400000) AS INTEGER)"
 
-    public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
+    public func toDo(_ entries: [TaskEntry]) async throws -> [TaskToDo] {
         let path = path
         return try await read { db in
             guard try Self.tasksTableExists(db, path) else {
@@ -20,12 +20,12 @@ extension SQLiteLedger {
                     LEFT JOIN deploy_tasks AS done ON done.id = entry.key
                     LEFT JOIN outcomes ON outcomes.app = ? AND outcomes.name = ? || entry.key AND outcomes.commit_id = ''
                     WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value
-                    """, arguments: [entries.json, app, Lease.task("")]
+                    """, arguments: [entries.json, Lease.allApps, Lease.task("")]
             ).map { TaskToDo(id: $0[0], isDone: $0[1]) }
         }
     }
 
-    public func tasks(app: String) async throws -> [TaskRecord] {
+    public func tasks() async throws -> [TaskRecord] {
         try await read { db in
             var known: [String: TaskRecord] = [:]
             if try db.tableExists("deploy_tasks") {
@@ -43,44 +43,44 @@ extension SQLiteLedger {
                 sql: """
                     SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
                     (SELECT run FROM outcomes WHERE app = ? AND substr(name, 1, ?) = ? AND commit_id = '')
-                    """, arguments: [app, prefix.count, prefix]
+                    """, arguments: [Lease.allApps, prefix.count, prefix]
             ).map(Run.init(row:))
             let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try Row.fetchAll(
                 db,
                 sql:
                     "\(Self.selectOutcomes) WHERE outcomes.app = ? AND substr(outcomes.name, 1, ?) = ? AND commit_id = ''",
-                arguments: [app, prefix.count, prefix])
+                arguments: [Lease.allApps, prefix.count, prefix])
             {
                 let outcome = Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
                 known[id]?.run = runs[outcome.run]
             }
-            for lease in try Self.heldLeases(app, db) where lease.name.hasPrefix(prefix) {
+            for lease in try Self.heldLeases(db) where lease.name.hasPrefix(prefix) {
                 known[String(lease.name.dropFirst(prefix.count))]?.held = lease
             }
-            for (_, action) in try Self.actions("app = ?", [app], "DESC LIMIT 10000", db) {
+            for (_, action) in try Self.actions("TRUE", [], "DESC LIMIT 10000", db) {
                 known[action.task, default: TaskRecord(id: action.task)].actions.append(action)
             }
             return known.values.sorted { $0.id < $1.id }
         }
     }
 
-    /// Leases that have not expired.
-    private static func heldLeases(_ app: String, _ db: Database) throws -> [HeldLease] {
-        let now = Timestamp.now
-        return try Row.fetchAll(
+    /// Those of tasks that have not expired.
+    private static func heldLeases(_ db: Database) throws -> [HeldLease] {
+        try Row.fetchAll(
             db,
             sql: """
-                SELECT name, fence, host, commit_id, run, acquired_at, expires_at FROM leases
-                WHERE app = ? AND holder IS NOT NULL AND expires_at > ? ORDER BY name
-                """, arguments: [app, now.milliseconds]
-        ).map { row in
-            HeldLease(
-                name: row[0], fence: row[1], host: row[2], commit: row[3], run: row[4],
-                acquiredAt: Timestamp(milliseconds: row[5]),
-                remaining: .milliseconds(Timestamp(milliseconds: row[6]).millisecondsSince(now)))
+                SELECT name, fence, host, commit_id, run, acquired_at, expires_at, boot FROM leases
+                WHERE app = ? AND holder IS NOT NULL ORDER BY name
+                """, arguments: [Lease.allApps]
+        ).compactMap { row in
+            LeaseClock.remaining(until: row[6], boot: row[7]).map { remaining in
+                HeldLease(
+                    name: row[0], fence: row[1], host: row[2], commit: row[3], run: row[4],
+                    acquiredAt: Timestamp(milliseconds: row[5]), remaining: remaining)
+            }
         }
     }
 
@@ -88,11 +88,11 @@ extension SQLiteLedger {
         try await write { db in
             try Self.prepareTasks(db)
             let work = Lease.task(action.task)
-            if action.name != .run, let held = try Self.heldLeases(action.app, db).first(where: { $0.name == work }) {
+            if action.name != .run, let held = try Self.heldLeases(db).first(where: { $0.name == work }) {
                 return HeldBy(
                     run: held.run, host: held.host, commit: held.commit, expiresIn: held.remaining, hosts: 1)
             }
-            let key: StatementArguments = [action.app, work]
+            let key: StatementArguments = [Lease.allApps, work]
             switch action.name {
             case .run: break
             case .done:

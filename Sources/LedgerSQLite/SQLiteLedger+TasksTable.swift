@@ -27,22 +27,33 @@ extension SQLiteLedger {
     /// What is refused by the table as somebody has made it, rather than by the file or the disk.
     private static let refusals = [ResultCode.SQLITE_ERROR, .SQLITE_CONSTRAINT, .SQLITE_MISMATCH]
 
-    /// Before a task runs: writes that it is done, and takes that back. What could not be noted afterwards would be run
-    /// again and again.
-    static func rehearse(_ task: String, _ path: String, _ db: Database) throws {
+    /// Before a task runs: writes that it is done, reads it, and takes that back. What could not be noted afterwards would be
+    /// run again and again.
+    ///
+    /// - Returns: false when it is noted already.
+    /// - Throws: `LedgerError` `foreign` for a table that does not take it.
+    static func rehearse(_ task: String, _ path: String, _ db: Database) throws -> Bool {
         try prepareTasks(db)
+        var isTaken = false
+        var isThere = false
         do {
             try db.inSavepoint {
-                try write(DoneTask(id: task, completedAt: .now, result: DoneTask.succeeded), db)
+                isTaken = try write(DoneTask(id: task, completedAt: .now, result: DoneTask.succeeded), db)
+                isThere = try isDone(task, db)
                 return .rollback
             }
         } catch let error as DatabaseError where Self.refusals.contains(error.resultCode) {
-            throw LedgerError(
-                .foreign, operation: "write", location: "\(path) (table deploy_tasks)",
-                explanation:
-                    "\(error.message ?? "it was refused"); it must take a row of id, completed_at and result for the task "
-                    + "\(task), which was not run")
+            throw refusal(error.message ?? "it was refused", task, path)
         }
+        guard isThere else { throw refusal("a row that is written is not there afterwards", task, path) }
+        return isTaken
+    }
+
+    private static func refusal(_ reason: String, _ task: String, _ path: String) -> LedgerError {
+        LedgerError(
+            .foreign, operation: "write", location: "\(path) (table deploy_tasks)",
+            explanation:
+                "\(reason); it must take a row of id, completed_at and result for the task \(task), which was not run")
     }
 
     static func isDone(_ task: String, _ db: Database) throws -> Bool {
@@ -56,20 +67,26 @@ extension SQLiteLedger {
     static func note(_ task: String, _ result: RunResult, _ db: Database) throws {
         guard let text = DoneTask.result(result) else { return }
         try prepareTasks(db)
-        guard result.status != .succeeded else {
-            return try write(DoneTask(id: task, completedAt: .now, result: text), db)
+        if result.status == .succeeded {
+            try write(DoneTask(id: task, completedAt: .now, result: text), db)
+            return
         }
-        // A table that somebody made may take no row without a time: then it stands in our own record alone.
+        // A table that somebody made may take no row without a time, or give each a time: then it stands in our own record
+        // alone.
         do {
             try db.inSavepoint {
                 try write(DoneTask(id: task, completedAt: nil, result: text), db)
-                return .commit
+                return try isDone(task, db) ? .rollback : .commit
             }
         } catch let error as DatabaseError where Self.refusals.contains(error.resultCode) {}
     }
 
     /// Writes a row. One that is done stays as it is.
-    static func write(_ task: DoneTask, _ db: Database) throws {
+    ///
+    /// - Returns: whether something was written.
+    @discardableResult
+    static func write(_ task: DoneTask, _ db: Database) throws -> Bool {
+        let before = db.totalChangesCount
         try db.execute(
             sql: "UPDATE deploy_tasks SET completed_at = ?, result = ? WHERE id = ? AND completed_at IS NULL",
             arguments: [task.completedAt?.rfc3339, task.result, task.id])
@@ -78,5 +95,6 @@ extension SQLiteLedger {
                 INSERT INTO deploy_tasks (id, completed_at, result) SELECT ?1, ?2, ?3
                 WHERE NOT EXISTS (SELECT 1 FROM deploy_tasks WHERE id = ?1)
                 """, arguments: [task.id, task.completedAt?.rfc3339, task.result])
+        return db.totalChangesCount > before
     }
 }

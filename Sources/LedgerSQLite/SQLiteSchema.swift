@@ -95,6 +95,7 @@ enum SQLiteSchema {
             run INTEGER,
             acquired_at INTEGER,
             expires_at INTEGER,
+            boot TEXT,
             PRIMARY KEY (app, name)
         ) WITHOUT ROWID;
         CREATE TABLE outcomes (
@@ -122,7 +123,7 @@ enum SQLiteSchema {
             host TEXT NOT NULL,
             acted_at INTEGER NOT NULL
         );
-        CREATE INDEX task_actions_task ON task_actions (app, task, id);
+        CREATE INDEX task_actions_task ON task_actions (task, id);
         """,
     ]
 }

@@ -85,7 +85,7 @@ public final class PostgresConnection: Sendable {
             let path = schema.map { "; SET LOCAL search_path TO \(quotedIdentifier($0))" } ?? ""
             do {
                 try session.script(
-                    "BEGIN; SET LOCAL statement_timeout TO \(milliseconds); SET LOCAL lock_timeout TO \(milliseconds)\(path)"
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout TO \(milliseconds); SET LOCAL lock_timeout TO \(milliseconds)\(path)"
                 )
                 let result = try body(session)
                 try session.query("COMMIT")

@@ -76,8 +76,8 @@ struct TasksRunCommand: AsyncParsableCommand {
             } else {
                 printLine("ran: \(counts.ran), skipped: \(counts.skipped), failed: \(counts.failed)")
             }
-            if counts.error != nil { return .unavailable }
             if counts.failed > 0 { return .failure }
+            if counts.error != nil { return .unavailable }
             return !ids.isEmpty && tasks.contains { !$0.record.isDone } ? .temporary : .success
         }
     }

@@ -143,4 +143,57 @@ struct FleetTaskTests {
             "run-once", "--force", settings: fleet.settings(0, ["AGENT_TASKS_TABLE": table]))
         #expect(again.code == 0 && !again.errors.contains("there was no table"), "\(again)")
     }
+
+    @Test(
+        "on PostgreSQL too: one that hangs is ended, one that floods is kept short, one that leaves something behind is done"
+    )
+    func unruly() async throws {
+        let fleet = try await FleetBox()
+        try await fleet.box.commit([
+            "deploy.yaml": """
+            tasks:
+              - id: hangs-v1
+                timeout: 500ms
+                run: trap '' TERM; (trap '' TERM; setsid sleep 1000) & while :; do sleep 1; done
+              - id: floods-v1
+                run: head -c 50000000 /dev/zero | tr '\\0' 'x'
+              - id: leaves-v1
+                run: setsid sleep 1000 & echo $! > $OUT/left
+            """
+        ])
+        let once = try await fleet.box.once(fleet.settings(0, ["AGENT_KILL_GRACE": "300ms"]))
+        let runs = once.runs.map { "\($0["name"].string ?? "") \($0["status"].string ?? "")" }
+        #expect(runs == ["hangs-v1 timed_out", "floods-v1 succeeded", "leaves-v1 succeeded"], "\(once.json["tasks"])")
+        #expect(once.runs.allSatisfy { ($0["output_tail"].string?.utf8.count ?? 0) <= 65536 })
+        let left = try #require(fleet.box.lines("left").first.flatMap(Int32.init))
+        #expect(fleet.box.survivors() == [left])
+        let rows = try await fleet.query("SELECT id, completed_at IS NULL, result FROM deploy_tasks ORDER BY id")
+        #expect(rows.count == 3 && rows[1].hasPrefix("hangs-v1|t|") && rows[0] == "floods-v1|f|success", "\(rows)")
+    }
+
+    @Test("the file may change between attempts, on another host too; the attempts are counted over both")
+    func changedBetween() async throws {
+        let fleet = try await FleetBox()
+        try await fleet.box.commit(["deploy.yaml": "tasks: [{ id: fix-v1, run: 'exit 1' }]"])
+        #expect(try await fleet.box.once(fleet.settings(0)).deployment["tasks"]["failed"].int == 1)
+        try await fleet.box.commit(["deploy.yaml": "tasks: [{ id: fix-v1, run: 'echo mended > $OUT/trace' }]"])
+        let second = try await fleet.box.once(fleet.settings(1))
+        #expect(second.deployment["tasks"]["ran"].int == 1 && fleet.box.lines("trace") == ["mended"], "\(second)")
+        #expect(second.runs.first?["attempt"].int == 2 && second.runs.first?["fence"].int == 2)
+    }
+
+    @Test("a database that is read-only: nothing runs, and why is said; once it may be written the task runs")
+    func readOnly() async throws {
+        let fleet = try await FleetBox()
+        try await commit(fleet.box, ("first-v1", ""))
+        #expect(try await fleet.box.once(fleet.settings(0)).outcome == "deployed")
+        try await commit(fleet.box, ("first-v1", ""), ("second-v1", ""))
+        let url = fleet.url + (fleet.url.contains("?") ? "&" : "?") + "options=-c%20default_transaction_read_only%3Don"
+        let readOnly = fleet.settings(0, ["AGENT_LEDGER_URL": url, "AGENT_LEDGER_TIMEOUT": "1s"])
+        let refused = try await fleet.box.agent("run-once", settings: readOnly)
+        #expect(refused.code == 69 && refused.errors.contains("read-only"), "\(refused)")
+        #expect(fleet.box.lines("trace") == ["first-v1 h0 1"])
+        #expect(try await fleet.box.once(fleet.settings(0)).deployment["tasks"]["ran"].int == 1)
+        #expect(fleet.box.lines("trace") == ["first-v1 h0 1", "second-v1 h0 1"])
+    }
 }

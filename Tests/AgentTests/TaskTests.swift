@@ -61,6 +61,7 @@ struct TaskTests {
     func once() async throws {
         let first = try await box.head(of: box.work)
         try await commit(Self.task("seed-v1"))
+        let listed = try await box.head(of: box.work)
         let ledger = ["AGENT_LEDGER_URL": "sqlite:\(box.root)/kept/ledger.sqlite"]
         try await box.sh("mkdir kept")
         #expect(counts(try await box.once(ledger).json["tasks"]) == [1, 0, 0])
@@ -70,6 +71,10 @@ struct TaskTests {
         // A new container: only the record is left.
         try await box.sh("rm -rf state ws")
         #expect(counts(try await box.once(ledger, force: true).json["tasks"]) == [0, 1, 0])
+        // Back to the commit that brought it.
+        try await box.sh("git push -q -f origin \(listed):main", in: box.work)
+        let rollback = try await box.once(ledger)
+        #expect(rollback.outcome == "deployed" && counts(rollback.deployment["tasks"]) == [0, 1, 0], "\(rollback)")
         try await box.sh("git push -q -f origin \(first):main", in: box.work)
         let back = try await box.once(ledger)
         #expect(back.outcome == "deployed" && back.deployment["tasks"] == .null, "\(back)")
@@ -90,6 +95,7 @@ struct TaskTests {
         let run = try #require(once.runs.first { $0["name"].string == "bad-v1" })
         #expect(run["exit_code"].int == 3 && run["error_message"].string == "exit code 3: ERROR:  no such table")
         #expect(run["attempt"].int == 1 && run["entry_hash"].string?.count == 64)
+        #expect(run["output_tail"].string == "ERROR:  no such table\n" && (run["duration_ms"].int ?? -1) >= 0)
         // The commit is deployed; the task is not done.
         let again = try await box.once(Self.hooks)
         #expect(again.outcome == "unchanged" && counts(again.json["tasks"]) == [0, 1, 1], "\(again)")
@@ -100,7 +106,13 @@ struct TaskTests {
         let listed = try await box.json("tasks").items
         #expect(listed.map { $0["status"].string } == ["failed", "done"] && listed[0]["failures"].int == 2)
         #expect(listed[0]["retry_at"] == .null && listed[0]["result"].string == "exit code 3: ERROR:  no such table")
-        #expect(try await box.agent("tasks", "retry", "bad-v1").code == 0)
+        #expect(listed[0]["commit"].string == once.deployment["commit"].string && listed[0]["exit_code"].int == 3)
+        #expect(listed[0]["host"].string == once.deployment["host"].string && listed[0]["attempts"].int == 2)
+        let retried = try await box.json("tasks", "retry", "bad-v1")
+        #expect(retried["status"].string == "pending", "\(retried)")
+        let action = try #require(retried["actions"].items.first)
+        #expect(action["action"].string == "retry" && action["user"].string != nil && action["at"].string != nil)
+        #expect(action["host"].string == once.deployment["host"].string)
         #expect(counts(try await box.once(Self.hooks).json["tasks"]) == [0, 1, 1])
     }
 
@@ -233,6 +245,49 @@ struct TaskTests {
         #expect(trace == ["before", "after", "before", "app", "after"])
         try box.touch("end")
         #expect(try await program.ended().code == 0)
+    }
+
+    @Test("an app starts although a task before it failed, and another one took too long")
+    func execAfterFailure() async throws {
+        try await commit(
+            Self.task("bad-v1", then: "exit 1"), Self.task("slow-v1", "timeout: 300ms", then: "sleep 1000"))
+        let program = try box.start(
+            program: [agentBinary, "exec", "--", "sh", "-c", "echo app >> $OUT/trace; exit 7"])
+        #expect(try await program.ended().code == 7)
+        #expect(trace == ["bad-v1", "slow-v1", "app"])
+        let deployment = try #require(try await box.history().first)
+        #expect(
+            deployment["status"].string == "succeeded" && counts(deployment["tasks"]) == [0, 0, 2], "\(deployment)")
+    }
+
+    @Test("an entry may change as long as it is not done: the next attempt runs what the file says then")
+    func changedBetween() async throws {
+        try await commit(Self.task("fix-v1", then: "exit 1"))
+        let first = try await box.once()
+        try await commit(Self.task("fix-v1", then: "echo mended >> $OUT/trace"))
+        let second = try await box.once()
+        #expect(counts(first.deployment["tasks"]) == [0, 0, 1] && counts(second.deployment["tasks"]) == [1, 0, 0])
+        #expect(trace == ["fix-v1", "fix-v1", "mended"] && !second.ended.errors.contains("has changed"), "\(second)")
+        #expect(second.runs.first?["attempt"].int == 2)
+        #expect(second.runs.first?["entry_hash"].string != first.runs.first?["entry_hash"].string)
+    }
+
+    @Test("a table that was made by hand with the three columns says what is done")
+    func handMade() async throws {
+        try await commit(Self.task("old-v1"), Self.task("new-v1"))
+        try await box.cloneWorkspace()
+        _ = try await box.json("tasks", "done", "other-v1", "--yes")
+        try await box.sh(
+            """
+            sqlite3 state/ledger.sqlite "DROP TABLE deploy_tasks;
+            CREATE TABLE deploy_tasks (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT);
+            INSERT INTO deploy_tasks VALUES ('old-v1', '2026-01-02 03:04:05', 'success')"
+            """)
+        let once = try await box.once()
+        #expect(counts(once.deployment["tasks"]) == [1, 1, 0] && trace == ["new-v1"], "\(once)")
+        let listed = try await box.json("tasks").items
+        #expect(listed.map { $0["status"].string } == ["done", "done", "gone"])
+        #expect(listed[0]["completed_at"].string == "2026-01-02T03:04:05.000Z", "\(listed)")
     }
 
     @Test("a stop during a task records it as interrupted; it is no failure")
@@ -380,6 +435,21 @@ struct TaskTests {
         _ = try await agent.ended()
         #expect(trace == ["long-v1"])
         #expect(try await box.history().first?["tasks"]["skipped"].int == 1)
+    }
+
+    @Test(
+        "one whose retries are used up is not run by `tasks run` unless it is named, and nobody is noted to have run it"
+    )
+    func usedUpByHand() async throws {
+        try await commit(Self.task("bad-v1", "retries: 0", then: "exit 1"))
+        #expect(counts(try await box.once().json["tasks"]) == [0, 0, 1])
+        let all = try await box.json("tasks", "run")
+        #expect(counts(all) == [0, 1, 0] && all["tasks"].items.first?["actions"].items.isEmpty == true, "\(all)")
+        let named = try await box.agent("tasks", "run", "bad-v1", "--json")
+        let report = try JSON(named.output)
+        #expect(named.code == 1 && counts(report) == [0, 0, 1], "\(named)")
+        let actions = report["tasks"].items.first?["actions"].items.map { $0["action"].string }
+        #expect(actions == ["run"] && trace == ["bad-v1", "bad-v1"])
     }
 
     @Test("done, retry and reset say what they did, refuse what makes no sense, and are recorded")

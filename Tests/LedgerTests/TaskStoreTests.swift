@@ -46,7 +46,7 @@ struct TaskStoreTests {
     }
 
     private func toDo(_ store: any LedgerStore, _ entries: (String, String)...) async throws -> [TaskToDo] {
-        try await store.toDo(entries.map { TaskEntry(id: $0.0, digest: $0.1) }, app: "shop").sorted { $0.id < $1.id }
+        try await store.toDo(entries.map { TaskEntry(id: $0.0, digest: $0.1) }).sorted { $0.id < $1.id }
     }
 
     private func action(_ name: TaskAction.Name, _ task: String, digest: String? = "d1") -> TaskAction {
@@ -69,7 +69,7 @@ struct TaskStoreTests {
             guard case .done(let run, _, let result, 0, nil) = again else { throw PreparationFailed("\(again)") }
             #expect(run == claim.run.id && result.status == .succeeded)
         }
-        let record = try #require(try await store.tasks(app: "shop").first)
+        let record = try #require(try await store.tasks().first)
         #expect(record.id == "drop-v1" && record.isDone && record.result == "success" && record.completedAt != nil)
         #expect(record.run?.id == claim.run.id && record.held == nil)
         #expect(record.outcome?.attempt == .init(number: 1, digest: "d1", host: "h1", commit: "a"))
@@ -92,6 +92,25 @@ struct TaskStoreTests {
         _ = try granted(await store.claim(free))
     }
 
+    @Test(
+        "a lease that ran out passes on to another app too: the one that had it renews and records nothing any more",
+        arguments: StoreFactory.allCases)
+    func passedToOtherApp(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let first = try granted(await store.claim(request(store)))
+        // As a lease ends that nobody renews.
+        try await store.write([.abandonRun(first.run.id, .sample(.interrupted))])
+        var other = try await request(store, host: "h2")
+        other.scope = Scope(app: "blog", host: "h2", workspace: "/w")
+        let second = try granted(await store.claim(other))
+        #expect(second.lease.fence == 2 && second.run.attempt == 2)
+        #expect(try await !store.renew(first.lease))
+        #expect(try await complete(store, first, .succeeded) == nil)
+        #expect(try await store.tasks().first?.isDone == false)
+        #expect(try await complete(store, second, .succeeded) == 0)
+        #expect(try await store.tasks().first?.isDone == true)
+    }
+
     @Test("one that was done as something else is named, and not due", arguments: StoreFactory.allCases)
     func changed(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)
@@ -105,8 +124,8 @@ struct TaskStoreTests {
         let ids = ["a \"quoted\" \\ one", "größe-v1 ✓", "'; DROP TABLE runs; --", "%_"]
         for id in ids { _ = try await complete(store, granted(store.claim(request(store, id))), .succeeded) }
         let entries = (ids + ["open"]).map { TaskEntry(id: $0, digest: "d1") }
-        #expect(try await store.toDo(entries, app: "shop") == [TaskToDo(id: "open", isDone: false)])
-        #expect(Set(try await store.tasks(app: "shop").map(\.id)) == Set(ids))
+        #expect(try await store.toDo(entries) == [TaskToDo(id: "open", isDone: false)])
+        #expect(Set(try await store.tasks().map(\.id)) == Set(ids))
     }
 
     @Test("a failure is tried again after its backoff, as often as its retries allow", arguments: StoreFactory.allCases)
@@ -118,7 +137,7 @@ struct TaskStoreTests {
         guard case .done(_, _, let result, 1, let retryIn?) = waiting else { throw PreparationFailed("\(waiting)") }
         #expect(result.status == .failed && retryIn > .seconds(30))
         #expect(try await toDo(store, ("drop-v1", "d2")) == [TaskToDo(id: "drop-v1", isDone: false)])
-        let record = try #require(try await store.tasks(app: "shop").first)
+        let record = try #require(try await store.tasks().first)
         #expect(!record.isDone && record.result == "exit code 1" && record.outcome?.failures == 1)
         let second = try granted(await store.claim(request(store, retries: 1, ignoresBackoff: true)))
         #expect(second.run.attempt == 2 && second.failures == 1 && second.lease.fence == 2)
@@ -128,7 +147,7 @@ struct TaskStoreTests {
         // A person may ask for it by name; what succeeds then counts.
         let named = try granted(await store.claim(request(store, retries: 1, isForced: true)))
         #expect(try await complete(store, named, .succeeded) == 2)
-        #expect(try await store.tasks(app: "shop").first?.isDone == true)
+        #expect(try await store.tasks().first?.isDone == true)
     }
 
     @Test(
@@ -152,7 +171,7 @@ struct TaskStoreTests {
         let other = try await store.claim(request(store, host: "h2", commit: "b"))
         guard case .held(let by) = other else { throw PreparationFailed("\(other)") }
         #expect(by.run == claim.run.id && by.host == "h1" && by.expiresIn > .seconds(10))
-        #expect(try await store.tasks(app: "shop").first?.held?.run == claim.run.id)
+        #expect(try await store.tasks().first?.held?.run == claim.run.id)
         for name in [TaskAction.Name.done, .retry, .reset] {
             #expect(try await store.record(action(name, "drop-v1"))?.run == claim.run.id)
         }
@@ -218,7 +237,7 @@ struct TaskStoreTests {
         let third = try granted(await store.claim(request(store)))
         #expect(third.lease.fence == 3 && third.run.attempt == 1)
         #expect(try await store.record(action(.run, "drop-v1")) == nil)
-        let records = try await store.tasks(app: "shop")
+        let records = try await store.tasks()
         #expect(records.map(\.id) == ["drop-v1", "other-v1"])
         #expect(records[0].actions.map(\.name) == [.run, .reset, .retry])
         #expect(records[1].actions == [action(.done, "other-v1", digest: nil)] && records[1].isDone)
@@ -242,7 +261,7 @@ struct TaskStoreTests {
         #expect(
             try await store.prune(.init(app: "shop", host: "h1", workspace: "/w"), keep: 1, limit: 10)
                 == [claim.run.id])
-        let record = try #require(try await store.tasks(app: "shop").first)
+        let record = try #require(try await store.tasks().first)
         #expect(record.isDone && record.run == nil && record.outcome?.attempt.commit == "a")
         let later = try await store.claim(request(store))
         guard case .done(_, nil, let done, _, _) = later else { throw PreparationFailed("\(later)") }
@@ -265,7 +284,7 @@ struct TaskStoreTests {
             try await to.insert(from.taskActions(after: 0, limit: 100).map(\.action))
         }
         #expect(try await toDo(to, ("drop-v1", "d1"), ("bad-v1", "d1"), ("by-hand-v1", "d1")).map(\.id) == ["bad-v1"])
-        let (old, new) = (try await from.tasks(app: "shop"), try await to.tasks(app: "shop"))
+        let (old, new) = (try await from.tasks(), try await to.tasks())
         #expect(old.map(\.id) == new.map(\.id) && old.map(\.result) == new.map(\.result))
         #expect(old.map(\.outcome?.attempt) == new.map(\.outcome?.attempt))
         #expect(old.map(\.outcome?.marker) == new.map(\.outcome?.marker))

@@ -66,7 +66,7 @@ struct TasksTableTests {
         )
         let store = try await store()
         let entries = ["old-v1", "tried-v1", "new-v1", "bad-v1"].map { TaskEntry(id: $0, digest: "d") }
-        #expect(try await Set(store.toDo(entries, app: "shop").map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
+        #expect(try await Set(store.toDo(entries).map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
         guard case .done(0, nil, let result, 0, nil) = try await claim(store, "old-v1") else {
             throw PreparationFailed("it is run again")
         }
@@ -87,14 +87,14 @@ struct TasksTableTests {
         try await run(store, "bad-v1", .failed)
         try await run(store, "new-v1", .succeeded)
         #expect(try await rows() == [["new-v1", "true", "success"]])
-        #expect(try await store.tasks(app: "shop").map(\.isDone) == [false, true])
+        #expect(try await store.tasks().map(\.isDone) == [false, true])
     }
 
     @Test("it is made where there is none; by many at once, too")
     func made() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<8 {
-                group.addTask { _ = try await self.store().toDo([TaskEntry(id: "a", digest: "d")], app: "shop") }
+                group.addTask { _ = try await self.store().toDo([TaskEntry(id: "a", digest: "d")]) }
             }
             try await group.waitForAll()
         }
@@ -133,13 +133,67 @@ struct TasksTableTests {
         #expect(try await rows() == [["known-v1", "true", "success"]])
     }
 
+    @Test(
+        "a task whose row a trigger makes away with, or empties, is not begun either",
+        arguments: ["RETURN NULL;", "NEW.completed_at := NULL; RETURN NEW;"])
+    func silent(body: String) async throws {
+        try await sql(
+            "CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)", trigger(body),
+            "CREATE TRIGGER t BEFORE INSERT ON \(table) FOR EACH ROW EXECUTE FUNCTION \(table)_trigger()")
+        let error = await #expect(throws: LedgerError.self) { try await claim(store(), "new-v1") }
+        #expect(error?.code == .foreign, "\(error as Any)")
+    }
+
+    private func trigger(_ body: String) -> String {
+        "CREATE FUNCTION \(table)_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \(body) END $$"
+    }
+
+    @Test("a failure is never taken for done, whatever the table makes of it, and never lost")
+    func failures() async throws {
+        try await sql(
+            "CREATE TABLE \(table)_results (result TEXT PRIMARY KEY)",
+            "INSERT INTO \(table)_results VALUES ('success')",
+            """
+            CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ,
+                result TEXT REFERENCES \(table)_results DEFERRABLE INITIALLY DEFERRED)
+            """)
+        let store = try await store()
+        try await run(store, "bad-v1", .failed)
+        try await sql(
+            "ALTER TABLE \(table) DROP CONSTRAINT \(name)_result_fkey",
+            trigger("NEW.completed_at := now(); RETURN NEW;"))
+        try await sql("CREATE TRIGGER t BEFORE INSERT ON \(table) FOR EACH ROW EXECUTE FUNCTION \(table)_trigger()")
+        try await run(store, "worse-v1", .failed)
+        #expect(try await rows() == [])
+        #expect(try await store.tasks().map(\.outcome?.failures) == [1, 1])
+    }
+
+    @Test("a result that comes after a restart finds the table that it was begun with")
+    func restarted() async throws {
+        let folded = name.lowercased()
+        try await sql("CREATE TABLE public.\(folded) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)")
+        let string = try ConnectionString(await StoreFactory.cluster.value.url())
+        let schema = uniqueText()
+        func open() -> PostgresLedger {
+            PostgresLedger(schema: schema, tasksTable: folded.uppercased()) { string }
+        }
+        guard case .granted(let lease, let run, _) = try await claim(open(), "new-v1") else {
+            throw PreparationFailed("not granted")
+        }
+        let counted = try await open().complete(
+            ClaimResult(
+                lease: lease, commit: "a", task: "new-v1", run: run.id, result: .sample(.succeeded), retryIn: nil))
+        #expect(counted == 0)
+        #expect(try await rows() == [["new-v1", "true", "success"]])
+    }
+
     @Test("a failure that it has no room for stands in the agent's record alone")
     func noRoom() async throws {
         try await sql("CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result VARCHAR(10))")
         let store = try await store()
         try await run(store, "bad-v1", .failed)
         #expect(try await rows() == [])
-        #expect(try await store.tasks(app: "shop").map(\.outcome?.failures) == [1])
+        #expect(try await store.tasks().map(\.outcome?.failures) == [1])
     }
 
     @Test("a name is taken as it stands, or as SQL takes one without quotes; what was not there is told of")
@@ -158,9 +212,9 @@ struct TasksTableTests {
             }
         }
         let entries = [TaskEntry(id: "old-v1", digest: "d")]
-        #expect(try await open(folded.uppercased()).toDo(entries, app: "shop").isEmpty)
+        #expect(try await open(folded.uppercased()).toDo(entries).isEmpty)
         #expect(made.withLock { $0 } == [])
-        #expect(try await open("public.No_\(folded)").toDo(entries, app: "shop").count == 1)
+        #expect(try await open("public.No_\(folded)").toDo(entries).count == 1)
         #expect(made.withLock { $0 } == ["\"public\".\"No_\(folded)\""])
     }
 
@@ -169,8 +223,8 @@ struct TasksTableTests {
         let store = try await store()
         try await run(store, "new-v1", .succeeded)
         try await sql("DROP TABLE \(table)")
-        _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop")
-        #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop").count == 1)
+        _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")])
+        #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")]).count == 1)
     }
 
     @Test("one without its columns is refused, by name")
@@ -178,7 +232,7 @@ struct TasksTableTests {
         try await sql("CREATE TABLE \(table) (id TEXT, at TIMESTAMPTZ)")
         let store = try await store()
         let error = await #expect(throws: LedgerError.self) {
-            try await store.toDo([TaskEntry(id: "a", digest: "d")], app: "shop")
+            try await store.toDo([TaskEntry(id: "a", digest: "d")])
         }
         #expect(error?.code == .foreign)
         #expect(error?.description.contains("no column completed_at, result") == true)
@@ -192,10 +246,20 @@ struct TasksTableTests {
             "GRANT SELECT ON \(table) TO \(name)")
         let name = name
         let reader = try await store { $0.with("user", name) }
-        #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")], app: "shop").count == 1)
+        #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")]).count == 1)
         let error = await #expect(throws: LedgerError.self) { try await claim(reader, "a") }
         #expect(error?.code == .forbidden && error?.description.contains("GRANT SELECT, INSERT, UPDATE") == true)
-        let standby = try await store { $0.with("options", "-c default_transaction_read_only=on") }
-        await #expect(throws: LedgerError.self) { try await claim(standby, "a") }
+        let string = try ConnectionString(await StoreFactory.cluster.value.url())
+        let schema = uniqueText()
+        let table = table
+        func open(_ options: String) -> PostgresLedger {
+            PostgresLedger(schema: schema, tasksTable: table) { string.with("options", options) }
+        }
+        // With all tables made.
+        try await run(open(""), "b", .failed)
+        let refused = await #expect(throws: LedgerError.self) {
+            try await claim(open("-c default_transaction_read_only=on"), "a")
+        }
+        #expect(refused?.isTransient == true && refused?.description.contains("read-only") == true, "\(refused as Any)")
     }
 }

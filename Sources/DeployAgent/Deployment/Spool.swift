@@ -69,7 +69,17 @@ final class Spool: Sendable {
                 continue
             }
             if let claim = batch.claim {
-                if try await ledger.complete(claim) == nil {
+                let counted: Int?
+                do {
+                    counted = try await ledger.complete(claim)
+                } catch let error as LedgerError where claim.task != nil && !error.isTransient {
+                    // What a table of tasks does not take must not hold up all else.
+                    if named.withLock({ $0.insert(path).inserted }) {
+                        logger.error("\(path) cannot be delivered and waits: task \(claim.task ?? ""): \(error)")
+                    }
+                    continue
+                }
+                if counted == nil {
                     logger.warning(
                         "the result of run \(claim.run) (\(claim.result.status.rawValue)) is not recorded: its lease (fence \(claim.lease.fence)) has passed on"
                     )

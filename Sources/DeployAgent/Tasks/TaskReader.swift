@@ -31,7 +31,7 @@ public struct TaskReader: Sendable {
     /// Tasks in the order of the file, then those that the record alone knows.
     /// - Throws: `LedgerError`.
     public func list() async throws -> [TaskView] {
-        let records = try await ledger?.tasks(app: session.settings.app) ?? []
+        let records = try await ledger?.tasks() ?? []
         let known = Dictionary(uniqueKeysWithValues: records.map { ($0.id, $0) })
         let secrets = session.log.secrets
         let own = (file?.tasks ?? []).map { task in

@@ -78,7 +78,7 @@ struct TaskStep: Sendable {
             do {
                 let (ledger, app) = (ledger, occasion.scope.app)
                 let entries = file.tasks.map { TaskEntry(id: $0.id, digest: $0.digest) }
-                let found = try await writer.ask { try await ledger.toDo(entries, app: app) }
+                let found = try await writer.ask { try await ledger.toDo(entries) }
                 for task in found where task.isDone {
                     logger.warning(
                         "task \(task.id) has changed since it was done and does not run again; give the new work an id of its own"
@@ -118,7 +118,8 @@ struct TaskStep: Sendable {
         logger.info("tasks: ran: \(counts.ran), skipped: \(counts.skipped), failed: \(counts.failed)")
     }
 
-    private mutating func fail(_ text: String, retries: Bool = true) {
+    /// Notes why the tasks could not be run.
+    mutating func fail(_ text: String, retries: Bool = true) {
         let text = runner.log.secrets.mask(text)
         problem = problem ?? text
         warnings += 1
