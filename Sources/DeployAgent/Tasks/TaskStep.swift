@@ -76,7 +76,7 @@ struct TaskStep: Sendable {
             total = file.tasks.count
             guard !file.tasks.isEmpty else { return }
             do {
-                let (ledger, app) = (ledger, occasion.scope.app)
+                let ledger = ledger
                 let entries = file.tasks.map { TaskEntry(id: $0.id, digest: $0.digest) }
                 let found = try await writer.ask { try await ledger.toDo(entries) }
                 for task in found where task.isDone {
