@@ -37,12 +37,12 @@ RETURNING runs.id AS run, runs.kind, runs.name, runs.parent, runs.marker, runs.c
     runs.output_tail, runs.error_message, runs.scope, runs.fence AS own_fence, runs.adopted,
     runs.digest \gset
 UPDATE leases SET run = :run::bigint WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY';
-INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit)
+INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit, by_app)
 VALUES ('floor:client_id', 'PRE_DEPLOY', '000000000000000000000000:id', :run::bigint, :fence::bigint, 'running', 1, NULL, 'h1',
     '000000000000000000000000:id')
 ON CONFLICT (app, name, commit_id) DO UPDATE
 SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_at = NULL, attempts = known.attempts + 1,
-    digest = excluded.digest, host = excluded.host, at_commit = excluded.at_commit;
+    digest = excluded.digest, host = excluded.host, at_commit = excluded.at_commit, by_app = excluded.by_app;
 COMMIT;
 
 -- complete

@@ -22,13 +22,18 @@ public struct Outcome: Sendable {
         public var number: Int
         /// Hash of what it did.
         public var digest: String?
+        /// For which app; nil where that was not noted.
+        public var app: String?
         /// Where, and at which commit; nil when it was only marked.
         public var host: String?
         public var commit: String?
 
-        public init(number: Int = 0, digest: String? = nil, host: String? = nil, commit: String? = nil) {
+        public init(
+            number: Int = 0, digest: String? = nil, app: String? = nil, host: String? = nil, commit: String? = nil
+        ) {
             self.number = number
             self.digest = digest
+            self.app = app
             self.host = host
             self.commit = commit
         }

@@ -3,8 +3,9 @@
 /// That is in a table of its own, `deploy_tasks (id, completed_at, result)`, which another program may have made: an id with a
 /// time of completion is done, whatever else is known of it. It knows ids alone: a task is one for all apps of the record.
 public protocol TaskStore: Sendable {
-    /// Which of these tasks are not done, or were done as something else. One question, however many they are.
-    func toDo(_ tasks: [TaskEntry]) async throws -> [TaskToDo]
+    /// Which of these tasks are not done, or were done as something else or for another app. One question, however many they
+    /// are.
+    func toDo(_ tasks: [TaskEntry], app: String) async throws -> [TaskToDo]
 
     /// Every task that the record knows of, by id.
     func tasks() async throws -> [TaskRecord]
@@ -57,14 +58,17 @@ extension [TaskEntry] {
     }
 }
 
-/// A task that is not done, or was done as something else than it is now.
+/// A task that is not done, or was done as something else than it is now, or for another app.
 public struct TaskToDo: Sendable, Equatable {
     public var id: String
     public var isDone: Bool
+    /// For which other app it was done; nil when that is not so.
+    public var otherApp: String?
 
-    public init(id: String, isDone: Bool) {
+    public init(id: String, isDone: Bool, otherApp: String? = nil) {
         self.id = id
         self.isDone = isDone
+        self.otherApp = otherApp
     }
 }
 

@@ -123,16 +123,16 @@ extension PostgresLedger {
             "UPDATE leases SET run = $3::bigint WHERE app = $1 AND name = $2", request.key + [.integer(run.id)])
         try session.query(
             """
-            INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit)
-            VALUES ($1, $2, $3, $4::bigint, $5::bigint, 'running', 1, $6, $7, $8)
+            INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit, by_app)
+            VALUES ($1, $2, $3, $4::bigint, $5::bigint, 'running', 1, $6, $7, $8, $9)
             ON CONFLICT (app, name, commit_id) DO UPDATE
             SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_at = NULL,
                 attempts = known.attempts + 1, digest = excluded.digest, host = excluded.host,
-                at_commit = excluded.at_commit
+                at_commit = excluded.at_commit, by_app = excluded.by_app
             """,
             request.outcome.values + [
                 .integer(run.id), .integer(fence), PostgresValue(draft.digest), .text(request.scope.host),
-                .text(request.commit),
+                .text(request.commit), .text(request.scope.app),
             ])
         return .granted(
             Lease(app: request.owner, name: request.work, fence: fence, holder: request.holder), run,

@@ -6,7 +6,7 @@ extension PostgresLedger {
     /// The outcomes with their runs' markers, as `outcome` reads them.
     static let selectOutcomes = """
         SELECT app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures,
-            \(milliseconds("retry_at")), attempts, outcomes.digest, host, at_commit
+            \(milliseconds("retry_at")), attempts, outcomes.digest, by_app, host, at_commit
         FROM outcomes LEFT JOIN runs ON runs.id = run
         """
 
@@ -16,8 +16,8 @@ extension PostgresLedger {
             marker: try row.optional(4), fence: try row.get(5), status: try row.get(6), failures: try row.get(7),
             retryAt: try row.optionalTime(8),
             attempt: .init(
-                number: try row.get(9), digest: try row.optional(10), host: try row.optional(11),
-                commit: try row.optional(12)))
+                number: try row.get(9), digest: try row.optional(10), app: try row.optional(11),
+                host: try row.optional(12), commit: try row.optional(13)))
     }
 
     public func outcomes(after key: Outcome.Key?, limit: Int) async throws -> [Outcome] {
@@ -44,8 +44,9 @@ extension PostgresLedger {
                 try session.query(
                     """
                     INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, failures, retry_at, attempts,
-                        digest, host, at_commit)
-                    VALUES ($1, $2, $3, $4::bigint, $5::bigint, $6, $7::integer, \(timestamp(8)), $9::integer, $10, $11, $12)
+                        digest, by_app, host, at_commit)
+                    VALUES ($1, $2, $3, $4::bigint, $5::bigint, $6, $7::integer, \(timestamp(8)), $9::integer, $10, $11, $12,
+                        $13)
                     ON CONFLICT (app, name, commit_id) DO UPDATE SET status = excluded.status,
                         failures = excluded.failures, retry_at = excluded.retry_at
                     WHERE known.status = 'running' AND known.run = excluded.run AND known.fence = excluded.fence
@@ -53,7 +54,7 @@ extension PostgresLedger {
                     outcome.key.values + [
                         .integer(run), .integer(outcome.fence), .text(outcome.status), PostgresValue(outcome.failures),
                         PostgresValue(outcome.retryAt), PostgresValue(attempt.number), PostgresValue(attempt.digest),
-                        PostgresValue(attempt.host), PostgresValue(attempt.commit),
+                        PostgresValue(attempt.app), PostgresValue(attempt.host), PostgresValue(attempt.commit),
                     ])
             }
         }

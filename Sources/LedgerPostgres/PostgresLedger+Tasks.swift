@@ -3,7 +3,7 @@ import Postgres
 
 /// One-time tasks.
 extension PostgresLedger {
-    public func toDo(_ entries: [TaskEntry]) async throws -> [TaskToDo] {
+    public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
         let tasks = tasks
         return try await work("read") { session in
             try tasks.prepare(session)
@@ -11,13 +11,14 @@ extension PostgresLedger {
             if entries.count > 500 { try session.query("SET LOCAL enable_nestloop TO off") }
             return try session.query(
                 """
-                SELECT entry.key, done.completed_at IS NOT NULL
+                SELECT entry.key, done.completed_at IS NOT NULL,
+                    CASE WHEN done.completed_at IS NOT NULL THEN nullif(outcomes.by_app, $4) END
                 FROM json_each_text($1::json) AS entry
                 LEFT JOIN \(tasks.name) AS done ON done.id = entry.key
                 LEFT JOIN outcomes ON outcomes.app = $2 AND outcomes.name = $3 || entry.key AND outcomes.commit_id = ''
-                WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value
-                """, [.text(entries.json), .text(Lease.allApps), .text(Lease.task(""))]
-            ).rows.map { row in TaskToDo(id: try row.get(0), isDone: try row.get(1)) }
+                WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value OR outcomes.by_app <> $4
+                """, [.text(entries.json), .text(Lease.allApps), .text(Lease.task("")), .text(app)]
+            ).rows.map { row in TaskToDo(id: try row.get(0), isDone: try row.get(1), otherApp: try row.optional(2)) }
         }
     }
 
@@ -76,11 +77,12 @@ extension PostgresLedger {
                     DoneTask(id: action.task, completedAt: action.at, result: DoneTask.succeeded), session)
                 try session.query(
                     """
-                    INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest)
-                    VALUES ($1, $2, '', 0, 0, 'succeeded', $3)
+                    INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest, by_app)
+                    VALUES ($1, $2, '', 0, 0, 'succeeded', $3, $4)
                     ON CONFLICT (app, name, commit_id) DO UPDATE
-                    SET status = 'succeeded', retry_at = NULL, digest = excluded.digest
-                    """, key + [PostgresValue(action.digest)])
+                    SET run = 0, status = 'succeeded', retry_at = NULL, digest = excluded.digest, by_app = excluded.by_app,
+                        host = NULL, at_commit = NULL
+                    """, key + [PostgresValue(action.digest), .text(action.app)])
             case .retry:
                 try session.query(
                     "UPDATE outcomes SET status = 'due', retry_at = NULL WHERE app = $1 AND name = $2 AND commit_id = ''",

@@ -132,7 +132,7 @@ enum PostgresSchema {
             "ALTER TABLE fleet_hooks RENAME TO outcomes",
             """
             ALTER TABLE outcomes ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0, ADD COLUMN digest TEXT,
-                ADD COLUMN host TEXT, ADD COLUMN at_commit TEXT
+                ADD COLUMN by_app TEXT, ADD COLUMN host TEXT, ADD COLUMN at_commit TEXT
             """,
             "ALTER TABLE runs ADD COLUMN digest TEXT",
             """

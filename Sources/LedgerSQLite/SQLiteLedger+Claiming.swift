@@ -108,13 +108,15 @@ extension SQLiteLedger {
             sql: "UPDATE leases SET run = ? WHERE app = ? AND name = ?", arguments: [run.id, app, work])
         try db.execute(
             sql: """
-                INSERT INTO outcomes (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit)
-                VALUES (?, ?, ?, ?, ?, 'running', 1, ?, ?, ?)
+                INSERT INTO outcomes (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit, by_app)
+                VALUES (?, ?, ?, ?, ?, 'running', 1, ?, ?, ?, ?)
                 ON CONFLICT (app, name, commit_id) DO UPDATE SET run = excluded.run, fence = excluded.fence,
                     status = excluded.status, retry_at = NULL, attempts = attempts + 1, digest = excluded.digest,
-                    host = excluded.host, at_commit = excluded.at_commit
+                    host = excluded.host, at_commit = excluded.at_commit, by_app = excluded.by_app
                 """,
-            arguments: request.outcome.arguments + [run.id, fence, draft.digest, request.scope.host, request.commit])
+            arguments: request.outcome.arguments + [
+                run.id, fence, draft.digest, request.scope.host, request.commit, request.scope.app,
+            ])
         return .granted(
             Lease(app: app, name: work, fence: fence, holder: request.holder), run, failures: before.failures)
     }

@@ -6,7 +6,7 @@ extension SQLiteLedger {
     /// The outcomes with their runs' markers, as `outcome` reads them.
     static let selectOutcomes = """
         SELECT app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures, retry_at,
-            attempts, outcomes.digest, host, at_commit
+            attempts, outcomes.digest, by_app, host, at_commit
         FROM outcomes LEFT JOIN runs ON runs.id = run
         """
 
@@ -14,7 +14,7 @@ extension SQLiteLedger {
         Outcome(
             key: .init(app: row[0], name: row[1], commit: row[2]), run: row[3], marker: row[4], fence: row[5],
             status: row[6], failures: row[7], retryAt: (row[8] as Int64?).map(Timestamp.init(milliseconds:)),
-            attempt: .init(number: row[9], digest: row[10], host: row[11], commit: row[12]))
+            attempt: .init(number: row[9], digest: row[10], app: row[11], host: row[12], commit: row[13]))
     }
 
     public func outcomes(after key: Outcome.Key?, limit: Int) async throws -> [Outcome] {
@@ -42,15 +42,15 @@ extension SQLiteLedger {
                 try db.execute(
                     sql: """
                         INSERT INTO outcomes (app, name, commit_id, run, fence, status, failures, retry_at, attempts, digest,
-                            host, at_commit)
-                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            by_app, host, at_commit)
+                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                         ON CONFLICT (app, name, commit_id) DO UPDATE SET status = excluded.status,
                             failures = excluded.failures, retry_at = excluded.retry_at
                         WHERE status = 'running' AND run = excluded.run AND fence = excluded.fence
                         """,
                     arguments: outcome.key.arguments + [
                         run, outcome.fence, outcome.status, outcome.failures, outcome.retryAt?.milliseconds,
-                        attempt.number, attempt.digest, attempt.host, attempt.commit,
+                        attempt.number, attempt.digest, attempt.app, attempt.host, attempt.commit,
                     ])
             }
         }

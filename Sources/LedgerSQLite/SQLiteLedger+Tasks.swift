@@ -6,7 +6,7 @@ extension SQLiteLedger {
     /// Of times as anybody may have written them: milliseconds since 1970, or nothing where they cannot be read.
     private static let completedAt = "CAST(round((julianday(completed_at) - 2440587.5) * 86400000) AS INTEGER)"
 
-    public func toDo(_ entries: [TaskEntry]) async throws -> [TaskToDo] {
+    public func toDo(_ entries: [TaskEntry], app: String) async throws -> [TaskToDo] {
         let path = path
         return try await read { db in
             guard try Self.tasksTableExists(db, path) else {
@@ -15,13 +15,14 @@ extension SQLiteLedger {
             return try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT entry.key, done.completed_at IS NOT NULL
-                    FROM json_each(?) AS entry
+                    SELECT entry.key, done.completed_at IS NOT NULL,
+                        CASE WHEN done.completed_at IS NOT NULL THEN nullif(outcomes.by_app, ?4) END
+                    FROM json_each(?1) AS entry
                     LEFT JOIN deploy_tasks AS done ON done.id = entry.key
-                    LEFT JOIN outcomes ON outcomes.app = ? AND outcomes.name = ? || entry.key AND outcomes.commit_id = ''
-                    WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value
-                    """, arguments: [entries.json, Lease.allApps, Lease.task("")]
-            ).map { TaskToDo(id: $0[0], isDone: $0[1]) }
+                    LEFT JOIN outcomes ON outcomes.app = ?2 AND outcomes.name = ?3 || entry.key AND outcomes.commit_id = ''
+                    WHERE done.completed_at IS NULL OR outcomes.digest <> entry.value OR outcomes.by_app <> ?4
+                    """, arguments: [entries.json, Lease.allApps, Lease.task(""), app]
+            ).map { TaskToDo(id: $0[0], isDone: $0[1], otherApp: $0[2]) }
         }
     }
 
@@ -100,11 +101,12 @@ extension SQLiteLedger {
                     DoneTask(id: action.task, completedAt: action.at, result: DoneTask.succeeded), db)
                 try db.execute(
                     sql: """
-                        INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest)
-                        VALUES (?, ?, '', 0, 0, 'succeeded', ?)
+                        INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest, by_app)
+                        VALUES (?, ?, '', 0, 0, 'succeeded', ?, ?)
                         ON CONFLICT (app, name, commit_id) DO UPDATE
-                        SET status = 'succeeded', retry_at = NULL, digest = excluded.digest
-                        """, arguments: key + [action.digest])
+                        SET run = 0, status = 'succeeded', retry_at = NULL, digest = excluded.digest,
+                            by_app = excluded.by_app, host = NULL, at_commit = NULL
+                        """, arguments: key + [action.digest, action.app])
             case .retry:
                 try db.execute(
                     sql:

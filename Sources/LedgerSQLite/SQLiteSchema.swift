@@ -109,6 +109,7 @@ enum SQLiteSchema {
             retry_at INTEGER,
             attempts INTEGER NOT NULL DEFAULT 0,
             digest TEXT,
+            by_app TEXT,
             host TEXT,
             at_commit TEXT,
             PRIMARY KEY (app, name, commit_id)

@@ -65,7 +65,9 @@ struct StatusCommand: AsyncParsableCommand {
 
     private func state(_ deployment: Deployment, held: Bool) -> String {
         if deployment.status == .running && !held { return "running when its agent was killed" }
-        return deployment.status.rawValue
+        let warnings =
+            deployment.warnings == 0 ? "" : " with \(deployment.warnings) warning\(deployment.warnings == 1 ? "" : "s")"
+        return deployment.status.rawValue + warnings
             + (deployment.status == .failed && deployment.settled ? ", no further attempt" : "")
     }
 }

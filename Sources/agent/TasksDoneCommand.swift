@@ -25,7 +25,7 @@ struct TasksDoneCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.act(id, json: json, said: "is done and does not run") { desk in
+        try await common.act(id, json: json, said: "is done and does not run", runsAgain: false) { desk in
             try await desk.markDone(id, evenIfUnknown: yes)
         }
     }

@@ -20,8 +20,9 @@ struct TasksListCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        try await common.session { session, _ in
+        try await common.session { session, reporter in
             let reader = try await TaskReader(session: session)
+            if let lack = reader.lack { reporter.say(lack) }
             let tasks = try await reader.list()
             if json {
                 try printJSON(tasks)

@@ -42,9 +42,12 @@ struct TasksResetCommand: AsyncParsableCommand {
 extension CommonOptions {
     /// Does something about a task and says what came of it.
     ///
-    /// - Parameter said: what is true of the task afterwards.
+    /// - Parameters:
+    ///   - said: what is true of the task afterwards.
+    ///   - runsAgain: whether that is to have it run.
     func act(
-        _ id: String, json: Bool, said: String, _ body: (TaskDesk) async throws -> TaskDesk.Answer
+        _ id: String, json: Bool, said: String, runsAgain: Bool = true,
+        _ body: (TaskDesk) async throws -> TaskDesk.Answer
     ) async throws {
         try await session { session, reporter in
             let ledger = try session.openLedger()
@@ -52,6 +55,7 @@ extension CommonOptions {
             switch try await body(TaskDesk(session: session, ledger)) {
             case .done(let task):
                 if json { try printJSON(task) } else { printLine("task \(task.record.id) \(said)") }
+                if runsAgain, task.task == nil { reporter.say("it is no longer in the file: nothing runs it") }
                 return .success
             case .running(let held):
                 reporter.say("task \(id) runs on \(held.host) (run \(held.run)); nothing was changed")

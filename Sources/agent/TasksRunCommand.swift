@@ -49,11 +49,10 @@ struct TasksRunCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await common.session { session, reporter in
-            let ledger = try session.openLedger()
-            defer { ledger.close() }
-            let service = try await TaskRunByHand(session: session, ledger, ids: ids)
             if dryRun {
-                let tasks = try await service.preview()
+                let reader = try await TaskReader(session: session)
+                if let lack = reader.lack { reporter.say(lack) }
+                let tasks = try await reader.due(ids)
                 if json {
                     try printJSON(tasks)
                 } else if tasks.isEmpty {
@@ -65,6 +64,9 @@ struct TasksRunCommand: AsyncParsableCommand {
                 }
                 return .success
             }
+            let ledger = try session.openLedger()
+            defer { ledger.close() }
+            let service = try await TaskRunByHand(session: session, ledger, ids: ids)
             try await session.serve(service, hangupStops: true)
             let counts = service.counts ?? TaskCounts()
             let tasks = try await service.views()
@@ -78,7 +80,8 @@ struct TasksRunCommand: AsyncParsableCommand {
             }
             if counts.failed > 0 { return .failure }
             if counts.error != nil { return .unavailable }
-            return !ids.isEmpty && tasks.contains { !$0.record.isDone } ? .temporary : .success
+            let left = tasks.contains { !$0.record.isDone && (!ids.isEmpty || !$0.isUsedUp) }
+            return left ? .temporary : .success
         }
     }
 }

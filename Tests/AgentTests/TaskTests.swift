@@ -437,6 +437,35 @@ struct TaskTests {
         #expect(try await box.history().first?["tasks"]["skipped"].int == 1)
     }
 
+    @Test("two apps with one record: what the other one has done is not run, and both log and list say so")
+    func otherApp() async throws {
+        try await commit(Self.task("seed-v1"), Self.task("own-v1"))
+        #expect(try await box.agent("tasks", "run", "seed-v1", settings: ["AGENT_APP": "blog"]).code != 0)
+        try await box.cloneWorkspace()
+        #expect(try await box.agent("tasks", "run", "seed-v1", settings: ["AGENT_APP": "blog"]).code == 0)
+        let once = try await box.once(["AGENT_APP": "shop"])
+        #expect(counts(once.deployment["tasks"]) == [1, 1, 0] && trace == ["seed-v1", "own-v1"], "\(once)")
+        #expect(once.ended.errors.contains("the app blog, which has the same record, has done seed-v1: not run here"))
+        let listed = try await box.json("tasks", settings: ["AGENT_APP": "shop"]).items
+        #expect(listed.map { $0["app"].string } == ["blog", "shop"] && listed[0]["status"].string == "done")
+        #expect(try await box.agent("tasks", settings: ["AGENT_APP": "shop"]).output.contains("for the app blog"))
+        let own = try await box.once(["AGENT_APP": "blog"], force: true)
+        #expect(!own.ended.errors.contains("has done seed-v1") && own.ended.errors.contains("the app shop"), "\(own)")
+    }
+
+    @Test("what cannot be listed is said: no checkout, no record; nothing is made by looking")
+    func lacking() async throws {
+        let nowhere = try await box.agent("tasks", settings: ["WORKSPACE_PATH": "\(box.root)/none"])
+        #expect(nowhere.code == 0 && nowhere.errors.contains("there is no checkout at \(box.root)/none"), "\(nowhere)")
+        try await commit(Self.task("seed-v1"))
+        try await box.cloneWorkspace()
+        for arguments in [["tasks"], ["tasks", "run", "--dry-run"]] {
+            let none = try await box.start(program: [agentBinary] + arguments).ended()
+            #expect(none.code == 0 && none.errors.contains("there is no record yet"), "\(none)")
+            #expect(none.output.contains("seed-v1") && access(box.state, F_OK) != 0)
+        }
+    }
+
     @Test(
         "one whose retries are used up is not run by `tasks run` unless it is named, and nobody is noted to have run it"
     )
@@ -473,5 +502,20 @@ struct TaskTests {
         #expect(listed[2]["status"].string == "gone" && listed[2]["completed_at"].string != nil)
         let table = try await box.agent("tasks")
         #expect(table.code == 0 && table.output.hasPrefix("TASK ") && table.output.contains("later-v1"), "\(table)")
+        let gone = try await box.agent("tasks", "run", "later-v1")
+        #expect(gone.code == 1 && gone.errors.contains("no longer in deploy.yaml"), "\(gone)")
+        let reset = try await box.agent("tasks", "reset", "later-v1", "--yes")
+        #expect(reset.code == 0 && reset.errors.contains("nothing runs it"), "\(reset)")
+    }
+
+    @Test("one that failed and was marked by hand shows that, and nothing of the run that failed")
+    func markedAfterFailure() async throws {
+        try await commit(Self.task("bad-v1", then: "exit 3"))
+        #expect(counts(try await box.once().json["tasks"]) == [0, 0, 1])
+        let marked = try await box.json("tasks", "done", "bad-v1")
+        #expect(marked["status"].string == "done" && marked["result"].string == "success" && marked["run_id"].isNull)
+        #expect(marked["exit_code"].isNull && marked["error_message"].isNull && marked["host"].isNull, "\(marked)")
+        #expect(marked["attempts"].int == 1 && marked["failures"].int == 1)
+        #expect(try await box.agent("tasks").output.contains("marked by "))
     }
 }

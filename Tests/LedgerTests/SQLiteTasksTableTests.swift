@@ -60,7 +60,7 @@ struct SQLiteTasksTableTests {
     func wrongColumns() async throws {
         let ledger = try make("id TEXT PRIMARY KEY, at TEXT")
         let error = await #expect(throws: LedgerError.self) {
-            try await ledger.toDo([TaskEntry(id: "a", digest: "d")])
+            try await ledger.toDo([TaskEntry(id: "a", digest: "d")], app: "shop")
         }
         #expect(error?.code == .foreign && error?.description.contains("no column completed_at, result") == true)
     }

@@ -46,7 +46,7 @@ struct TaskStoreTests {
     }
 
     private func toDo(_ store: any LedgerStore, _ entries: (String, String)...) async throws -> [TaskToDo] {
-        try await store.toDo(entries.map { TaskEntry(id: $0.0, digest: $0.1) }).sorted { $0.id < $1.id }
+        try await store.toDo(entries.map { TaskEntry(id: $0.0, digest: $0.1) }, app: "shop").sorted { $0.id < $1.id }
     }
 
     private func action(_ name: TaskAction.Name, _ task: String, digest: String? = "d1") -> TaskAction {
@@ -72,7 +72,7 @@ struct TaskStoreTests {
         let record = try #require(try await store.tasks().first)
         #expect(record.id == "drop-v1" && record.isDone && record.result == "success" && record.completedAt != nil)
         #expect(record.run?.id == claim.run.id && record.held == nil)
-        #expect(record.outcome?.attempt == .init(number: 1, digest: "d1", host: "h1", commit: "a"))
+        #expect(record.outcome?.attempt == .init(number: 1, digest: "d1", app: "shop", host: "h1", commit: "a"))
     }
 
     @Test(
@@ -87,6 +87,10 @@ struct TaskStoreTests {
         #expect(held.run == claim.run.id && held.host == "h1" && held.expiresIn > .seconds(10))
         #expect(try await complete(store, claim, .succeeded) == 0)
         guard case .done = try await store.claim(other) else { throw PreparationFailed("it is run again") }
+        let entries = [TaskEntry(id: "drop-v1", digest: "d1")]
+        #expect(
+            try await store.toDo(entries, app: "blog") == [TaskToDo(id: "drop-v1", isDone: true, otherApp: "shop")])
+        #expect(try await store.toDo(entries, app: "shop") == [])
         var free = try await request(store, "free-v1", host: "h2")
         free.scope = other.scope
         _ = try granted(await store.claim(free))
@@ -124,7 +128,7 @@ struct TaskStoreTests {
         let ids = ["a \"quoted\" \\ one", "größe-v1 ✓", "'; DROP TABLE runs; --", "%_"]
         for id in ids { _ = try await complete(store, granted(store.claim(request(store, id))), .succeeded) }
         let entries = (ids + ["open"]).map { TaskEntry(id: $0, digest: "d1") }
-        #expect(try await store.toDo(entries) == [TaskToDo(id: "open", isDone: false)])
+        #expect(try await store.toDo(entries, app: "shop") == [TaskToDo(id: "open", isDone: false)])
         #expect(Set(try await store.tasks().map(\.id)) == Set(ids))
     }
 

@@ -66,7 +66,7 @@ struct TasksTableTests {
         )
         let store = try await store()
         let entries = ["old-v1", "tried-v1", "new-v1", "bad-v1"].map { TaskEntry(id: $0, digest: "d") }
-        #expect(try await Set(store.toDo(entries).map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
+        #expect(try await Set(store.toDo(entries, app: "shop").map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
         guard case .done(0, nil, let result, 0, nil) = try await claim(store, "old-v1") else {
             throw PreparationFailed("it is run again")
         }
@@ -94,7 +94,7 @@ struct TasksTableTests {
     func made() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<8 {
-                group.addTask { _ = try await self.store().toDo([TaskEntry(id: "a", digest: "d")]) }
+                group.addTask { _ = try await self.store().toDo([TaskEntry(id: "a", digest: "d")], app: "shop") }
             }
             try await group.waitForAll()
         }
@@ -212,9 +212,9 @@ struct TasksTableTests {
             }
         }
         let entries = [TaskEntry(id: "old-v1", digest: "d")]
-        #expect(try await open(folded.uppercased()).toDo(entries).isEmpty)
+        #expect(try await open(folded.uppercased()).toDo(entries, app: "shop").isEmpty)
         #expect(made.withLock { $0 } == [])
-        #expect(try await open("public.No_\(folded)").toDo(entries).count == 1)
+        #expect(try await open("public.No_\(folded)").toDo(entries, app: "shop").count == 1)
         #expect(made.withLock { $0 } == ["\"public\".\"No_\(folded)\""])
     }
 
@@ -223,8 +223,8 @@ struct TasksTableTests {
         let store = try await store()
         try await run(store, "new-v1", .succeeded)
         try await sql("DROP TABLE \(table)")
-        _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")])
-        #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")]).count == 1)
+        _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop")
+        #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop").count == 1)
     }
 
     @Test("one without its columns is refused, by name")
@@ -232,7 +232,7 @@ struct TasksTableTests {
         try await sql("CREATE TABLE \(table) (id TEXT, at TIMESTAMPTZ)")
         let store = try await store()
         let error = await #expect(throws: LedgerError.self) {
-            try await store.toDo([TaskEntry(id: "a", digest: "d")])
+            try await store.toDo([TaskEntry(id: "a", digest: "d")], app: "shop")
         }
         #expect(error?.code == .foreign)
         #expect(error?.description.contains("no column completed_at, result") == true)
@@ -246,7 +246,7 @@ struct TasksTableTests {
             "GRANT SELECT ON \(table) TO \(name)")
         let name = name
         let reader = try await store { $0.with("user", name) }
-        #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")]).count == 1)
+        #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")], app: "shop").count == 1)
         let error = await #expect(throws: LedgerError.self) { try await claim(reader, "a") }
         #expect(error?.code == .forbidden && error?.description.contains("GRANT SELECT, INSERT, UPDATE") == true)
         let string = try ConnectionString(await StoreFactory.cluster.value.url())

@@ -94,7 +94,11 @@ struct DeploymentDriver: Sendable {
             try await publish(stagedOutput: isStaged && !hasFailed && before?.adopted == nil, &progress)
         }
         // Nothing is done once for all on top of a PRE_DEPLOY that was lenient and failed.
-        if !hasFailed { await progress.tasks.begin(plan.tasks) }
+        if !hasFailed {
+            await progress.tasks.begin(plan.tasks)
+        } else if plan.tasks.areThere {
+            logger.notice("no task is run on top of a PRE_DEPLOY that failed")
+        }
         try await runTasks(.beforeApp, &progress)
         await beforePost?(plan)
         if let post {

@@ -25,6 +25,14 @@ public struct TaskReader: Sendable {
         (commit, file) = try await session.deployFile()
     }
 
+    /// What is missing for the list to say all; nil when nothing is.
+    public var lack: String? {
+        if commit == nil {
+            return "there is no checkout at \(session.settings.workspace): only the record's tasks are known"
+        }
+        return ledger == nil ? "there is no record yet at \(session.settings.ledger.description)" : nil
+    }
+
     /// What the file is called, for messages.
     public var fileName: String { file?.file ?? session.settings.deployFile?.value ?? "deploy.yaml" }
 
@@ -33,15 +41,31 @@ public struct TaskReader: Sendable {
     public func list() async throws -> [TaskView] {
         let records = try await ledger?.tasks() ?? []
         let known = Dictionary(uniqueKeysWithValues: records.map { ($0.id, $0) })
-        let secrets = session.log.secrets
+        let (secrets, app) = (session.log.secrets, session.settings.app)
         let own = (file?.tasks ?? []).map { task in
-            TaskView(task: task, record: known[task.id] ?? TaskRecord(id: task.id), mask: { secrets.mask($0) })
+            TaskView(
+                task: task, record: known[task.id] ?? TaskRecord(id: task.id), app: app, mask: { secrets.mask($0) })
         }
         let ids = Set(own.map(\.record.id))
         return own
             + records.filter { !ids.contains($0.id) }.map { record in
-                TaskView(task: nil, record: record, mask: { secrets.mask($0) })
+                TaskView(task: nil, record: record, app: app, mask: { secrets.mask($0) })
             }
+    }
+
+    /// What a person runs, in that order.
+    ///
+    /// - Parameter ids: tasks that are run also when their retries are used up; none for all that are due.
+    /// - Throws: `LedgerError`, `UnknownTask`.
+    public func due(_ ids: [String]) async throws -> [TaskView] {
+        for id in ids {
+            guard try await find(id).task != nil else {
+                throw UnknownTask(id: id, file: fileName, near: nil, isGone: true)
+            }
+        }
+        return try await list().filter { view in
+            view.task != nil && !view.record.isDone && (ids.isEmpty ? !view.isUsedUp : ids.contains(view.record.id))
+        }
     }
 
     /// One task; what is wrong when there is none of that id.
@@ -58,9 +82,14 @@ public struct TaskReader: Sendable {
         let id: String
         let file: String
         let near: String?
+        /// The record knows it, the file does not.
+        var isGone = false
 
         public var description: String {
-            "no task \"\(id)\" in \(file) or in the record\(near.map { "; did you mean \"\($0)\"?" } ?? "")"
+            if isGone {
+                return "task \"\(id)\" is no longer in \(file): the record knows what came of it, not what to run"
+            }
+            return "no task \"\(id)\" in \(file) or in the record\(near.map { "; did you mean \"\($0)\"?" } ?? "")"
         }
     }
 }

@@ -22,23 +22,11 @@ public final class TaskRunByHand: Service {
         self.ledger = ledger
         self.ids = ids
         reader = try await TaskReader(session: session, ledger)
-        for id in ids {
-            guard try await reader.find(id).task != nil else {
-                throw TaskReader.UnknownTask(id: id, file: reader.fileName, near: nil)
-            }
-        }
+        _ = try await reader.due(ids)
     }
 
     /// What it came to; nil before `run()` has returned.
     public var counts: TaskCounts? { cell.get() }
-
-    /// What would be run, in that order. Nothing is changed.
-    /// - Throws: `LedgerError`.
-    public func preview() async throws -> [TaskView] {
-        try await reader.list().filter { view in
-            view.task != nil && !view.record.isDone && (ids.isEmpty ? !view.isUsedUp : ids.contains(view.record.id))
-        }
-    }
 
     /// How the tasks that were asked for stand, in the order of the file.
     /// - Throws: `LedgerError`.
@@ -75,7 +63,7 @@ public final class TaskRunByHand: Service {
         await step.begin(.success(ids.isEmpty ? file : file.with(tasks: Set(ids))))
         do {
             // What has failed as often as it may is passed over, and nobody ran it.
-            let views = try await preview()
+            let views = try await reader.due(ids)
             for task in step.due where views.contains(where: { $0.record.id == task.id }) {
                 _ = try await ledger.record(session.action(.run, task.id, digest: task.digest))
             }

@@ -76,10 +76,11 @@ struct TaskStep: Sendable {
             total = file.tasks.count
             guard !file.tasks.isEmpty else { return }
             do {
-                let ledger = ledger
+                let (ledger, app) = (ledger, occasion.scope.app)
                 let entries = file.tasks.map { TaskEntry(id: $0.id, digest: $0.digest) }
-                let found = try await writer.ask { try await ledger.toDo(entries) }
-                for task in found where task.isDone {
+                let found = try await writer.ask { try await ledger.toDo(entries, app: app) }
+                warn(ofOtherApps: found)
+                for task in found where task.isDone && task.otherApp == nil {
                     logger.warning(
                         "task \(task.id) has changed since it was done and does not run again; give the new work an id of its own"
                     )
@@ -89,6 +90,19 @@ struct TaskStep: Sendable {
             } catch {
                 fail("\(error); no task runs")
             }
+        }
+    }
+
+    /// What another app of the record has done is done, and mostly meant as something else.
+    private func warn(ofOtherApps found: [TaskToDo]) {
+        for (app, tasks) in Dictionary(grouping: found.filter { $0.otherApp != nil }, by: { $0.otherApp ?? "" })
+            .sorted(by: { $0.key < $1.key })
+        {
+            let shown = tasks.prefix(5).map(\.id).joined(separator: ", ")
+            let more = tasks.count > 5 ? " and \(tasks.count - 5) more" : ""
+            logger.warning(
+                "the app \(app), which has the same record, has done \(shown)\(more): not run here. Ids are shared within a record; give each app ids, or a record, of its own"
+            )
         }
     }
 
@@ -162,12 +176,13 @@ struct TaskStep: Sendable {
             note(task, run, result, failures)
         case .lost(let run, _):
             unlink(runner.folder.mark(run.marker))
-        case .adopted(_, let result, let failures, let retryIn, let wasAwaited):
+        case .adopted(let run, let result, let failures, let retryIn, let wasAwaited):
             guard result.status != .succeeded else {
                 return logger.debug("task \(task.id) is done")
             }
             let isOver = result.status != .deferred && !task.retries.allows(afterFailures: failures)
-            logger.notice("task \(task.id) is not run: \(fate(task, result.status, failures, retryIn))")
+            let before = result.status == .deferred ? "" : "it \(words(result.status)) (run \(run)); "
+            logger.notice("task \(task.id) is not run: \(before)\(fate(task, result.status, failures, retryIn))")
             // What somebody has tried while this one waited has had its attempt.
             if !isOver, !wasAwaited { retry(in: retryIn) }
         case .held(let held):
@@ -223,7 +238,7 @@ struct TaskStep: Sendable {
         let time = Timestamp.now.advanced(by: retryIn).rfc3339
         return status == .deferred
             ? "it asked to be tried again later, not before \(time)"
-            : "tried again at the next deployment or start, not before \(time)"
+            : "tried again at the next deployment or start, not before \(time) but by hand"
     }
 
     private func words(_ status: RunStatus) -> String { status.rawValue.replacing("_", with: " ") }

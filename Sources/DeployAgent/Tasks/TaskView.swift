@@ -14,6 +14,8 @@ public struct TaskView: Encodable, Sendable {
     /// As the file has it; nil when it has not.
     public let task: OneTimeTask?
     public let record: TaskRecord
+    /// Whose view it is.
+    let app: String
     let mask: @Sendable (String) -> String
 
     public var status: Status {
@@ -36,6 +38,9 @@ public struct TaskView: Encodable, Sendable {
         return !task.retries.allows(afterFailures: outcome.failures)
     }
 
+    /// For which other app of the record it was done; nil when that is not so.
+    private var otherApp: String? { record.outcome?.attempt.app.flatMap { $0 == app ? nil : $0 } }
+
     /// What is worth a word beside the status, secrets masked.
     public var detail: String {
         if let held = record.held { return "on \(held.host) (run \(held.run))" }
@@ -46,13 +51,14 @@ public struct TaskView: Encodable, Sendable {
                 isUsedUp
                 ? "retries used up"
                 : "tried again at the next deployment or start"
-                    + (record.outcome?.retryAt.map { ", not before \($0.rfc3339)" } ?? "")
+                    + (record.outcome?.retryAt.map { ", not before \($0.rfc3339) but by hand" } ?? "")
             return [error, next].compactMap { $0 }.joined(separator: "; ")
         case .changed: return "changed since it was done: give the new work an id of its own"
         case .gone: return record.isDone ? "done" : "not done"
         case .pending where record.outcome?.status == RunStatus.interrupted.rawValue: return "interrupted"
         case .done where record.run == nil:
             return record.actions.first { $0.name == .done }.map { "marked by \($0.user) on \($0.host)" } ?? ""
+        case .done: return otherApp.map { "for the app \($0)" } ?? ""
         default: return ""
         }
     }
@@ -63,7 +69,7 @@ public struct TaskView: Encodable, Sendable {
         case result, attempts, failures
         case retryAt = "retry_at"
         case runID = "run_id"
-        case host, commit
+        case app, host, commit
         case startedAt = "started_at"
         case durationMS = "duration_ms"
         case exitCode = "exit_code"
@@ -88,6 +94,7 @@ public struct TaskView: Encodable, Sendable {
         try container.encode(outcome?.failures ?? 0, forKey: .failures)
         try container.encode(isUsedUp ? nil : outcome?.retryAt?.rfc3339, forKey: .retryAt)
         try container.encode(run?.id, forKey: .runID)
+        try container.encode(outcome?.attempt.app, forKey: .app)
         try container.encode(outcome?.attempt.host, forKey: .host)
         try container.encode(outcome?.attempt.commit, forKey: .commit)
         try container.encode(run?.startedAt.rfc3339, forKey: .startedAt)

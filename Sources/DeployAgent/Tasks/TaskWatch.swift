@@ -77,8 +77,11 @@ struct TaskWatch {
 }
 
 extension Result where Success == DeployFile?, Failure == SettingsError {
-    /// Whether there are tasks.
+    /// Whether there are tasks, or perhaps would be in a file that cannot be used.
     var areThere: Bool {
-        if case .success(let file?) = self { !file.tasks.isEmpty } else { false }
+        switch self {
+        case .success(let file): file?.tasks.isEmpty == false
+        case .failure: true
+        }
     }
 }
