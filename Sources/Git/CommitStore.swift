@@ -9,6 +9,8 @@ public struct CommitStore: Sendable {
     public let path: String
     /// Path of the staged checkout.
     public let stage: String
+    /// Path of the folder with the releases of a workspace that is a link, see `Releases`.
+    public let releases: String
 
     /// Points to the commit fetched last; moved by git only once all of its objects are there.
     private static let target = "refs/agent/target"
@@ -17,6 +19,7 @@ public struct CommitStore: Sendable {
     public init(folder: String) {
         path = folder + "/repo.git"
         stage = folder + "/stage"
+        releases = folder + "/releases"
     }
 
     /// What the bare repository keeps of the staged checkout: its index and HEAD.
@@ -138,7 +141,9 @@ public struct CommitStore: Sendable {
     /// name than `stageAdministration` says.
     public func discardStage() throws {
         try removeTree(stage)
-        try removeTree(path + "/worktrees")
+        for name in try entries(of: path + "/worktrees") where !Release.isName(name) {
+            try removeTree(path + "/worktrees/" + name)
+        }
     }
 
     /// Writes what a git is to read from standard input to a file of the agent's own; returns its path.

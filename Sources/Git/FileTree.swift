@@ -162,3 +162,14 @@ func removeTree(_ path: String) throws {
 func fileFailure(_ operation: String) -> GitError {
     GitError(.publish, operation: operation, explanation: errorText(errno))
 }
+
+/// Swaps two names in one step (renameat2(2), `RENAME_EXCHANGE`).
+func exchange(_ path: String, _ other: String) -> Bool {
+    // The C library has it, Swift's module of the C library leaves it out.
+    typealias RenameAt2 = @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
+    guard let address = dlsym(nil, "renameat2") else {
+        errno = ENOSYS
+        return false
+    }
+    return unsafeBitCast(address, to: RenameAt2.self)(AT_FDCWD, path, AT_FDCWD, other, 2) == 0
+}

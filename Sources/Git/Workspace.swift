@@ -26,12 +26,22 @@ public struct Workspace: Sendable {
 
     public var repository: Repository { Repository(path: path) }
 
+    /// What stands where a link is to be.
+    public static let notALink =
+        "is there and no symbolic link of the agent's; move it away, or set AGENT_PUBLISH to in-place"
+
+    /// Whether a symbolic link to a release may be made of it: nothing that is not the agent's own is replaced.
+    public var mayBeLink: Bool { kind(of: path) == .missing || Releases.target(of: path) != nil }
+
     /// Looks at what is there; changes nothing.
     /// - Throws: `GitError` `corrupt` when it is a checkout that cannot be read.
     public func state() async throws -> State {
         switch kind(of: path) {
         case .missing: return .empty
         case .folder, .link:
+            if let release = Releases.target(of: path) {
+                return release.isThere ? .checkout(head: release.commit) : .empty
+            }
             guard isFolder(path) else { return .foreign("is a symbolic link that leads nowhere or to a file") }
         default: return .foreign("is a file")
         }
@@ -67,6 +77,9 @@ public struct Workspace: Sendable {
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
+        if Releases.target(of: path) != nil {
+            return try await replaceLink(commit, from: store, stagedOutput: stagedOutput, origin: origin, git, operation)
+        }
         var head: String?
         let folders: (own: String, common: String)
         var isNew = false
@@ -92,6 +105,21 @@ public struct Workspace: Sendable {
             discarded.locks = locks
             return discarded
         }
+    }
+
+    /// Puts a checkout in the place of a link to a release: made beside it, and put there at once.
+    private func replaceLink(
+        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram,
+        _ operation: String
+    ) async throws -> Discarded {
+        let parts = path.split(separator: "/")
+        let fresh = "/" + (parts.dropLast() + [".\(parts.last ?? "").agent-new"]).joined(separator: "/")
+        try removeTree(fresh)
+        let discarded = try await Workspace(path: fresh).publish(
+            commit, from: store, stagedOutput: stagedOutput, origin: origin, git)
+        guard exchange(fresh, path) else { throw fileFailure(operation) }
+        unlink(fresh)
+        return discarded
     }
 
     private func move(

@@ -56,7 +56,7 @@ public struct SettingsOrigin: Sendable {
     /// Whether the spec is a file outside the checkout, which may change without a commit.
     func isSpecOutside(_ workspace: String) -> Bool {
         guard let path = namedSpec, path.value.hasPrefix("/") else { return false }
-        return !Settings.canonicalPath(path.value).hasPrefix(workspace + "/")
+        return pathInside(workspace, path.value) == nil
     }
 
     private var namedSpec: Sourced<String>? {
@@ -108,8 +108,10 @@ public struct SettingsOrigin: Sendable {
         var path = path
         if path.hasPrefix("/") {
             let canonical = Settings.canonicalPath(path)
-            guard canonical.hasPrefix(workspace + "/") else { return nil }
-            path = String(canonical.dropFirst(workspace.count + 1))
+            // Of a link, too, which leads elsewhere.
+            let roots = [workspace, Settings.canonicalPath(workspace)].map { $0 + "/" }
+            guard let root = roots.first(where: { canonical.hasPrefix($0) }) else { return nil }
+            path = String(canonical.dropFirst(root.count))
         }
         while path.hasPrefix("./") { path = String(path.dropFirst(2)) }
         return path

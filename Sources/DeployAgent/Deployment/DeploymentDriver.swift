@@ -21,6 +21,9 @@ struct DeploymentDriver: Sendable {
     /// When a task is to be looked at again; nil when none is.
     private(set) var tasksRetryAt: Timestamp?
 
+    /// The release in which PRE_DEPLOY runs, where the workspace is a link.
+    private var release: Release?
+
     /// How the work ended, before it is settled.
     enum Ending {
         case succeeded
@@ -37,13 +40,18 @@ struct DeploymentDriver: Sendable {
     private var pre: HookSettings? { plan.settings.hook(.preDeploy) }
     private var post: HookSettings? { plan.settings.hook(.postDeploy) }
     private var isStaged: Bool { plan.source != nil && plan.settings.isGated && pre != nil }
+    /// Nil where the workspace is a checkout itself.
+    private var releases: Releases? {
+        guard let source = plan.source, plan.settings.publish.mode == .symlink else { return nil }
+        return Releases(of: source.store, workspace: plan.scope.workspace)
+    }
 
     /// - Returns: the deployment as recorded, with the ids of its runs.
     /// - Throws: before the first record `GitError` or `LedgerError`, and nothing was run; after it `LedgerError` only,
     ///   when the end could not be recorded.
     mutating func deploy() async throws -> Deployment {
         logger[metadataKey: "commit"] = "\(plan.commit.id)"
-        if isStaged, let source = plan.source { try await source.store.stage(plan.commit.id, source.git) }
+        if isStaged, let source = plan.source { try await stage(source) }
         var progress = try await begin()
         logger[metadataKey: "deployment_id"] = "\(progress.id)"
         let short = plan.commit.id.prefix(7)
@@ -67,7 +75,7 @@ struct DeploymentDriver: Sendable {
             entries.append(.notify(deployment: progress.id, at: result.completedAt))
         }
         try await progress.write(entries)
-        if isStaged { try? plan.source?.store.discardStage() }
+        if isStaged { discardStage() }
         announce(result, short)
         await tidy()
         return progress.deployment(after: result)
@@ -80,7 +88,7 @@ struct DeploymentDriver: Sendable {
         if let pre {
             // Without the gate the workspace moves first.
             if !isStaged { try await publish(stagedOutput: false, &progress) }
-            let root = isStaged ? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
+            let root = isStaged ? release?.path ?? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
             let done = try await run(pre, in: root, &progress)
             if let ending = ending(of: pre, done) {
                 try await runFailed(after: pre, done.result, ending, in: root, &progress)
@@ -90,8 +98,9 @@ struct DeploymentDriver: Sendable {
         }
         let hasFailed = before.map { $0.result.status != .succeeded } ?? false
         if isStaged || pre == nil {
-            // Where it ran elsewhere it has written nothing here.
-            try await publish(stagedOutput: isStaged && !hasFailed && before?.adopted == nil, &progress)
+            // Where it ran elsewhere it has written nothing here, and its release is as good as a new one.
+            let hasOutput = before?.adopted == nil || release != nil
+            try await publish(stagedOutput: isStaged && !hasFailed && hasOutput, &progress)
         }
         // Nothing is done once for all on top of a PRE_DEPLOY that was lenient and failed.
         if !hasFailed {
@@ -164,7 +173,8 @@ struct DeploymentDriver: Sendable {
         try await progress.write([.publish(deployment: progress.id)])
         progress.isPublished = true
         let publish = {
-            try await workspace.publish(
+            if let releases { return try await publish(releases, source, stagedOutput: stagedOutput) }
+            return try await workspace.publish(
                 plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
         }
         let discarded: Workspace.Discarded
@@ -185,6 +195,30 @@ struct DeploymentDriver: Sendable {
             logger.notice("discarded changes in the workspace: \(shown)\(more)")
         }
         logger.info("published \(plan.commit.id.prefix(7)) to \(plan.scope.workspace)")
+    }
+
+    private mutating func stage(_ source: DeploymentPlan.Source) async throws {
+        guard let releases else { return try await source.store.stage(plan.commit.id, source.git) }
+        release = try await releases.make(plan.commit.id, source.git)
+    }
+
+    private func publish(
+        _ releases: Releases, _ source: DeploymentPlan.Source, stagedOutput: Bool
+    ) async throws -> Workspace.Discarded {
+        // What a PRE_DEPLOY that failed left in its release is not published.
+        let staged = stagedOutput ? self.release : nil
+        let release: Release
+        if let staged { release = staged } else { release = try await releases.make(plan.commit.id, source.git) }
+        try await releases.complete(release, source.git)
+        runner.state.letThrough(to: plan.scope.workspace)
+        try releases.publish(release)
+        return Workspace.Discarded()
+    }
+
+    private func discardStage() {
+        guard let source = plan.source else { return }
+        // One that was published stays.
+        if let releases, let release { try? releases.discard(release) } else { try? source.store.discardStage() }
     }
 
     // MARK: - The end
@@ -240,9 +274,16 @@ struct DeploymentDriver: Sendable {
         } catch {
             logger.warning("old deployments could not be deleted: \(error)")
         }
-        if let source = plan.source, !runner.stop.isRequested {
-            await source.store.tidy(source.git)
-            await workspace.tidy(source.git)
+        guard let source = plan.source, !runner.stop.isRequested else { return }
+        let publish = plan.settings.publish
+        do {
+            // Of a workspace that was a link all may go.
+            try Releases(of: source.store, workspace: plan.scope.workspace).prune(
+                keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace)
+        } catch {
+            logger.warning("an old release could not be deleted: \(error)")
         }
+        await source.store.tidy(source.git)
+        if releases == nil { await workspace.tidy(source.git) }
     }
 }

@@ -169,6 +169,10 @@ public final class Watcher {
         let target = try await findTarget(place, isOffline: isOffline)
         followedRef = target.ref
         let settings = try await settings(of: target)
+        if target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink {
+            throw SettingsError(
+                Setting.workspacePath.name, "\(workspace.path) \(Workspace.notALink)", source: .fallback)
+        }
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)

@@ -22,7 +22,7 @@ extension Settings {
         reader.problems = resolved.problems
         let absolute = { (path: String) in path.hasPrefix("/") ? path : currentFolder + "/" + path }
 
-        let workspace = canonicalPath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
+        let workspace = workspacePath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
         let branch = reader.text(.branch)?.value.trimmingSpace
         if let branch, branch.hasPrefix("-") || branch.contains(where: \.isWhitespace) {
             reader.reject(
@@ -42,6 +42,7 @@ extension Settings {
         let repoFolder = reader.folder(.repoFolder)
         let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader) }
         let isGated = reader.flag(.gate)
+        let publish = readPublish(&reader, hasRemote: remote != nil)
         let interval = reader.duration(.syncInterval)
         let gitTimeout = reader.duration(.gitTimeout)
         let ledgerTimeout = reader.duration(.ledgerTimeout)
@@ -95,6 +96,7 @@ extension Settings {
         }
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
+            publish: publish,
             gitTimeout: gitTimeout,
             killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger,
             ledgerTimeout: ledgerTimeout, app: app,
@@ -180,6 +182,17 @@ extension Settings {
         return url.map { NotificationSettings(url: $0, secret: secret) }
     }
 
+    private static func readPublish(_ reader: inout SettingsReader, hasRemote: Bool) -> PublishSettings {
+        let mode = reader.read(.publish) { PublishSettings.Mode(rawValue: $0.lowercased()) } ?? .inPlace
+        if mode == .symlink, !hasRemote, let found = reader.found[Setting.publish.name] {
+            reader.reject(.publish, found, because: "needs a remote to publish from, which GITHUB_REPO_URL does not name")
+        }
+        return PublishSettings(
+            mode: mode,
+            keptReleases: reader.read(.keepReleases) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 3,
+            releaseGrace: reader.read(.releaseGrace) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .zero)
+    }
+
     private static func readTasksTable(_ reader: inout SettingsReader, isShared: Bool) -> String? {
         let table = reader.read(.tasksTable) { text in
             let parts = text.split(separator: ".", omittingEmptySubsequences: false)
@@ -236,6 +249,19 @@ extension Settings {
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// A workspace's canonical path. A link to a release is what it is called, wherever it leads at the moment.
+    static func workspacePath(_ path: String) -> String {
+        var parts = path.split(separator: "/")
+        guard let last = parts.popLast(), last != ".", last != "..",
+            Releases.target(of: "/" + (parts + [last]).joined(separator: "/")) != nil
+        else {
+            let canonical = canonicalPath(path)
+            return Releases.workspace(of: canonical) ?? canonical
+        }
+        let parent = canonicalPath("/" + parts.joined(separator: "/"))
+        return parent == "/" ? "/\(last)" : "\(parent)/\(last)"
     }
 
     /// Resolves symbolic links as far as the path exists; the rest is taken as it stands.

@@ -13,6 +13,7 @@ public struct Settings: Sendable {
     public var hooks: [HookSettings]
     /// Whether PRE_DEPLOY runs in a staged checkout before the workspace moves.
     public var isGated: Bool
+    public var publish: PublishSettings
     public var gitTimeout: Duration
     public var killGrace: Duration
     public var shell: String

@@ -1,0 +1,111 @@
+import Glibc
+
+/// A checkout of one commit, in a folder of its own, that a workspace's symbolic link may point to.
+public struct Release: Sendable, Equatable {
+    /// Its folder's name: the commit's full id, with a number where that one is in use already.
+    public let name: String
+    /// Path of the checkout.
+    public let path: String
+    /// What the store keeps of it: its index, its HEAD, and our marks.
+    let administration: String
+
+    init(_ name: String, in store: CommitStore) {
+        self.name = name
+        path = store.releases + "/" + name
+        administration = store.path + "/worktrees/" + name
+    }
+
+    /// Full id.
+    public var commit: String { String(name.prefix(40)) }
+
+    /// Whether a folder's name is a release's.
+    static func isName(_ name: some StringProtocol) -> Bool {
+        let id = name.utf8.prefix(40)
+        let rest = name.utf8.dropFirst(40)
+        let isHex = id.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+        return id.count == 40 && isHex
+            && (rest.isEmpty || rest.first == UInt8(ascii: ".") && rest.count > 1
+                && rest.dropFirst().allSatisfy { (48...57).contains($0) })
+    }
+
+    // MARK: - Marks
+
+    /// There once the checkout is complete, and on the disk.
+    private var ready: String { administration + "/agent-ready" }
+    /// There once the link has moved on; its time says when.
+    private var replaced: String { administration + "/agent-replaced" }
+
+    var isReady: Bool { access(ready, F_OK) == 0 && isFolder(path) }
+
+    func markReady() throws { try Self.touch(ready) }
+
+    func markReplaced() throws { try Self.touch(replaced) }
+
+    /// When the link moved on from it, in seconds since 1970; nil when that was not noted.
+    var replacedAt: Double? {
+        var info = stat()
+        guard stat(replaced, &info) == 0 else { return nil }
+        return Double(info.st_mtim.tv_sec) + Double(info.st_mtim.tv_nsec) / 1e9
+    }
+
+    private static func touch(_ path: String) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw fileFailure("write \(path)") }
+        defer { close(file) }
+        guard futimens(file, nil) == 0, fsync(file) == 0 else { throw fileFailure("write \(path)") }
+    }
+
+    // MARK: - Content
+
+    /// Takes what lies in the checkout as what the release is, and says durably that it is complete.
+    ///
+    /// Whatever a hook did with git there (added, committed, removed `.git`): HEAD is the commit, and the index knows the
+    /// tracked files as they are, so that a change of one can be told later.
+    func complete(_ git: GitProgram) async throws {
+        let operation = "complete \(path)"
+        let pointer = path + "/.git"
+        let text = Array("gitdir: \(administration)\n".utf8)
+        if kind(of: pointer) != .file || read(pointer) != text {
+            try removeTree(pointer)
+            let file = open(pointer, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+            guard file >= 0 else { throw fileFailure("write \(pointer)") }
+            defer { close(file) }
+            guard text.withUnsafeBytes({ write(file, $0.baseAddress, $0.count) }) == text.count else {
+                throw fileFailure("write \(pointer)")
+            }
+        }
+        let own = ["--git-dir", administration, "--work-tree", path]
+        try await git.expect(
+            own + ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
+        try await git.expect(own + ["add", "-u", "--", "."], in: path, operation: operation, code: .publish)
+        try await writeToDisk(path)
+        try markReady()
+        try await writeToDisk(administration)
+    }
+
+    private func read(_ path: String) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return [] }
+        defer { close(file) }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = Glibc.read(file, &bytes, bytes.count)
+        return Array(bytes.prefix(max(0, count)))
+    }
+
+    /// Whether it is complete, and its tracked files are as they were then.
+    func isSound(_ git: GitProgram) async -> Bool {
+        guard isReady else { return false }
+        let changed = try? await git.run(
+            ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"], in: path,
+            operation: "check \(path)")
+        return changed?.exitCode == 0
+    }
+
+    /// Removes it with what the store keeps of it.
+    func remove() throws {
+        // First the mark: what is removed by half is no release.
+        unlink(ready)
+        try removeTree(path)
+        try removeTree(administration)
+    }
+}

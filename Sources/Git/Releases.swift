@@ -1,0 +1,157 @@
+import Glibc
+
+/// The releases of a workspace that is a symbolic link: each a checkout of its own, the link moved by one rename.
+///
+/// Whoever reads through the link sees one release or the next one, never a mixture of both. Only the holder of the
+/// workspace's lock may call what changes something.
+public struct Releases: Sendable {
+    private let store: CommitStore
+    /// The workspace.
+    private let workspace: String
+
+    public init(of store: CommitStore, workspace: String) {
+        self.store = store
+        self.workspace = workspace
+    }
+
+    // MARK: - The link
+
+    /// The release that a path links to; nil when it is no symbolic link that an agent made.
+    public static func target(of path: String) -> (commit: String, isThere: Bool)? {
+        guard let target = link(path) else { return nil }
+        let parts = target.split(separator: "/")
+        guard parts.count >= 2, parts[parts.count - 2] == "releases", let name = parts.last, Release.isName(name) else {
+            return nil
+        }
+        return (String(name.prefix(40)), isFolder(path))
+    }
+
+    /// The workspace that a path within a state directory is a release of; nil when it is none.
+    public static func workspace(of path: String) -> String? {
+        let parts = path.split(separator: "/")
+        guard parts.count >= 2, parts[parts.count - 2] == "releases", let name = parts.last, Release.isName(name) else {
+            return nil
+        }
+        return link("/" + parts.dropLast().joined(separator: "/") + "/" + note)
+    }
+
+    /// Says which workspace the releases are of.
+    private static let note = ".workspace"
+
+    /// The release that the link points to; nil when there is no link, or it leads to another state directory.
+    public func live() -> Release? {
+        guard let name = link(workspace)?.split(separator: "/").last, Release.isName(name) else { return nil }
+        let release = Release(String(name), in: store)
+        var (own, linked) = (stat(), stat())
+        // By what it is, not by its path: that may be written in two ways.
+        guard stat(release.path, &own) == 0 else { return isOwnPath(link(workspace)) ? release : nil }
+        return stat(workspace, &linked) == 0 && own.st_ino == linked.st_ino && own.st_dev == linked.st_dev ? release : nil
+    }
+
+    private func isOwnPath(_ target: String?) -> Bool {
+        guard let target else { return false }
+        return target.hasPrefix("/") ? target.hasPrefix(store.releases + "/") : true
+    }
+
+    /// Makes the workspace a link to a release that is complete, by one rename.
+    ///
+    /// - Throws: `GitError` `notACheckout` when something else stands at the workspace's path.
+    public func publish(_ release: Release) throws {
+        let operation = "publish \(release.commit.prefix(12)) to \(workspace)"
+        switch kind(of: workspace) {
+        case .missing: makeFolders(parent)
+        case .link: break
+        default:
+            throw GitError(.notACheckout, operation: operation, explanation: "\(workspace) \(Workspace.notALink)")
+        }
+        if let before = live(), before != release { try before.markReplaced() }
+        let fresh = parent + "/." + name + ".agent-new"
+        unlink(fresh)
+        guard symlink(target(release), fresh) == 0 else { throw fileFailure("\(operation): make a link in \(parent)") }
+        guard rename(fresh, workspace) == 0 else {
+            let failure = fileFailure(operation)
+            unlink(fresh)
+            throw failure
+        }
+        guard let folder = OpenFolder(path: parent), fsync(folder.descriptor) == 0 else { throw fileFailure(operation) }
+    }
+
+    private var parent: String {
+        let parent = workspace.split(separator: "/").dropLast().joined(separator: "/")
+        return "/" + parent
+    }
+
+    private var name: String { workspace.split(separator: "/").last.map(String.init) ?? "workspace" }
+
+    /// What the link says. Relative where the state lies below the link's own folder: a volume that holds both may be
+    /// mounted elsewhere by those who read.
+    private func target(_ release: Release) -> String {
+        let base = parent == "/" ? "/" : parent + "/"
+        return base != "/" && release.path.hasPrefix(base) ? String(release.path.dropFirst(base.count)) : release.path
+    }
+
+    // MARK: - Releases
+
+    /// Checks a commit out to a new release, which is not complete yet.
+    public func make(_ commit: String, _ git: GitProgram) async throws -> Release {
+        mkdir(store.releases, 0o755)
+        symlink(workspace, store.releases + "/" + Self.note)
+        let release = free(commit)
+        try release.remove()
+        try await StaleLocks(ofOwn: store.path).sweep()
+        try await git.expect(
+            ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", release.path, commit],
+            in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
+        return release
+    }
+
+    /// A name that the link does not use.
+    private func free(_ commit: String) -> Release {
+        let live = live()
+        let plain = Release(commit, in: store)
+        return plain == live ? Release(commit + ".2", in: store) : plain
+    }
+
+    /// A release of a commit that is complete and unchanged; nil when there is none.
+    public func kept(_ commit: String, _ git: GitProgram) async -> Release? {
+        for release in [Release(commit, in: store), Release(commit + ".2", in: store)] where await release.isSound(git) {
+            return release
+        }
+        return nil
+    }
+
+    /// Takes what lies in a release as what it is; from then on it may be published.
+    public func complete(_ release: Release, _ git: GitProgram) async throws {
+        try await release.complete(git)
+    }
+
+    /// Removes a release that is not published.
+    public func discard(_ release: Release) throws {
+        guard live() != release else { return }
+        try release.remove()
+    }
+
+    /// Removes releases that nobody needs: those never completed, and replaced ones but for the newest.
+    ///
+    /// - Parameters:
+    ///   - keep: how many replaced ones stay.
+    ///   - grace: how long a replaced one stays at least.
+    /// - Throws: `GitError` when one cannot be removed; the others are removed all the same.
+    public func prune(keep: Int, grace: Duration) throws {
+        let live = live()
+        let all = try entries(of: store.releases).filter(Release.isName).map { Release($0, in: store) }
+            .filter { $0 != live }
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let youngest = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9 - grace / .seconds(1)
+        let replaced = all.filter { $0.isReady && $0.replacedAt != nil }
+            .sorted { ($0.replacedAt ?? 0) > ($1.replacedAt ?? 0) }
+        let kept = Set(replaced.prefix(keep).map(\.name))
+            .union(replaced.filter { ($0.replacedAt ?? 0) > youngest }.map(\.name))
+        var failure: (any Error)?
+        for release in all where !kept.contains(release.name) {
+            do { try release.remove() } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+}

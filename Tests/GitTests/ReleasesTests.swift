@@ -1,0 +1,126 @@
+import Foundation
+import Glibc
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Git
+
+@Suite(.timeLimit(.minutes(2)))
+struct ReleasesTests {
+    /// Fetches what the upstream has and makes a release of it.
+    private func make(_ upstream: Upstream, _ releases: Releases) async throws -> Release {
+        let commit = try await upstream.fetch().commit
+        let release = try await releases.make(commit, upstream.program)
+        try await releases.complete(release, upstream.program)
+        return release
+    }
+
+    @Test("over 300 publishes a reader in a tight loop sees one release or the next, never a mixture, never nothing")
+    func readers() async throws {
+        let upstream = try await Upstream()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        var made: [Release] = []
+        for round in 1...3 {
+            let text = String(repeating: "\(round)", count: 5000)
+            try await upstream.commit(["a": text, "sub/b": text, "c": text])
+            made.append(try await make(upstream, releases))
+        }
+        try releases.publish(made[0])
+        let isOver = Atomic(false)
+        let path = upstream.workspace.path
+        let reader = Task.detached {
+            var (looks, seen, problems) = (0, Set<String>(), [String]())
+            while !isOver.load(ordering: .relaxed) {
+                looks += 1
+                // As a program does that has changed to the link's folder.
+                let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                guard folder >= 0 else {
+                    problems.append("no folder")
+                    continue
+                }
+                let texts = ["a", "sub/b", "c"].map { Self.read(folder, $0) }
+                close(folder)
+                if Set(texts).count != 1 || texts[0].utf8.count != 5000 { problems.append("a mixture") }
+                seen.insert(String(texts[0].prefix(1)))
+                // And by a path through it.
+                if access(path + "/sub/b", R_OK) != 0 { problems.append("no file") }
+            }
+            return (looks, seen, problems)
+        }
+        for round in 1...300 { try releases.publish(made[round % 3]) }
+        isOver.store(true, ordering: .relaxed)
+        let (looks, seen, problems) = await reader.value
+        #expect(problems == [] && looks > 100 && seen == ["1", "2", "3"], "\(looks) looks, seen \(seen)")
+    }
+
+    private static func read(_ folder: Int32, _ name: String) -> String {
+        let file = openat(folder, name, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return "missing" }
+        defer { close(file) }
+        var bytes = [UInt8](repeating: 0, count: 8192)
+        let count = Glibc.read(file, &bytes, bytes.count)
+        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+    }
+
+    @Test("one that is kept is complete and as it was left; what a hook left in tracked files belongs to it")
+    func kept() async throws {
+        let upstream = try await Upstream()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        let commit = try await upstream.commit(["a": "1", "b": "1", "gone": "1"])
+        _ = try await upstream.fetch()
+        let release = try await releases.make(commit, upstream.program)
+        #expect(await releases.kept(commit, upstream.program) == nil, "it is not complete")
+        try await upstream.run("echo hook > a; rm gone; echo new > new; rm .git", in: release.path)
+        try await releases.complete(release, upstream.program)
+        #expect(await releases.kept(commit, upstream.program) == release)
+        #expect(try await git("rev-parse HEAD", in: release.path) == commit)
+        // What the app writes beside is its own.
+        try await upstream.run("echo log > app.log; rm new", in: release.path)
+        #expect(await releases.kept(commit, upstream.program) == release)
+        try await upstream.run("echo changed > b", in: release.path)
+        #expect(await releases.kept(commit, upstream.program) == nil, "it was altered")
+        let again = try await releases.make(commit, upstream.program)
+        #expect(again == release && upstream.folder.exists("state/releases/\(commit)/gone"))
+    }
+
+    @Test("the link is relative where the state lies below its folder, else absolute; nothing else is replaced")
+    func link() async throws {
+        let upstream = try await Upstream()
+        let commit = try await upstream.commit(["a": "1"])
+        let releases = Releases(of: upstream.store, workspace: upstream.folder.path + "/ws")
+        let release = try await make(upstream, releases)
+        try releases.publish(release)
+        #expect(Git.link(upstream.folder.path + "/ws") == "state/releases/\(commit)")
+        #expect(releases.live() == release && upstream.folder.read("ws/a") == "1")
+        let elsewhere = upstream.folder.path + "/far/away/ws"
+        try Releases(of: upstream.store, workspace: elsewhere).publish(release)
+        #expect(Git.link(elsewhere) == release.path)
+        for (index, script) in ["mkdir x0", "echo > x1", "mkfifo x2"].enumerated() {
+            let path = upstream.folder.path + "/x\(index)"
+            try await upstream.run(script, in: upstream.folder.path)
+            let before = kind(of: path)
+            let error = #expect(throws: GitError.self) {
+                try Releases(of: upstream.store, workspace: path).publish(release)
+            }
+            #expect(error?.code == .notACheckout && kind(of: path) == before)
+        }
+    }
+
+    @Test("a git that was killed while it checked one out is no obstacle")
+    func halfMade() async throws {
+        let upstream = try await Upstream()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        let commit = try await upstream.commit(["a": "1"])
+        _ = try await upstream.fetch()
+        let release = try await releases.make(commit, upstream.program)
+        try await upstream.run("rm a; touch junk", in: release.path)
+        try await upstream.run("touch index.lock HEAD.lock", in: release.administration)
+        let again = try await releases.make(commit, upstream.program)
+        try await releases.complete(again, upstream.program)
+        try releases.publish(again)
+        #expect(upstream.folder.read("ws/a") == "1" && !upstream.folder.exists("ws/junk"))
+        try releases.prune(keep: 0, grace: .zero)
+        #expect(releases.live() == again)
+    }
+}
