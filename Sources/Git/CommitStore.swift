@@ -53,6 +53,28 @@ public struct CommitStore: Sendable {
         return await fetchedCommit() == commit
     }
 
+    /// Whether a commit is kept for a way back.
+    public func keeps(_ commit: String) async -> Bool {
+        (try? await repository.reference(Self.kept + commit)) == commit
+    }
+
+    private static let kept = "refs/agent/kept/"
+
+    /// Keeps a commit that is there, and of those that were kept before only these: what is left is collected in time.
+    public func keep(_ commit: String, and others: Set<String>, _ git: GitProgram) async throws {
+        let operation = "keep \(commit.prefix(12)) in \(path)"
+        try await git.expect(
+            ["update-ref", Self.kept + commit, commit], in: path, operation: operation, code: .publish)
+        let listed = try await git.expect(
+            ["for-each-ref", "--format=%(refname)", Self.kept], in: path, operation: operation, code: .publish)
+        for name in String(decoding: listed.output, as: UTF8.self).split(separator: "\n") {
+            let id = String(name.dropFirst(Self.kept.count))
+            guard id != commit, !others.contains(id) else { continue }
+            try await git.expect(
+                ["update-ref", "-d", String(name)], in: path, operation: operation, code: .publish)
+        }
+    }
+
     /// Fetches one commit, shallow, without any other ref.
     ///
     /// - Throws: `GitError` `unreachable`, or `missingRef` when the remote does not have it.

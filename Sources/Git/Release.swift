@@ -24,8 +24,9 @@ public struct Release: Sendable, Equatable {
         let rest = name.utf8.dropFirst(40)
         let isHex = id.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
         return id.count == 40 && isHex
-            && (rest.isEmpty || rest.first == UInt8(ascii: ".") && rest.count > 1
-                && rest.dropFirst().allSatisfy { (48...57).contains($0) })
+            && (rest.isEmpty
+                || rest.first == UInt8(ascii: ".") && rest.count > 1
+                    && rest.dropFirst().allSatisfy { (48...57).contains($0) })
     }
 
     // MARK: - Marks
@@ -39,7 +40,10 @@ public struct Release: Sendable, Equatable {
 
     func markReady() throws { try Self.touch(ready) }
 
-    func markReplaced() throws { try Self.touch(replaced) }
+    /// Nothing where the store is another one than the release was made from: then it is no release any more.
+    func markReplaced() throws {
+        if isFolder(administration) { try Self.touch(replaced) }
+    }
 
     /// When the link moved on from it, in seconds since 1970; nil when that was not noted.
     var replacedAt: Double? {
@@ -96,7 +100,8 @@ public struct Release: Sendable, Equatable {
     func isSound(_ git: GitProgram) async -> Bool {
         guard isReady else { return false }
         let changed = try? await git.run(
-            ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"], in: path,
+            ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"],
+            in: path,
             operation: "check \(path)")
         return changed?.exitCode == 0
     }

@@ -45,7 +45,8 @@ public struct Releases: Sendable {
         var (own, linked) = (stat(), stat())
         // By what it is, not by its path: that may be written in two ways.
         guard stat(release.path, &own) == 0 else { return isOwnPath(link(workspace)) ? release : nil }
-        return stat(workspace, &linked) == 0 && own.st_ino == linked.st_ino && own.st_dev == linked.st_dev ? release : nil
+        return stat(workspace, &linked) == 0 && own.st_ino == linked.st_ino && own.st_dev == linked.st_dev
+            ? release : nil
     }
 
     private func isOwnPath(_ target: String?) -> Bool {
@@ -114,7 +115,8 @@ public struct Releases: Sendable {
 
     /// A release of a commit that is complete and unchanged; nil when there is none.
     public func kept(_ commit: String, _ git: GitProgram) async -> Release? {
-        for release in [Release(commit, in: store), Release(commit + ".2", in: store)] where await release.isSound(git) {
+        for release in [Release(commit, in: store), Release(commit + ".2", in: store)] where await release.isSound(git)
+        {
             return release
         }
         return nil

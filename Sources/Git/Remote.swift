@@ -46,6 +46,12 @@ public struct RemoteTip: Sendable, Equatable {
     public var commit: String
     /// Full name of the reference on the remote; nil when a commit id is followed.
     public var reference: String?
+
+    public init(commit: String, reference: String?) {
+        self.commit = commit
+        self.reference = reference
+    }
+
     /// Branch or tag name without its prefix.
     public var name: String? {
         guard let reference else { return nil }

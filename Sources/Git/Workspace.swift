@@ -64,6 +64,8 @@ public struct Workspace: Sendable {
         public var locks: [String] = []
         /// Where the index was put that git could not read.
         public var damagedIndex: String?
+
+        public init() {}
     }
 
     /// Moves the workspace to a commit: tracked files are set to it, other untracked files stay.
@@ -78,7 +80,8 @@ public struct Workspace: Sendable {
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
         if Releases.target(of: path) != nil {
-            return try await replaceLink(commit, from: store, stagedOutput: stagedOutput, origin: origin, git, operation)
+            return try await replaceLink(
+                commit, from: store, stagedOutput: stagedOutput, origin: origin, git, operation)
         }
         var head: String?
         let folders: (own: String, common: String)

@@ -5,7 +5,7 @@ public enum DeploymentStatus: String, Sendable, Codable, CaseIterable {
 
 /// What made a check happen. A person's or a signal's check ignores the backoff.
 public enum Trigger: String, Sendable {
-    case startup, poll, manual, signal, webhook
+    case startup, poll, manual, signal, webhook, rollback
 
     /// Whether the backoff after a failure counts for a check with this trigger.
     public var respectsBackoff: Bool {
@@ -47,10 +47,13 @@ public struct DeploymentDraft: Sendable {
     /// First deployment of the series; nil when this one starts a series.
     public var series: Int64?
     public var startedAt: Timestamp
+    /// The commit that is rolled back from, which is not deployed for as long as the ref points to it; nil for all but
+    /// rollbacks.
+    public var held: String?
 
     public init(
         scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
-        trigger: Trigger, attempt: Int, series: Int64?, startedAt: Timestamp
+        trigger: Trigger, attempt: Int, series: Int64?, startedAt: Timestamp, held: String? = nil
     ) {
         self.scope = scope
         self.commit = commit
@@ -62,6 +65,7 @@ public struct DeploymentDraft: Sendable {
         self.attempt = attempt
         self.series = series
         self.startedAt = startedAt
+        self.held = held
     }
 }
 
@@ -136,12 +140,15 @@ public struct Deployment: Sendable, Identifiable {
     public var errorMessage: String?
     /// Nil when there were none, or it did not come to them.
     public var tasks: TaskCounts?
+    /// The commit that this one rolled back from and that is held; nil for all but rollbacks, and once a person has asked for
+    /// it again.
+    public var held: String?
 
     public init(
         id: Int64, scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
         trigger: String, attempt: Int, series: Int64, status: DeploymentStatus, settled: Bool, published: Bool,
         retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?,
-        tasks: TaskCounts? = nil
+        tasks: TaskCounts? = nil, held: String? = nil
     ) {
         self.id = id
         self.scope = scope
@@ -162,5 +169,6 @@ public struct Deployment: Sendable, Identifiable {
         self.completedAt = completedAt
         self.errorMessage = errorMessage
         self.tasks = tasks
+        self.held = held
     }
 }

@@ -11,15 +11,15 @@ extension PostgresLedger {
                 """
                 WITH next AS (SELECT nextval(pg_get_serial_sequence('deployments', 'id')) AS id)
                 INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit,
-                    trigger_name, attempt, series, status, started_at)
-                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12))
+                    trigger_name, attempt, series, status, started_at, held)
+                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12)), $13
                 FROM next RETURNING \(Deployment.columns)
                 """,
                 [
                     .text(draft.scope.app), .text(draft.scope.host), .text(draft.scope.workspace), .text(draft.commit),
                     .text(draft.subject), .text(draft.author), PostgresValue(draft.ref),
                     PostgresValue(draft.previousCommit), .text(draft.trigger.rawValue), PostgresValue(draft.attempt),
-                    PostgresValue(draft.series), PostgresValue(draft.startedAt),
+                    PostgresValue(draft.series), PostgresValue(draft.startedAt), PostgresValue(draft.held),
                 ]
             ).rows[0]
             let deployment = try Deployment(row: row)
@@ -156,6 +156,26 @@ extension PostgresLedger {
             ]
         ).rows[0]
         return try Run(row: row)
+    }
+
+    public func lastSucceeded(_ scope: Scope, before commit: String) async throws -> Deployment? {
+        try await work("read") { session in
+            let own = "host = $1 AND workspace = $2 AND app = $3 AND status = 'succeeded'"
+            return try session.query(
+                """
+                SELECT \(Deployment.columns) FROM deployments WHERE \(own) AND commit_id <> $4 AND id < coalesce(
+                    (SELECT max(id) FROM deployments WHERE \(own) AND commit_id = $4 AND trigger_name <> 'rollback'),
+                    9223372036854775807)
+                ORDER BY id DESC LIMIT 1
+                """, [.text(scope.host), .text(scope.workspace), .text(scope.app), .text(commit)]
+            ).rows.first.map(Deployment.init(row:))
+        }
+    }
+
+    public func releaseHold(_ deployment: Int64) async throws {
+        try await work("write") { session in
+            _ = try session.query("UPDATE deployments SET held = NULL WHERE id = $1::bigint", [.integer(deployment)])
+        }
     }
 
     public func makeDue(_ deployment: Int64) async throws {

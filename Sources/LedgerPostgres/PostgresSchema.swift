@@ -153,5 +153,6 @@ enum PostgresSchema {
             """,
             "CREATE INDEX task_actions_task ON task_actions (app, task, id)",
         ],
+        ["ALTER TABLE deployments ADD COLUMN held TEXT"],
     ]
 }

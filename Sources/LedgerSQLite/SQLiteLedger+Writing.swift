@@ -10,13 +10,13 @@ extension SQLiteLedger {
             try db.execute(
                 sql: """
                     INSERT INTO deployments (app, host, workspace, commit_id, subject, author, ref, previous_commit,
-                        trigger_name, attempt, series, status, started_at)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+                        trigger_name, attempt, series, status, started_at, held)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?)
                     """,
                 arguments: [
                     draft.scope.app, draft.scope.host, draft.scope.workspace, draft.commit, draft.subject, draft.author,
                     draft.ref, draft.previousCommit, draft.trigger.rawValue, draft.attempt, draft.series ?? 0,
-                    draft.startedAt.milliseconds,
+                    draft.startedAt.milliseconds, draft.held,
                 ])
             let id = db.lastInsertedRowID
             if draft.series == nil {
@@ -136,6 +136,28 @@ extension SQLiteLedger {
             command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
             attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
             completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope, fence: fence, digest: draft.digest)
+    }
+
+    public func lastSucceeded(_ scope: Scope, before commit: String) async throws -> Deployment? {
+        try await read { db in
+            let own = "host = ? AND workspace = ? AND app = ? AND status = 'succeeded'"
+            let scope: StatementArguments = [scope.host, scope.workspace, scope.app]
+            return try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT \(Deployment.columns) FROM deployments WHERE \(own) AND commit_id <> ? AND id < coalesce(
+                        (SELECT max(id) FROM deployments WHERE \(own) AND commit_id = ? AND trigger_name <> 'rollback'),
+                        9223372036854775807)
+                    ORDER BY id DESC LIMIT 1
+                    """, arguments: scope + [commit] + scope + [commit]
+            ).map(Deployment.init(row:))
+        }
+    }
+
+    public func releaseHold(_ deployment: Int64) async throws {
+        try await write { db in
+            try db.execute(sql: "UPDATE deployments SET held = NULL WHERE id = ?", arguments: [deployment])
+        }
     }
 
     public func makeDue(_ deployment: Int64) async throws {

@@ -7,7 +7,7 @@ extension Deployment {
     static let columns = """
         id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name, attempt, series, status, \
         settled, published, retry_at, warnings, started_at, completed_at, error_message, tasks_ran, tasks_skipped, \
-        tasks_failed, tasks_error
+        tasks_failed, tasks_error, held
         """
 
     /// Reads a row of `deployments`; an unknown status, written by a later version, reads as `failed`.
@@ -19,7 +19,8 @@ extension Deployment {
             retryAt: (row[15] as Int64?).map(Timestamp.init(milliseconds:)), warnings: row[16],
             startedAt: Timestamp(milliseconds: row[17]),
             completedAt: (row[18] as Int64?).map(Timestamp.init(milliseconds:)), errorMessage: row[19],
-            tasks: (row[20] as Int?).map { TaskCounts(ran: $0, skipped: row[21], failed: row[22], error: row[23]) })
+            tasks: (row[20] as Int?).map { TaskCounts(ran: $0, skipped: row[21], failed: row[22], error: row[23]) },
+            held: row[24])
     }
 }
 

@@ -126,5 +126,6 @@ enum SQLiteSchema {
         );
         CREATE INDEX task_actions_task ON task_actions (task, id);
         """,
+        "ALTER TABLE deployments ADD COLUMN held TEXT",
     ]
 }

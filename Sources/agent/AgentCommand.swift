@@ -22,6 +22,7 @@ struct AgentCommand: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, RunOnceCommand.self, ExecCommand.self, StatusCommand.self, HistoryCommand.self,
             ShowCommand.self, LogsCommand.self, TasksCommand.self, FleetCommand.self, RetryCommand.self,
+            RollbackCommand.self,
             CheckCommand.self, LedgerCommand.self,
         ])
 }

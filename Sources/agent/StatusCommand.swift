@@ -36,6 +36,9 @@ struct StatusCommand: AsyncParsableCommand {
                     "deployment",
                     "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(last.subject.withoutControls)\", \(relative(last.completedAt ?? last.startedAt))",
                 ])
+                if let held = last.held {
+                    rows.append(["held", "\(held.prefix(12)) was rolled back from; `agent retry` deploys it again"])
+                }
                 if let message = last.errorMessage { rows.append(["", message.withoutControls]) }
                 if let retry = last.retryAt, !last.settled { rows.append(["", "next attempt \(relative(retry))"]) }
                 for run in try await reader.runs(of: last) {

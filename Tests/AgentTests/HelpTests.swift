@@ -4,7 +4,7 @@ import Testing
 @Suite(.timeLimit(.minutes(2)), .fewAtOnce)
 struct HelpTests {
     static let commands = [
-        "", "run", "run-once", "exec", "status", "history", "show", "logs", "fleet", "retry", "check",
+        "", "run", "run-once", "exec", "status", "history", "show", "logs", "fleet", "retry", "rollback", "check",
     ]
     /// Commands that only have commands of their own, and these.
     static let groups = ["ledger", "tasks"]

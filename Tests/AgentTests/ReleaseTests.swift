@@ -51,7 +51,8 @@ struct ReleaseTests {
         #expect(status["workspace"].string == box.workspace, "\(status)")
     }
 
-    @Test("without a hook before it, and without the gate, the link moves first", arguments: ["", "echo hi > $PWD/said"])
+    @Test(
+        "without a hook before it, and without the gate, the link moves first", arguments: ["", "echo hi > $PWD/said"])
     func ungated(command: String) async throws {
         let hooks = settings(["PRE_DEPLOY_COMMAND": command, "PRE_DEPLOY_GATE": "false"])
         #expect(try await box.once(hooks).outcome == "deployed")
@@ -90,7 +91,9 @@ struct ReleaseTests {
         #expect(box.text(box.workspace + "/app.txt") == "v1\n" && access(box.workspace + "/new", F_OK) != 0)
     }
 
-    @Test("a folder at the link's place is refused, and stays", arguments: ["mkdir ws", "mkdir ws; echo mine > ws/a", "git init -q ws"])
+    @Test(
+        "a folder at the link's place is refused, and stays",
+        arguments: ["mkdir ws", "mkdir ws; echo mine > ws/a", "git init -q ws"])
     func folderInTheWay(command: String) async throws {
         try await box.sh(command)
         let before = try await box.fingerprint(box.workspace)
@@ -110,7 +113,7 @@ struct ReleaseTests {
             #expect(box.text(box.workspace + "/made") == "\(round)\n")
         }
         #expect(target == first + ".2", "\(target ?? "")")
-        #expect(box.text(first + "/made") == "3\n", "not even the one before is touched")
+        #expect(box.text("\(box.root)/\(first)/made") == "3\n", "not even the one before is touched")
     }
 
     @Test("so many replaced releases stay, or as long as they must; what was never completed goes")
@@ -126,13 +129,15 @@ struct ReleaseTests {
         try await box.commit(["app.txt": "r6\n"])
         _ = try await box.once(settings(["AGENT_KEEP_RELEASES": "0", "AGENT_RELEASE_GRACE": "1h"]))
         ids.append(try await box.head(of: box.work))
-        #expect(try await releases() == [ids[4], ids[5]].sorted(), "only what was replaced within the hour stays")
+        #expect(try await releases() == ids.suffix(4).sorted(), "what was replaced within the hour stays")
         try await box.commit(["app.txt": "r7\n"])
         _ = try await box.once(settings(["AGENT_KEEP_RELEASES": "0"]))
         #expect(try await releases() == [box.head(of: box.work)])
     }
 
-    @Test("a release that is missing is made anew at the next start, by whatever it went", arguments: ["release", "link", "store"])
+    @Test(
+        "a release that is missing is made anew at the next start, by whatever it went",
+        arguments: ["release", "link", "store"])
     func missing(what: String) async throws {
         #expect(try await box.once(settings()).outcome == "deployed")
         switch what {
@@ -173,7 +178,8 @@ struct ReleaseTests {
         try await box.sh("mv ws old")
         let link = try await box.once(settings())
         #expect(link.outcome == "deployed" && target != nil, "\(link)")
-        try await box.sh("git checkout -q -b next; echo n > app.txt; git commit -qam n; git push -q origin next", in: box.work)
+        try await box.sh(
+            "git checkout -q -b next; echo n > app.txt; git commit -qam n; git push -q origin next", in: box.work)
         let branch = try await box.once(settings(["GITHUB_BRANCH": "next"]))
         #expect(branch.outcome == "deployed" && box.text(box.workspace + "/app.txt") == "n\n", "\(branch)")
         try await box.sh("git clone -q --bare up.git other.git")

@@ -6,14 +6,14 @@ import Testing
 /// A deployment in which only what bears on the decision is set.
 private func deployment(
     _ commit: String, _ status: DeploymentStatus, settled: Bool = true, published: Bool = true, attempt: Int = 1,
-    retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1
+    retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1, held: String? = nil
 ) -> Deployment {
     Deployment(
         id: id, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: commit, subject: "", author: "", ref: nil,
         previousCommit: nil, trigger: "poll", attempt: attempt, series: 1, status: status, settled: settled,
         published: published, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: 0,
         startedAt: Timestamp(milliseconds: 0), completedAt: completedAt.map(Timestamp.init(milliseconds:)),
-        errorMessage: nil)
+        errorMessage: nil, held: held)
 }
 
 @Suite struct DecisionTests {
@@ -21,12 +21,13 @@ private func deployment(
 
     private func decide(
         _ commit: String, latest: Deployment? = nil, settled: Deployment? = nil, own: Deployment? = nil,
-        trigger: Trigger = .poll, forced: Bool = false, missing: Bool = false
+        trigger: Trigger = .poll, forced: Bool = false, bootstrap: Bool = false, missing: Bool = false
     ) -> Decision {
         Decision.decide(
             LedgerFacts(latest: latest, lastSettled: settled, latestOfCommit: own),
             Decision.Situation(
-                commit: commit, trigger: trigger, isForced: forced, isWorkspaceMissing: missing, now: now))
+                commit: commit, trigger: trigger, isForced: forced, isBootstrap: bootstrap, isWorkspaceMissing: missing,
+                now: now))
     }
 
     @Test("a commit that was never deployed is due")
@@ -42,6 +43,22 @@ private func deployment(
         #expect(decide("a", latest: a, settled: a, own: a) == .nothing(.deployed))
         #expect(decide("a", latest: a, settled: a, own: a, forced: true) == .deploy(attempt: 1, series: nil))
         #expect(decide("a", latest: a, settled: a, own: a, missing: true) == .deploy(attempt: 1, series: nil))
+    }
+
+    @Test("a commit that was rolled back from is held, whatever looks, until a person forces it or another one comes")
+    func held() {
+        let bad = deployment("b", .succeeded)
+        let back = deployment("a", .succeeded, id: 2, held: "b")
+        for trigger in [Trigger.poll, .startup, .manual, .signal, .webhook] {
+            #expect(decide("b", latest: back, settled: back, own: bad, trigger: trigger) == .nothing(.held))
+        }
+        #expect(decide("b", latest: back, settled: back, own: bad, missing: true) == .nothing(.held))
+        #expect(decide("b", latest: back, settled: back, own: bad, forced: true, bootstrap: true) == .nothing(.held))
+        #expect(
+            decide("b", latest: back, settled: back, own: bad, forced: true) == .deploy(attempt: 1, series: nil))
+        #expect(decide("c", latest: back, settled: back) == .deploy(attempt: 1, series: nil))
+        let after = deployment("c", .succeeded, id: 3)
+        #expect(decide("b", latest: after, settled: after, own: bad) == .deploy(attempt: 1, series: nil))
     }
 
     @Test("going back to an older commit deploys it again")

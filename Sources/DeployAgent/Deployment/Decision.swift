@@ -17,6 +17,8 @@ enum Decision: Equatable, Sendable {
         case backoff(until: Timestamp)
         /// It was deferred and is tried again at the next regular check.
         case deferred
+        /// It was rolled back from, and the ref has not moved on.
+        case held
     }
 
     /// What else bears on it.
@@ -25,12 +27,17 @@ enum Decision: Equatable, Sendable {
         var trigger: Trigger
         /// `--force`: deploy although the commit is settled.
         var isForced = false
+        /// Every start deploys its commit anew; that alone lets no held one go.
+        var isBootstrap = false
         /// The workspace has no checkout at all, though a remote is followed: what the record says was deployed is gone.
         var isWorkspaceMissing = false
         var now: Timestamp
     }
 
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
+        if facts.latest?.held == situation.commit, !situation.isForced || situation.isBootstrap {
+            return .nothing(.held)
+        }
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
             // A time further away than any backoff, or than when it was written: the clock was set back since.

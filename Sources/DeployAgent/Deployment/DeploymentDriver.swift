@@ -22,7 +22,7 @@ struct DeploymentDriver: Sendable {
     private(set) var tasksRetryAt: Timestamp?
 
     /// The release in which PRE_DEPLOY runs, where the workspace is a link.
-    private var release: Release?
+    private(set) var release: Release?
 
     /// How the work ended, before it is settled.
     enum Ending {
@@ -88,7 +88,8 @@ struct DeploymentDriver: Sendable {
         if let pre {
             // Without the gate the workspace moves first.
             if !isStaged { try await publish(stagedOutput: false, &progress) }
-            let root = isStaged ? release?.path ?? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
+            let root =
+                isStaged ? release?.path ?? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
             let done = try await run(pre, in: root, &progress)
             if let ending = ending(of: pre, done) {
                 try await runFailed(after: pre, done.result, ending, in: root, &progress)
@@ -145,7 +146,7 @@ struct DeploymentDriver: Sendable {
             scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
             previousCommit: plan.previousCommit,
-            trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now)
+            trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now, held: plan.held)
         // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
         var hasTasks = false
         if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
@@ -173,7 +174,7 @@ struct DeploymentDriver: Sendable {
         try await progress.write([.publish(deployment: progress.id)])
         progress.isPublished = true
         let publish = {
-            if let releases { return try await publish(releases, source, stagedOutput: stagedOutput) }
+            if let releases { return try await self.publish(releases, source, stagedOutput: stagedOutput) }
             return try await workspace.publish(
                 plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
         }
@@ -206,9 +207,15 @@ struct DeploymentDriver: Sendable {
         _ releases: Releases, _ source: DeploymentPlan.Source, stagedOutput: Bool
     ) async throws -> Workspace.Discarded {
         // What a PRE_DEPLOY that failed left in its release is not published.
-        let staged = stagedOutput ? self.release : nil
-        let release: Release
-        if let staged { release = staged } else { release = try await releases.make(plan.commit.id, source.git) }
+        var release = stagedOutput ? self.release : nil
+        // Back to a commit whose release is there: as it was.
+        let isBack = plan.trigger == .rollback && !isStaged
+        if isBack, let kept = await releases.kept(plan.commit.id, source.git) {
+            try releases.publish(kept)
+            return Workspace.Discarded()
+        }
+        if release == nil { release = try await releases.make(plan.commit.id, source.git) }
+        guard let release else { return Workspace.Discarded() }
         try await releases.complete(release, source.git)
         runner.state.letThrough(to: plan.scope.workspace)
         try releases.publish(release)
@@ -228,7 +235,9 @@ struct DeploymentDriver: Sendable {
         switch ending {
         case .succeeded:
             return DeploymentResult(status: .succeeded, settled: true, warnings: warnings, completedAt: now)
-        case .failed(let message, let settled, let failures, let retryIn):
+        case .failed(let message, var settled, let failures, let retryIn):
+            // A way back is tried once: what comes then is a person's decision.
+            settled = settled || plan.trigger == .rollback
             let delay = retryIn ?? Backoff.delay(afterFailures: failures, interval: plan.settings.interval)
             return DeploymentResult(
                 status: .failed, settled: settled, retryAt: settled ? nil : now.advanced(by: delay), warnings: warnings,
@@ -236,9 +245,10 @@ struct DeploymentDriver: Sendable {
         case .deferred(let message):
             // The next regular check comes after at least nine tenths of the interval; one right after this deployment,
             // which looks for a newer commit, must not find this one due.
+            let settled = plan.trigger == .rollback
             return DeploymentResult(
-                status: .deferred, settled: false,
-                retryAt: now.advanced(by: plan.settings.interval * 0.85),
+                status: .deferred, settled: settled,
+                retryAt: settled ? nil : now.advanced(by: plan.settings.interval * 0.85),
                 warnings: warnings,
                 completedAt: now, errorMessage: message)
         case .interrupted(let message):
@@ -282,6 +292,17 @@ struct DeploymentDriver: Sendable {
                 keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace)
         } catch {
             logger.warning("an old release could not be deleted: \(error)")
+        }
+        do {
+            // So that there is a way back without the remote.
+            let succeeded = try await ledger.history(
+                HistoryFilter(
+                    host: plan.scope.host, subject: .workspace(plan.scope.workspace), limit: 50, status: .succeeded))
+            var last: [String] = []
+            for commit in succeeded.map(\.commit) where !last.contains(commit) { last.append(commit) }
+            try await source.store.keep(plan.commit.id, and: Set(last.prefix(publish.keptReleases + 1)), source.git)
+        } catch {
+            logger.warning("the commit could not be kept for a way back: \(error)")
         }
         await source.store.tidy(source.git)
         if releases == nil { await workspace.tidy(source.git) }

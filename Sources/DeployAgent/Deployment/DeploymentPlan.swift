@@ -15,6 +15,8 @@ struct DeploymentPlan: Sendable {
     var isForced: Bool
     /// This process among all agents.
     var instance: String
+    /// The commit that is rolled back from; nil for all but rollbacks.
+    var held: String?
     /// The commit's tasks: nil where it has no such file, or what is wrong with it.
     var tasks: Result<DeployFile?, SettingsError>
     /// Nil when the workspace itself is watched: then there is nothing to publish.

@@ -75,6 +75,8 @@ struct WorkspaceFolder: Sendable {
     let name: String
 
     var lock: String { path + "/lock" }
+    /// There while a rollback that was asked for has not been carried out.
+    var rollback: String { path + "/rollback.json" }
     /// One file a run that may have living processes.
     var running: String { path + (isByHand ? "/by-hand" : "/running") }
     /// Whether it is for what a person runs beside the agent.

@@ -26,6 +26,8 @@ public enum CheckOutcome: Sendable {
         case settledAsFailed
         case backoff(until: Timestamp)
         case deferred
+        /// It was rolled back from, and the ref has not moved on.
+        case held
     }
 }
 
@@ -100,9 +102,9 @@ public final class Watcher {
     /// The settings that the last check used.
     var settingsInForce: Settings { known?.settings ?? current.settings }
 
-    /// Whether the workspace holds a commit.
-    func holdsCheckout() async -> Bool {
-        (try? await workspace.state())?.head != nil
+    /// The commit that the workspace holds; nil when it holds none.
+    func checkedOut() async -> String? {
+        (try? await workspace.state())?.head
     }
 
     /// Makes one check.
@@ -118,22 +120,28 @@ public final class Watcher {
         deploying: (Settings) -> Void = { _ in }, waiting: @escaping @Sendable (Duration) -> Void = { _ in }
     ) async -> CheckOutcome {
         tasks.begin()
-        let outcome = await look(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
+        let outcome: CheckOutcome
+        if let request = RollbackRequest.read(folder) {
+            outcome = await look { try await rollBack(request, deploying, waiting) }
+            // One that was broken off is carried out by whoever comes next.
+            if !outcome.wasBrokenOff { RollbackRequest.remove(folder) }
+        } else {
+            outcome = await look {
+                try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
+            }
+        }
         await show(outcome)
         return outcome
     }
 
-    private func look(
-        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable (Duration) -> Void
-    ) async -> CheckOutcome {
+    private func look(_ decide: () async throws -> CheckOutcome) async -> CheckOutcome {
         reapOrphans()
         do {
             do {
-                return try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
+                return try await decide()
             } catch let error as GitError {
                 guard try await removedDamagedStore(after: error) else { throw error }
-                return try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
+                return try await decide()
             }
         } catch let error as SettingsError {
             return .misconfigured(error)
@@ -169,16 +177,14 @@ public final class Watcher {
         let target = try await findTarget(place, isOffline: isOffline)
         followedRef = target.ref
         let settings = try await settings(of: target)
-        if target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink {
-            throw SettingsError(
-                Setting.workspacePath.name, "\(workspace.path) \(Workspace.notALink)", source: .fallback)
-        }
+        try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
         let isBootstrap = trigger == .startup && (settings.entrypoint.onStart ?? onStart) == .always
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,
+            isBootstrap: isBootstrap && !isForced,
             // Not at every poll: a hook that removes the workspace would be run without end.
             isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
@@ -190,30 +196,121 @@ public final class Watcher {
         case .nothing(.settledAsFailed): return .unchanged(commit: target.commit, .settledAsFailed)
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
         case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
-        case .deploy(let attempt, let series):
-            try await checkFolders(settings, target)
-            deploying(settings)
-            let file = try await tasks.read(
-                origin, settings, target.commit, in: target.repository, workspace: workspace.path)
-            for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
-            let plan = DeploymentPlan(
-                scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
-                trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
-                settings: settings, isForced: isForced, instance: instance, tasks: file, source: target.source)
-            var driver = DeploymentDriver(
-                plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
-                waiting: waiting)
-            do {
-                let deployment = try await beingShown(target.commit) { try await driver.deploy() }
-                tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
-                return .deployment(deployment)
-            } catch let error as LedgerError {
-                // Its end is not in the record: the next check brings that in order as after a crash.
-                isRecovered = false
-                toRecoverFrom = .unrecorded
-                throw error
+        case .nothing(.held):
+            // A new container, or one whose every start deploys: what was gone back to, with all that it needs.
+            guard situation.isBootstrap || situation.isWorkspaceMissing, let back = facts.latest?.commit else {
+                return .unchanged(commit: target.commit, .held)
             }
+            return try await rollBack(
+                RollbackRequest(commit: back, held: target.commit, withPre: true), deploying, waiting)
+        case .deploy(let attempt, let series):
+            let deployment = try await deploy(
+                target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
+                deploying, waiting)
+            if deployment.status == .failed, deployment.published, settings.publish.rollsBack {
+                await rollBack(from: deployment, deploying, waiting)
+            }
+            return .deployment(deployment)
         }
+    }
+
+    private func deploy(
+        _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
+        attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, held: String? = nil,
+        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async throws -> Deployment {
+        try await checkFolders(settings, target)
+        deploying(settings)
+        let file = try await tasks.read(
+            origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+        for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
+        let plan = DeploymentPlan(
+            scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
+            trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
+            settings: settings, isForced: isForced, instance: instance,
+            // What was gone back to may be deployed again without letting go.
+            held: held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
+            source: target.source)
+        var driver = DeploymentDriver(
+            plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
+            waiting: waiting)
+        do {
+            let deployment = try await beingShown(target.commit) { try await driver.deploy() }
+            tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
+            return deployment
+        } catch let error as LedgerError {
+            // Its end is not in the record: the next check brings that in order as after a crash.
+            isRecovered = false
+            toRecoverFrom = .unrecorded
+            throw error
+        }
+    }
+
+    // MARK: - The way back
+
+    /// Publishes a commit that was deployed before.
+    private func rollBack(
+        _ request: RollbackRequest, _ deploying: (Settings) -> Void,
+        _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async throws -> CheckOutcome {
+        try await recoverOnce(current.settings)
+        let place = try await workspace.state()
+        try await refreshCurrent(place)
+        guard let remote = current.settings.remote else {
+            throw SettingsError(
+                Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
+                source: .fallback)
+        }
+        let git = try gitProgram(remote)
+        try await store.prepare(git)
+        // The remote is asked only for what is no longer here.
+        if await !store.keeps(request.commit) {
+            try await store.fetch(RemoteTip(commit: request.commit, reference: nil), from: remote.remote, git)
+        }
+        let (store, logger) = (store, logger)
+        let target = Target(
+            commit: request.commit, ref: current.settings.followedRef ?? followedRef, repository: store.repository,
+            source: DeploymentPlan.Source(
+                store: store, remoteURL: remote.remote.displayURL, git: git, repair: { false }))
+        var settings = try await settings(of: target)
+        // What the commit that is gone back to says of itself is not what the next check goes by.
+        known = nil
+        try checkPlace(settings, target)
+        try await useLedger(of: settings)
+        if !request.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
+        let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
+        let facts = try await ledger.facts(scope, commit: target.commit)
+        logger.notice(
+            "rolling back to \(request.commit.prefix(7))\(request.held.map { "; \($0.prefix(7)) is held" } ?? "")")
+        return .deployment(
+            try await deploy(
+                target, settings, scope, facts, .rollback, held: request.held, deploying, waiting))
+    }
+
+    /// Brings back what was there before a deployment that failed after publishing.
+    private func rollBack(
+        from failed: Deployment, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async {
+        guard !stop.isRequested else { return }
+        do {
+            guard let before = try await ledger.lastSucceeded(failed.scope, before: failed.commit) else {
+                return logger.warning("there is no earlier commit to roll back to: \(failed.commit.prefix(7)) stays")
+            }
+            let request = RollbackRequest(commit: before.commit, held: failed.commit, withPre: false)
+            // For whoever comes next, should this one be killed meanwhile.
+            try request.write(folder)
+            let outcome = await look { try await rollBack(request, deploying, waiting) }
+            if !outcome.wasBrokenOff { RollbackRequest.remove(folder) }
+            if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
+        } catch {
+            logger.error("the rollback failed: \(log.secrets.mask("\(error)"))")
+        }
+    }
+
+    /// A folder of somebody's at a link's place is found before anything is recorded or run.
+    private func checkPlace(_ settings: Settings, _ target: Target) throws {
+        guard target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink else { return }
+        throw SettingsError(Setting.workspacePath.name, "\(workspace.path) \(Workspace.notALink)", source: .fallback)
     }
 
     private var runner: Runner {

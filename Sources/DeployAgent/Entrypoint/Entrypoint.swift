@@ -122,7 +122,7 @@ public final class Entrypoint: Service {
         var failures = 0
         while !stop.isRequested {
             var outcome = await checks.check(.startup)
-            if case .unreachable(let problem) = outcome, await watcher.holdsCheckout() {
+            if case .unreachable(let problem) = outcome, await watcher.checkedOut() != nil {
                 session.logger.warning("\(problem); the checkout that is there is used")
                 outcome = await checks.check(.startup, isOffline: true)
             }
@@ -142,6 +142,11 @@ public final class Entrypoint: Service {
                 code = 75
             case .unchanged(let commit, .deployed):
                 await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: watcher.followedRef)
+                return stop.isRequested ? nil : outcome
+            case .unchanged(_, .held):
+                await bringUp(
+                    supervisor, watcher.settingsInForce, commit: await watcher.checkedOut() ?? "",
+                    ref: watcher.followedRef)
                 return stop.isRequested ? nil : outcome
             case .unchanged(_, .deferred):
                 session.logger.notice("\(outcome.problem ?? "")")

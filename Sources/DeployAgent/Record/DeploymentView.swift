@@ -10,6 +10,7 @@ public struct DeploymentView: Encodable, Sendable {
     enum CodingKeys: String, CodingKey {
         case id, app, commit, subject, author, ref
         case previousCommit = "previous_commit"
+        case heldCommit = "held_commit"
         case trigger, attempt, status, settled, warnings, tasks, host, workspace
         case startedAt = "started_at"
         case completedAt = "completed_at"
@@ -28,6 +29,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(mask(deployment.author), forKey: .author)
         try container.encode(deployment.ref.map(mask), forKey: .ref)
         try container.encode(deployment.previousCommit, forKey: .previousCommit)
+        try container.encode(deployment.held, forKey: .heldCommit)
         try container.encode(deployment.trigger, forKey: .trigger)
         try container.encode(deployment.attempt, forKey: .attempt)
         try container.encode(deployment.status.rawValue, forKey: .status)

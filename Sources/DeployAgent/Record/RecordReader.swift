@@ -126,12 +126,18 @@ public struct RecordReader: Sendable {
         (try? await Workspace(path: settings.workspace).state())?.head
     }
 
-    /// Makes a failed commit due again.
+    /// Makes a failed commit due again, or one that was rolled back from.
     ///
     /// - Parameter commit: the beginning of a commit's id; nil for the newest deployment.
     /// - Returns: the deployment that was settled or waiting, nil when there is nothing to retry.
     /// - Throws: `LedgerError`.
     public func retry(_ commit: String?) async throws -> Deployment? {
+        if let latest = try await history(limit: 1, commit: nil, status: nil).first, let held = latest.held,
+            held.hasPrefix(commit ?? "")
+        {
+            try await ledger?.releaseHold(latest.id)
+            return try await history(limit: 1, commit: held, status: nil).first ?? latest
+        }
         guard let last = try await history(limit: 1, commit: commit, status: nil).first,
             last.status == .failed || last.status == .interrupted || last.status == .deferred
         else { return nil }

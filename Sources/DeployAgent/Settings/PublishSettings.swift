@@ -12,4 +12,6 @@ public struct PublishSettings: Sendable, Equatable {
     public var keptReleases: Int
     /// How long a replaced release stays at least.
     public var releaseGrace: Duration
+    /// Whether a strict failure after publishing brings the commit before back.
+    public var rollsBack: Bool
 }

@@ -40,6 +40,7 @@ public struct Setting: Sendable, Hashable {
     static let keepReleases = Setting("AGENT_KEEP_RELEASES", default: "3", "a whole number from 0 on")
     static let releaseGrace = Setting(
         "AGENT_RELEASE_GRACE", default: "0", "0, or a duration: 300 (seconds), 300s, 5m, 1h30m or 500ms")
+    static let onFailure = Setting("AGENT_ON_FAILURE", default: "none", "none, or rollback with GITHUB_REPO_URL")
     static let gitTimeout = Setting("AGENT_GIT_TIMEOUT", default: "120", durationForm)
     static let killGrace = Setting("AGENT_KILL_GRACE", default: "10", durationForm)
     static let shell = Setting(
@@ -146,7 +147,8 @@ public struct Setting: Sendable, Hashable {
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, publish, keepReleases, releaseGrace, gitTimeout, killGrace, shell, stateDirectory, ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
+            gate, publish, keepReleases, releaseGrace, onFailure, gitTimeout, killGrace, shell, stateDirectory,
+            ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
             app, host,
             appspec, service, deployFile, tasksTable, logFormat, logLevel, keep, startCommand, appFolder, startTimeout,
             onStart, onDeploy, waitFor, waitTimeout, keepAlive,

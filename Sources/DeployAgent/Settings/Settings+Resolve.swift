@@ -185,12 +185,21 @@ extension Settings {
     private static func readPublish(_ reader: inout SettingsReader, hasRemote: Bool) -> PublishSettings {
         let mode = reader.read(.publish) { PublishSettings.Mode(rawValue: $0.lowercased()) } ?? .inPlace
         if mode == .symlink, !hasRemote, let found = reader.found[Setting.publish.name] {
-            reader.reject(.publish, found, because: "needs a remote to publish from, which GITHUB_REPO_URL does not name")
+            reader.reject(
+                .publish, found, because: "needs a remote to publish from, which GITHUB_REPO_URL does not name")
+        }
+        let onFailure = reader.read(.onFailure) {
+            ["none", "rollback"].contains($0.lowercased()) ? $0.lowercased() : nil
+        }
+        if onFailure == "rollback", !hasRemote, let found = reader.found[Setting.onFailure.name] {
+            reader.reject(
+                .onFailure, found, because: "needs a remote to publish from, which GITHUB_REPO_URL does not name")
         }
         return PublishSettings(
             mode: mode,
             keptReleases: reader.read(.keepReleases) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 3,
-            releaseGrace: reader.read(.releaseGrace) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .zero)
+            releaseGrace: reader.read(.releaseGrace) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .zero,
+            rollsBack: onFailure == "rollback")
     }
 
     private static func readTasksTable(_ reader: inout SettingsReader, isShared: Bool) -> String? {

@@ -127,6 +127,9 @@ struct CheckLoop {
             return
         case .unchanged(let commit, .settledAsFailed):
             text = "\(commit.prefix(7)) failed and its retries are used up: waiting for a new commit or `agent retry`"
+        case .unchanged(let commit, .held):
+            text =
+                "\(commit.prefix(7)) is held, since it was rolled back from: waiting for a new commit or `agent retry`"
         case .unchanged(_, .backoff), .unchanged(_, .deferred):
             text = outcome.problem ?? ""
         case .misconfigured(let error):

@@ -26,6 +26,16 @@ extension CheckOutcome {
         }
     }
 
+    /// Whether it was ended before it came to anything that counts.
+    var wasBrokenOff: Bool {
+        switch self {
+        case .deployment(let deployment): deployment.status == .interrupted
+        case .stopped: true
+        case .ledgerFailed(_, let isTransient): isTransient
+        default: false
+        }
+    }
+
     /// The commit that was found; nil when none was.
     var commit: String? {
         switch self {
@@ -42,7 +52,8 @@ extension CheckOutcome {
         case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
         case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
-        case .unchanged, .stopped: nil
+        case .unchanged(let commit, .held): "\(commit.prefix(7)) is held: it was rolled back from"
+        case .unchanged(_, .deployed), .stopped: nil
         case .unreachable(let text), .ledgerFailed(let text, _), .failed(let text): text
         case .misconfigured(let error): error.description
         }

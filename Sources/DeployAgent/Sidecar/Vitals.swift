@@ -113,6 +113,10 @@ public final class Vitals: Sendable {
                 state.readiness =
                     deployment.status == .succeeded
                     ? .ready : .failed(deployment.errorMessage ?? deployment.status.rawValue)
+            case .unchanged(_, .held):
+                // What was gone back to is what shall be there.
+                state.lastSuccessfulCheck = .now
+                state.readiness = .ready
             case .unchanged(let commit, let detail):
                 state.lastSuccessfulCheck = .now
                 state.commit = commit

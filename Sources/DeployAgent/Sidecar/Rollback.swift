@@ -1,0 +1,157 @@
+import Git
+import Glibc
+import Ledger
+import Logging
+public import ServiceLifecycle
+import Shell
+
+/// `agent rollback`: publishes a commit that was deployed before, itself or by the agent that works on the workspace.
+///
+/// On graceful shutdown the run in progress is ended and recorded.
+public final class Rollback: Service {
+    /// Why there is nothing to go back to.
+    public struct Refusal: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    private let session: AgentSession
+    private let inForce: InForce
+    private let notifier: Notifier
+    public let request: RollbackRequest
+    /// The newest deployment before it.
+    private let last: Int64
+    private let stop = StopSignal()
+    private let cell = Cell<CheckOutcome?>(nil)
+
+    /// Finds out where to go back to.
+    ///
+    /// - Parameters:
+    ///   - commit: the beginning of an id that was deployed here, or a full id; nil for the last successful commit before the
+    ///     current one.
+    ///   - withPre: whether PRE_DEPLOY runs too.
+    /// - Throws: `Refusal`, `SettingsError`, `LedgerError`, `GitError`.
+    public init(
+        session: AgentSession, inForce: InForce, notifier: Notifier, commit: String?, withPre: Bool
+    ) async throws {
+        self.session = session
+        self.inForce = inForce
+        self.notifier = notifier
+        let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
+        guard settings.remote != nil else {
+            throw SettingsError(
+                Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
+                source: .fallback)
+        }
+        func newest(_ status: DeploymentStatus?, _ commit: String? = nil) async throws -> Deployment? {
+            try await ledger.history(
+                HistoryFilter(
+                    host: scope.host, subject: .workspace(scope.workspace), limit: 1, commit: commit, status: status)
+            ).first
+        }
+        let latest = try await newest(nil)
+        last = latest?.id ?? 0
+        let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
+        guard let current = try await workspace.state().head ?? latest?.commit else {
+            throw Refusal(description: "nothing was deployed to \(scope.workspace) yet")
+        }
+        let target: String
+        if let commit {
+            let isID = commit.utf8.count == 40 && commit.allSatisfy { $0.isHexDigit && $0.isASCII }
+            guard let found = try await newest(.succeeded, commit)?.commit ?? (isID ? commit.lowercased() : nil) else {
+                throw Refusal(
+                    description:
+                        "no deployment of a commit \"\(commit)\" succeeded here; `agent history` lists them, and a full id is taken as it is"
+                )
+            }
+            target = found
+        } else {
+            guard let found = try await ledger.lastSucceeded(scope, before: current)?.commit else {
+                throw Refusal(
+                    description: "there is no earlier commit than \(current.prefix(7)) whose deployment succeeded here")
+            }
+            target = found
+        }
+        guard target != current else {
+            throw Refusal(description: "\(target.prefix(7)) is what the workspace holds already")
+        }
+        // What the ref points to: also where it was rolled back from before.
+        let tip = latest.map { $0.held ?? $0.commit }
+        request = RollbackRequest(commit: target, held: tip == target ? nil : tip, withPre: withPre)
+    }
+
+    /// What it came to; nil when it was ended before, or the agent that should do it could not.
+    public var outcome: CheckOutcome? { cell.get() }
+
+    /// Whether it was asked to end early.
+    public var wasStopped: Bool { stop.isRequested }
+
+    public func run() async throws {
+        let folder = session.state.workspace(session.settings.workspace)
+        try request.write(folder)
+        await withGracefulShutdownHandler {
+            await carryOut(folder)
+        } onGracefulShutdown: {
+            self.stop.request()
+            self.notifier.end()
+        }
+    }
+
+    private func carryOut(_ folder: WorkspaceFolder) async {
+        var isSaid = false
+        while !stop.isRequested {
+            let attempt: WorkspaceLock.Attempt
+            do {
+                attempt = try session.attemptLock(command: "rollback")
+            } catch {
+                return cell.set(.failed(session.log.mask("\(error)")))
+            }
+            switch attempt {
+            case .acquired(let lock):
+                defer { lock.release() }
+                // The one that had the lock may have done it.
+                if RollbackRequest.read(folder) == request {
+                    let watcher = session.watcher(lock, inForce, stop: stop)
+                    cell.set(await watcher.check(.manual))
+                    await notifier.deliverAll()
+                    await watcher.showStopping()
+                    // What did not come to anything is not done later, unasked.
+                    RollbackRequest.remove(folder)
+                } else {
+                    cell.set(await recorded())
+                }
+                return
+            case .held(let holder):
+                guard RollbackRequest.read(folder) == request else { return cell.set(await recorded()) }
+                if !isSaid, let holder {
+                    isSaid = true
+                    let isAwake = wake(holder)
+                    session.logger.notice(
+                        "\(holder.holder) rolls back\(isAwake ? "" : " at its next check\(holder.nextCheck.map { ", \($0.rfc3339)" } ?? "")")"
+                    )
+                }
+                await pause(.milliseconds(isSaid ? 50 : 10), stop)
+            }
+        }
+        RollbackRequest.remove(folder)
+    }
+
+    /// The rollback that somebody else has carried out; nil when it made none.
+    private func recorded() async -> CheckOutcome? {
+        let scope = session.scope
+        let newest = try? await inForce.ledger.history(
+            HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 10, commit: request.commit))
+        return newest?.first { $0.id > last && $0.trigger == Trigger.rollback.rawValue }.map { .deployment($0) }
+            ?? session.lockHolder()?.lastError.map { .failed($0) }
+    }
+
+    /// Makes an agent that watches check at once.
+    ///
+    /// - Returns: false when it cannot be reached by a signal: another namespace, another program, or another user.
+    private func wake(_ holder: LockRecord) -> Bool {
+        var (own, other) = (stat(), stat())
+        guard holder.command == "run", stat("/proc/self/exe", &own) == 0,
+            stat("/proc/\(holder.pid)/exe", &other) == 0, own.st_ino == other.st_ino, own.st_dev == other.st_dev
+        else { return false }
+        return kill(holder.pid, SIGHUP) == 0
+    }
+}

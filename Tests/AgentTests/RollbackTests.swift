@@ -1,0 +1,239 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The way back to an earlier commit.
+@Suite(.timeLimit(.minutes(3)), .fewAtOnce)
+struct RollbackTests {
+    let box: Box
+
+    init() async throws { box = try await Box() }
+
+    private static let hooks = [
+        "PRE_DEPLOY_COMMAND": "echo \"pre $(cat app.txt)\" >> $OUT/trace",
+        "POST_DEPLOY_COMMAND": "echo \"post $(cat app.txt) $DEPLOY_TRIGGER\" >> $OUT/trace",
+    ]
+
+    private func settings(_ mode: String, _ more: [String: String] = [:]) -> [String: String] {
+        Self.hooks.merging(["AGENT_PUBLISH": mode]) { $1 }.merging(more) { $1 }
+    }
+
+    private var trace: [String] { box.lines("trace") }
+    private var app: String? { box.text(box.workspace + "/app.txt") }
+
+    /// Deploys `v1`, `v2` and so on, and returns their ids.
+    private func deploy(_ count: Int, _ settings: [String: String]) async throws -> [String] {
+        var ids: [String] = []
+        for version in 1...count {
+            if version > 1 { try await box.commit(["app.txt": "v\(version)\n"]) }
+            ids.append(try await box.head(of: box.work))
+            #expect(try await box.once(settings).outcome == "deployed")
+        }
+        box.remove("trace")
+        return ids
+    }
+
+    @Test(
+        "the commit before is published and POST_DEPLOY runs; the one rolled back from is held until the ref moves on",
+        arguments: ["in-place", "symlink"])
+    func back(mode: String) async throws {
+        let settings = settings(mode)
+        let ids = try await deploy(2, settings)
+        // Without the remote.
+        try await box.sh("mv up.git away.git")
+        let back = try await box.json("rollback", settings: settings)
+        #expect(back["outcome"].string == "deployed" && app == "v1\n", "\(back)")
+        #expect(trace == ["post v1 rollback"])
+        let deployment = back["deployment"]
+        #expect(deployment["trigger"].string == "rollback" && deployment["commit"].string == ids[0])
+        #expect(deployment["held_commit"].string == ids[1] && deployment["previous_commit"].string == ids[1])
+        try await box.sh("mv away.git up.git")
+        let held = try await box.agent("run-once", settings: settings)
+        #expect(held.code == 0 && held.errors.contains("is held") && app == "v1\n", "\(held)")
+        #expect(try await box.agent("status", settings: settings).output.contains("was rolled back from"))
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(app == "v3\n")
+        // And back to the held one, which the ref does not point to any more.
+        try await box.sh("git push -q -f origin \(ids[1]):main", in: box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(app == "v2\n")
+    }
+
+    @Test("`agent retry` and --force deploy a held commit again", arguments: ["retry", "force"])
+    func release(how: String) async throws {
+        let settings = settings("symlink")
+        let ids = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        if how == "retry" {
+            #expect(try await box.once(settings).outcome == "unchanged")
+            let retried = try await box.agent("retry", settings: settings)
+            #expect(retried.code == 0 && retried.output.contains(ids[1].prefix(7)), "\(retried)")
+        }
+        let once = try await box.once(settings, force: how == "force")
+        #expect(once.outcome == "deployed" && app == "v2\n", "\(once)")
+        #expect(try await box.once(settings).outcome == "unchanged")
+    }
+
+    @Test(
+        "again goes back further; a commit may be named; what cannot be is refused", arguments: ["in-place", "symlink"])
+    func further(mode: String) async throws {
+        let settings = settings(mode)
+        let nothing = try await box.agent("rollback", settings: settings)
+        #expect(nothing.code == 1 && nothing.errors.contains("nothing was rolled back"), "\(nothing)")
+        let ids = try await deploy(3, settings)
+        for version in ["v2\n", "v1\n"] {
+            #expect(try await box.agent("rollback", settings: settings).code == 0)
+            #expect(app == version)
+        }
+        let end = try await box.agent("rollback", settings: settings)
+        #expect(end.code == 1 && end.errors.contains("no earlier commit"), "\(end)")
+        #expect(try await box.once(settings).outcome == "unchanged", "the tip is held all the while")
+        let named = try await box.json("rollback", String(ids[1].prefix(8)), settings: settings)
+        #expect(named["deployment"]["held_commit"].string == ids[2] && app == "v2\n", "\(named)")
+        let same = try await box.agent("rollback", ids[1], settings: settings)
+        #expect(same.code == 1 && same.errors.contains("holds already"), "\(same)")
+        let unknown = try await box.agent("rollback", "abcdef", settings: settings)
+        #expect(unknown.code == 1 && unknown.errors.contains("agent history"), "\(unknown)")
+        let local = try await box.agent(
+            "rollback", settings: settings.merging(["GITHUB_REPO_URL": "", "AGENT_PUBLISH": ""]) { $1 })
+        #expect(local.code == 78 && local.errors.contains("GITHUB_REPO_URL"), "\(local)")
+        // To the tip itself nothing is held.
+        #expect(try await box.json("rollback", ids[2], settings: settings)["deployment"]["held_commit"].isNull)
+        #expect(app == "v3\n")
+    }
+
+    @Test("a release that is there is linked to as it is; --with-pre makes a new one, and runs PRE_DEPLOY in it")
+    func keptRelease() async throws {
+        let settings = settings("symlink", ["PRE_DEPLOY_COMMAND": "echo pre >> $OUT/trace; echo made > made"])
+        let ids = try await deploy(3, settings)
+        let release = try await box.sh("ls -di state/workspaces/*/releases/\(ids[1])")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(try await box.sh("ls -di state/workspaces/*/releases/\(ids[1])") == release)
+        #expect(trace == ["post v2 rollback"] && box.text(box.workspace + "/made") == "made\n")
+        // One that was altered is made anew.
+        try await box.sh("for file in state/workspaces/*/releases/\(ids[0])/app.txt; do echo altered >> $file; done")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(app == "v1\n" && access(box.workspace + "/made", F_OK) != 0)
+        box.remove("trace")
+        #expect(try await box.agent("rollback", ids[1], "--with-pre", settings: settings).code == 0)
+        #expect(trace == ["pre", "post v2 rollback"])
+    }
+
+    @Test(
+        "an agent that watches does it at once, and does not deploy the held commit",
+        arguments: ["in-place", "symlink"])
+    func watching(mode: String) async throws {
+        let settings = settings(mode, ["GITHUB_SYNC_INTERVAL": "60"])
+        let ids = try await deploy(2, settings)
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 2, agent)
+        let begin = ContinuousClock.now
+        let back = try await box.json("rollback", settings: settings)
+        #expect(back["deployment"]["commit"].string == ids[0] && app == "v1\n", "\(back) \(agent.errors)")
+        #expect(ContinuousClock.now - begin < .seconds(20), "it waited for the next check")
+        try await agent.send(SIGHUP)
+        try await until("it has looked", details: { agent.errors }) { agent.errors.contains("is held") }
+        #expect(app == "v1\n")
+        try await agent.send(SIGTERM)
+        #expect(try await agent.ended().code == 0)
+    }
+
+    @Test("SIGKILL in the middle: the next start carries it out", arguments: ["in-place", "symlink"])
+    func killed(mode: String) async throws {
+        let slow = settings(
+            mode,
+            [
+                "POST_DEPLOY_COMMAND":
+                    "echo \"post $DEPLOY_TRIGGER\" >> $OUT/trace; touch $OUT/began; test -e $OUT/go || sleep 1000"
+            ])
+        let ids = try await deploy(2, settings(mode))
+        let rollback = try box.start("rollback", settings: slow)
+        try await until("it runs", details: { rollback.errors }) { box.has("began") }
+        try await rollback.send(SIGKILL)
+        _ = try await rollback.ended()
+        try box.touch("go")
+        let once = try await box.once(slow)
+        #expect(
+            once.deployment["trigger"].string == "rollback" && once.deployment["commit"].string == ids[0], "\(once)")
+        #expect(app == "v1\n" && trace == ["post rollback", "post rollback"])
+        #expect(try await box.once(slow).outcome == "unchanged")
+        let history = try await box.history().map { $0["status"].string }
+        #expect(history == ["succeeded", "interrupted", "succeeded", "succeeded"])
+    }
+
+    @Test(
+        "AGENT_ON_FAILURE=rollback brings the commit before back after a strict failure past publishing",
+        arguments: ["in-place", "symlink"], ["PRE", "POST"])
+    func onFailure(mode: String, hook: String) async throws {
+        let failing = settings(
+            mode,
+            [
+                "AGENT_ON_FAILURE": "rollback", "PRE_DEPLOY_GATE": "false", "\(hook)_DEPLOY_MODE": "strict",
+                "\(hook)_DEPLOY_COMMAND": "test \"$(cat app.txt)\" = v1",
+            ])
+        let ids = try await deploy(1, failing)
+        try await box.commit(["app.txt": "v2\n"])
+        let bad = try await box.head(of: box.work)
+        let once = try await box.once(failing)
+        #expect(once.code == 1 && once.outcome == "failed" && once.deployment["commit"].string == bad, "\(once)")
+        #expect(app == "v1\n")
+        let newest = try #require(try await box.history().first)
+        #expect(newest["trigger"].string == "rollback" && newest["commit"].string == ids[0])
+        #expect(newest["held_commit"].string == bad && newest["status"].string == "succeeded")
+        #expect(try await box.once(failing).outcome == "unchanged")
+        #expect(app == "v1\n")
+        try await box.commit(["app.txt": "v1\n"])
+        #expect(try await box.once(failing).outcome == "deployed")
+    }
+
+    @Test("a new container has what was gone back to, not what is held", arguments: ["run-once", "exec"])
+    func newContainer(command: String) async throws {
+        let settings = settings("symlink", ["AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite"])
+        _ = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        box.remove("trace")
+        try await box.sh("rm -rf ws state")
+        if command == "exec" {
+            let app = try box.start(
+                program: [agentBinary, "exec", "--", "sh", "-c", "cat app.txt; " + Hooks.await_("end")], settings)
+            try await until("POST_DEPLOY has run", details: { app.errors }) { trace.count == 2 }
+            try box.touch("end")
+            let ended = try await app.ended()
+            #expect(ended.code == 0 && ended.output.contains("v1"), "\(ended)")
+        } else {
+            #expect(try await box.once(settings).deployment["trigger"].string == "rollback")
+        }
+        #expect(app == "v1\n" && trace == ["pre v1", "post v1 rollback"])
+        // What every start deploys with exec is not the held one either.
+        if command == "exec" {
+            let again = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
+            #expect(again.output.contains("v1"), "\(again)")
+        }
+        #expect(try await box.once(settings).outcome == "unchanged")
+    }
+
+    @Test("without an earlier commit there is nothing to roll back to; before publishing nothing is rolled back")
+    func nothingBefore() async throws {
+        let failing = settings(
+            "symlink", ["AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "POST_DEPLOY_COMMAND": "exit 1"])
+        let first = try await box.once(failing)
+        #expect(first.code == 1 && first.ended.errors.contains("no earlier commit to roll back to"), "\(first)")
+        let gated = settings("symlink", ["AGENT_ON_FAILURE": "rollback", "PRE_DEPLOY_COMMAND": "exit 1"])
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(gated).code == 1)
+        #expect(try await box.history().allSatisfy { $0["trigger"].string != "rollback" })
+    }
+
+    @Test("a rollback whose POST_DEPLOY fails is recorded as failed, once, and the commit stays held")
+    func failing() async throws {
+        let good = settings("symlink")
+        _ = try await deploy(2, good)
+        let bad = settings(
+            "symlink", ["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_COMMAND": "exit 3", "POST_DEPLOY_RETRIES": "5"])
+        let back = try await box.agent("rollback", settings: bad)
+        #expect(back.code == 1 && app == "v1\n", "\(back)")
+        for _ in 1...2 { #expect(try await box.once(bad).outcome == "unchanged") }
+        #expect(try await box.history().count == 3)
+    }
+}
