@@ -45,10 +45,15 @@ public struct Release: Sendable, Equatable {
         if isFolder(administration) { try Self.touch(replaced) }
     }
 
+    /// When it was completed, in seconds since 1970; 0 when it was not.
+    var readyAt: Double { Self.time(of: ready) ?? 0 }
+
     /// When the link moved on from it, in seconds since 1970; nil when that was not noted.
-    var replacedAt: Double? {
+    var replacedAt: Double? { Self.time(of: replaced) }
+
+    private static func time(of path: String) -> Double? {
         var info = stat()
-        guard stat(replaced, &info) == 0 else { return nil }
+        guard stat(path, &info) == 0 else { return nil }
         return Double(info.st_mtim.tv_sec) + Double(info.st_mtim.tv_nsec) / 1e9
     }
 
@@ -99,11 +104,18 @@ public struct Release: Sendable, Equatable {
     /// Whether it is complete, and its tracked files are as they were then.
     func isSound(_ git: GitProgram) async -> Bool {
         guard isReady else { return false }
-        let changed = try? await git.run(
-            ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"],
-            in: path,
+        func isUnchanged() async -> Bool {
+            let changed = try? await git.run(
+                ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"],
+                in: path, operation: "check \(path)")
+            return changed?.exitCode == 0
+        }
+        if await isUnchanged() { return true }
+        // Another owner, mode or time alone is no change: then the contents are compared.
+        _ = try? await git.run(
+            ["--git-dir", administration, "--work-tree", path, "update-index", "-q", "--refresh"], in: path,
             operation: "check \(path)")
-        return changed?.exitCode == 0
+        return await isUnchanged()
     }
 
     /// Removes it with what the store keeps of it.

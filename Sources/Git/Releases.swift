@@ -67,7 +67,7 @@ public struct Releases: Sendable {
         }
         if let before = live(), before != release { try before.markReplaced() }
         let fresh = parent + "/." + name + ".agent-new"
-        unlink(fresh)
+        try removeTree(fresh)
         guard symlink(target(release), fresh) == 0 else { throw fileFailure("\(operation): make a link in \(parent)") }
         guard rename(fresh, workspace) == 0 else {
             let failure = fileFailure(operation)
@@ -106,19 +106,23 @@ public struct Releases: Sendable {
         return release
     }
 
-    /// A name that the link does not use.
+    /// A name that neither the link nor a release that was completed has: that may be needed, or be read still.
     private func free(_ commit: String) -> Release {
         let live = live()
-        let plain = Release(commit, in: store)
-        return plain == live ? Release(commit + ".2", in: store) : plain
+        var release = Release(commit, in: store)
+        var number = 1
+        while release == live || release.isReady {
+            number += 1
+            release = Release("\(commit).\(number)", in: store)
+        }
+        return release
     }
 
-    /// A release of a commit that is complete and unchanged; nil when there is none.
+    /// The newest release of a commit that is complete and unchanged; nil when there is none.
     public func kept(_ commit: String, _ git: GitProgram) async -> Release? {
-        for release in [Release(commit, in: store), Release(commit + ".2", in: store)] where await release.isSound(git)
-        {
-            return release
-        }
+        let all = (try? entries(of: store.releases)) ?? []
+        let own = all.filter { Release.isName($0) && $0.hasPrefix(commit) }.map { Release($0, in: store) }
+        for release in own.sorted(by: { $0.readyAt > $1.readyAt }) where await release.isSound(git) { return release }
         return nil
     }
 
@@ -151,7 +155,11 @@ public struct Releases: Sendable {
         let kept = Set(replaced.prefix(keep).map(\.name))
             .union(replaced.filter { ($0.replacedAt ?? 0) > youngest }.map(\.name))
         var failure: (any Error)?
-        for release in all where !kept.contains(release.name) {
+        // What a git or an agent left that was killed between a folder and what the store keeps of it, too.
+        let known = Set(try entries(of: store.releases))
+        let orphans = try entries(of: store.path + "/worktrees").filter { Release.isName($0) && !known.contains($0) }
+        for release in all.filter({ !kept.contains($0.name) }) + orphans.map({ Release($0, in: store) })
+        where release != live {
             do { try release.remove() } catch { failure = error }
         }
         if let failure { throw failure }

@@ -69,10 +69,6 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// The newest run of that name in the scope that has ended.
     func lastRun(_ scope: Scope, name: String) async throws -> Run?
 
-    /// The newest deployment of the scope that succeeded with another commit before that one was deployed, rollbacks to it
-    /// aside; nil when there is none.
-    func lastSucceeded(_ scope: Scope, before commit: String) async throws -> Deployment?
-
     /// Lets the commit that a deployment rolled back from be deployed again.
     func releaseHold(_ deployment: Int64) async throws
 

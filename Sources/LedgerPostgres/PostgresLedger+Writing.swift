@@ -158,20 +158,6 @@ extension PostgresLedger {
         return try Run(row: row)
     }
 
-    public func lastSucceeded(_ scope: Scope, before commit: String) async throws -> Deployment? {
-        try await work("read") { session in
-            let own = "host = $1 AND workspace = $2 AND app = $3 AND status = 'succeeded'"
-            return try session.query(
-                """
-                SELECT \(Deployment.columns) FROM deployments WHERE \(own) AND commit_id <> $4 AND id < coalesce(
-                    (SELECT max(id) FROM deployments WHERE \(own) AND commit_id = $4 AND trigger_name <> 'rollback'),
-                    9223372036854775807)
-                ORDER BY id DESC LIMIT 1
-                """, [.text(scope.host), .text(scope.workspace), .text(scope.app), .text(commit)]
-            ).rows.first.map(Deployment.init(row:))
-        }
-    }
-
     public func releaseHold(_ deployment: Int64) async throws {
         try await work("write") { session in
             _ = try session.query("UPDATE deployments SET held = NULL WHERE id = $1::bigint", [.integer(deployment)])

@@ -138,22 +138,6 @@ extension SQLiteLedger {
             completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope, fence: fence, digest: draft.digest)
     }
 
-    public func lastSucceeded(_ scope: Scope, before commit: String) async throws -> Deployment? {
-        try await read { db in
-            let own = "host = ? AND workspace = ? AND app = ? AND status = 'succeeded'"
-            let scope: StatementArguments = [scope.host, scope.workspace, scope.app]
-            return try Row.fetchOne(
-                db,
-                sql: """
-                    SELECT \(Deployment.columns) FROM deployments WHERE \(own) AND commit_id <> ? AND id < coalesce(
-                        (SELECT max(id) FROM deployments WHERE \(own) AND commit_id = ? AND trigger_name <> 'rollback'),
-                        9223372036854775807)
-                    ORDER BY id DESC LIMIT 1
-                    """, arguments: scope + [commit] + scope + [commit]
-            ).map(Deployment.init(row:))
-        }
-    }
-
     public func releaseHold(_ deployment: Int64) async throws {
         try await write { db in
             try db.execute(sql: "UPDATE deployments SET held = NULL WHERE id = ?", arguments: [deployment])

@@ -112,8 +112,10 @@ struct ReleaseTests {
             #expect(once.outcome == "deployed", "\(once)")
             #expect(box.text(box.workspace + "/made") == "\(round)\n")
         }
-        #expect(target == first + ".2", "\(target ?? "")")
-        #expect(box.text("\(box.root)/\(first)/made") == "3\n", "not even the one before is touched")
+        #expect(target == first + ".4", "\(target ?? "")")
+        for (name, count) in [("", 1), (".2", 2), (".3", 3)] {
+            #expect(box.text("\(box.root)/\(first)\(name)/made") == "\(count)\n", "one that was completed is touched")
+        }
     }
 
     @Test("so many replaced releases stay, or as long as they must; what was never completed goes")
@@ -214,7 +216,9 @@ struct ReleaseTests {
         for folder in ["state", "state/workspaces", "state/workspaces/*"] {
             #expect(try await box.sh("stat -c %a \(folder)") == "711")
         }
-        #expect(try await box.sh("stat -c %a state/logs state/workspaces/*/running") == "700\n700")
+        #expect(
+            try await box.sh("stat -c %a state/logs state/workspaces/*/running state/workspaces/*/repo.git")
+                == "700\n700\n700")
     }
 
     @Test("commands work from within the workspace, and with the release's own path")

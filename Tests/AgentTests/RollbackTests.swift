@@ -210,7 +210,69 @@ struct RollbackTests {
             let again = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
             #expect(again.output.contains("v1"), "\(again)")
         }
+        // The app may have ended while POST_DEPLOY ran: then what was gone back to is deployed once more.
+        let last = try await box.once(settings)
+        #expect(last.code == 0 && app == "v1\n", "\(last)")
+        #expect(command == "exec" || last.outcome == "unchanged")
+    }
+
+    @Test(
+        "killed between the failure and the way back, the next start goes it; with exec the app goes on with what was there"
+    )
+    func onFailureKilled() async throws {
+        let failing = settings(
+            "symlink",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+                "POST_DEPLOY_COMMAND": """
+                if [ "$DEPLOY_TRIGGER" = rollback ]; then touch $OUT/began; test -e $OUT/go || sleep 1000; fi
+                test "$(cat app.txt)" = v1
+                """,
+            ])
+        let ids = try await deploy(1, failing)
+        try await box.commit(["app.txt": "v2\n"])
+        let agent = try box.start("run", settings: failing)
+        try await until("the rollback runs", details: { agent.errors }) { box.has("began") }
+        try await agent.send(SIGKILL)
+        _ = try await agent.ended()
+        try box.touch("go")
+        let once = try await box.once(failing)
+        #expect(
+            once.deployment["trigger"].string == "rollback" && once.deployment["commit"].string == ids[0], "\(once)")
+        #expect(app == "v1\n")
+        #expect(try await box.once(failing).outcome == "unchanged")
+        // A start whose commit fails, beside an app.
+        try await box.commit(["app.txt": "v3\n"])
+        let program = try box.start(
+            program: [
+                agentBinary, "exec", "--", "sh", "-c", "cat app.txt >> $OUT/app; " + Hooks.await_("end") + "exit 7",
+            ], failing.merging(["AGENT_ON_DEPLOY": "restart"]) { $1 })
+        try await until("the app runs again", details: { program.errors }) { box.lines("app") == ["v3", "v1"] }
+        try await until("it has rolled back", details: { program.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        try box.touch("end")
+        #expect(try await program.ended().code == 7, "\(program.errors)")
+    }
+
+    @Test(
+        "a hold ends when the ref moves on, also back to what was gone back to; a newer commit that fails is not held")
+    func moved() async throws {
+        let settings = settings("symlink")
+        let ids = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.sh("git push -q -f origin \(ids[0]):main", in: box.work)
         #expect(try await box.once(settings).outcome == "unchanged")
+        try await box.sh("git push -q -f origin \(ids[1]):main", in: box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(app == "v2\n")
+        // One that does not get past its gate, above the one that is rolled back from.
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }).code == 1)
+        let back = try await box.json("rollback", settings: settings)
+        #expect(back["deployment"]["held_commit"].string == ids[1] && app == "v1\n", "\(back)")
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(app == "v3\n")
     }
 
     @Test("without an earlier commit there is nothing to roll back to; before publishing nothing is rolled back")
@@ -235,5 +297,50 @@ struct RollbackTests {
         #expect(back.code == 1 && app == "v1\n", "\(back)")
         for _ in 1...2 { #expect(try await box.once(bad).outcome == "unchanged") }
         #expect(try await box.history().count == 3)
+    }
+
+    @Test(
+        "SIGKILL at any moment of a publish: the link leads to the old release or to the new one, and the next start goes on"
+    )
+    func killedWhilePublishing() async throws {
+        let settings = ["AGENT_PUBLISH": "symlink", "AGENT_KEEP_RELEASES": "1"]
+        #expect(try await box.once(settings).outcome == "deployed")
+        for round in 1...20 {
+            try await box.commit(["app.txt": "v\(round)\n", "sub/b.txt": "v\(round)\n"])
+            let program = try box.start("run-once", settings: settings)
+            // From before the first look to after the clean-up.
+            try await Task.sleep(for: .milliseconds(round * 12))
+            try await program.send(SIGKILL)
+            _ = try await program.ended()
+            let (a, b) = (app, box.text(box.workspace + "/sub/b.txt"))
+            #expect(a != nil && (a == b || round == 1), "\(a ?? "nothing") beside \(b ?? "nothing") in round \(round)")
+            let next = try await box.once(settings)
+            #expect(next.code == 0 && app == "v\(round)\n", "\(next)")
+            #expect(try await box.sh("git status --porcelain", in: box.workspace) == "")
+        }
+        let releases = try await box.sh("ls -d state/workspaces/*/releases/* | wc -l")
+        let trees = try await box.sh("ls -d state/workspaces/*/repo.git/worktrees/* | wc -l")
+        #expect(releases == "2" && trees == "2", "\(releases) releases, \(trees) work trees")
+    }
+
+    @Test("SIGKILL at any moment of a rollback: the next start has carried it out, or nothing was asked for yet")
+    func killedWhileRollingBack() async throws {
+        let settings = ["AGENT_PUBLISH": "symlink"]
+        _ = try await deploy(2, settings)
+        for round in 1...15 {
+            let program = try box.start("rollback", settings: settings)
+            try await Task.sleep(for: .milliseconds(round * 8))
+            try await program.send(SIGKILL)
+            _ = try await program.ended()
+            #expect(app == "v1\n" || app == "v2\n")
+            let once = try await box.once(settings)
+            let newest = try #require(try await box.history().first)
+            let isBack = newest["trigger"].string == "rollback"
+            #expect(once.code == 0 && app == (isBack ? "v1\n" : "v2\n"), "round \(round): \(once)")
+            #expect(newest["status"].string == "succeeded")
+            // To the tip again.
+            if isBack { #expect(try await box.once(settings, force: true).code == 0) }
+            #expect(app == "v2\n")
+        }
     }
 }

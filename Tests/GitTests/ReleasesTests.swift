@@ -78,10 +78,14 @@ struct ReleasesTests {
         // What the app writes beside is its own.
         try await upstream.run("echo log > app.log; rm new", in: release.path)
         #expect(await releases.kept(commit, upstream.program) == release)
-        try await upstream.run("echo changed > b", in: release.path)
-        #expect(await releases.kept(commit, upstream.program) == nil, "it was altered")
+        try await upstream.run("chmod 600 b; touch -d 2001-01-01 b", in: release.path)
+        #expect(await releases.kept(commit, upstream.program) == release, "its content is the same")
         let again = try await releases.make(commit, upstream.program)
-        #expect(again == release && upstream.folder.exists("state/releases/\(commit)/gone"))
+        #expect(again.name == commit + ".2" && upstream.folder.exists("state/releases/\(commit).2/gone"))
+        try await releases.complete(again, upstream.program)
+        #expect(await releases.kept(commit, upstream.program) == again)
+        for folder in [release.path, again.path] { try await upstream.run("echo changed > b", in: folder) }
+        #expect(await releases.kept(commit, upstream.program) == nil, "they were altered")
     }
 
     @Test("the link is relative where the state lies below its folder, else absolute; nothing else is replaced")
@@ -116,11 +120,16 @@ struct ReleasesTests {
         let release = try await releases.make(commit, upstream.program)
         try await upstream.run("rm a; touch junk", in: release.path)
         try await upstream.run("touch index.lock HEAD.lock", in: release.administration)
+        let other = try await upstream.commit(["a": "2"])
+        _ = try await upstream.fetch()
+        let orphan = try await releases.make(other, upstream.program)
+        try await upstream.run("rm -rf '\(orphan.path)'; echo x > '\(orphan.administration)/locked'", in: upstream.path)
         let again = try await releases.make(commit, upstream.program)
         try await releases.complete(again, upstream.program)
         try releases.publish(again)
         #expect(upstream.folder.read("ws/a") == "1" && !upstream.folder.exists("ws/junk"))
         try releases.prune(keep: 0, grace: .zero)
         #expect(releases.live() == again)
+        #expect(try entries(of: upstream.store.path + "/worktrees") == [again.name])
     }
 }

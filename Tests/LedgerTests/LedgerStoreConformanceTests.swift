@@ -255,33 +255,4 @@ struct LedgerStoreConformanceTests {
         try await store.releaseHold(deployment.id)
         #expect(try await store.facts(draft.scope, commit: "b").latest?.held == nil)
     }
-
-    @Test(
-        "the commit before one is the newest that succeeded before it was deployed, rollbacks to it aside",
-        arguments: StoreFactory.allCases)
-    func before(factory: StoreFactory) async throws {
-        let store = try await factory.make(in: folder)
-        func deployed(_ commit: String, _ trigger: Trigger = .poll, _ status: DeploymentStatus = .succeeded)
-            async throws
-        {
-            var draft = DeploymentDraft.sample(commit: commit)
-            draft.trigger = trigger
-            let id = try await store.begin(draft, firstRun: nil).deployment.id
-            try await store.write([.completeDeployment(id, .sample(status))])
-        }
-        func before(_ commit: String) async throws -> String? {
-            try await store.lastSucceeded(DeploymentDraft.sample().scope, before: commit)?.commit
-        }
-        #expect(try await before("a") == nil)
-        for commit in ["a", "b", "c"] { try await deployed(commit) }
-        try await deployed("d", .poll, .failed)
-        #expect(try await before("d") == "c")
-        #expect(try await before("c") == "b")
-        try await deployed("b", .rollback)
-        #expect(try await before("b") == "a", "not the one that was rolled back from")
-        try await deployed("a", .rollback)
-        #expect(try await before("a") == nil)
-        try await deployed("e")
-        #expect(try await before("e") == "a")
-    }
 }

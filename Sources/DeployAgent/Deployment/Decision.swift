@@ -35,9 +35,9 @@ enum Decision: Equatable, Sendable {
     }
 
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
-        if facts.latest?.held == situation.commit, !situation.isForced || situation.isBootstrap {
-            return .nothing(.held)
-        }
+        // One that was rolled back from is not deployed; a rollback that was over before it published holds nothing.
+        let isHeld = facts.latest?.held == situation.commit && facts.latest?.published == true
+        if isHeld, !situation.isForced || situation.isBootstrap { return .nothing(.held) }
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
             // A time further away than any backoff, or than when it was written: the clock was set back since.
@@ -63,7 +63,8 @@ enum Decision: Equatable, Sendable {
             return .deploy(attempt: 1, series: nil)
         }
         if let latest = facts.latest, latest.commit != situation.commit,
-            latest.published || latest.status == .interrupted || latest.status == .running
+            latest.published
+                || latest.held == nil && (latest.status == .interrupted || latest.status == .running)
         {
             return .deploy(attempt: 1, series: nil)
         }

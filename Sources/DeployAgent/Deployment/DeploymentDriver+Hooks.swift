@@ -88,7 +88,9 @@ extension DeploymentDriver {
             scope: plan.scope, commit: plan.commit.id, holder: plan.instance, run: draft, retries: hook.retries.limit,
             isLenient: hook.mode == .lenient,
             // What failed elsewhere is no reason for this host's first attempt to run it again at once.
-            ignoresBackoff: !plan.trigger.respectsBackoff && plan.attempt > 1, isForced: plan.isForced)
+            ignoresBackoff: !plan.trigger.respectsBackoff && plan.attempt > 1,
+            // What ran for the commit when it was deployed first says nothing of the way back to it.
+            isForced: plan.isForced || plan.trigger == .rollback)
         let leased = LeasedRunner(
             store: ledger, command: hook.runCommand, settings: plan.settings, runner: runner, writer: progress.writer,
             logger: logger)
@@ -155,8 +157,10 @@ extension DeploymentDriver {
         case .failed, .timedOut:
             guard hook.mode == .strict else { return nil }
             return .failed(
-                text, settled: !hook.retries.allows(afterFailures: done.failures), failures: done.failures,
-                retryIn: done.retryIn)
+                text,
+                // A way back is tried once: what comes then is a person's decision.
+                settled: plan.trigger == .rollback || !hook.retries.allows(afterFailures: done.failures),
+                failures: done.failures, retryIn: done.retryIn)
         }
     }
 }

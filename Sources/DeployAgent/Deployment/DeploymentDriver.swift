@@ -18,6 +18,7 @@ struct DeploymentDriver: Sendable {
     let spool: Spool
     /// Is called before what takes longer than the hooks, with how long that may be.
     let waiting: @Sendable (Duration) -> Void
+    let wayBack: WayBackNote
     /// When a task is to be looked at again; nil when none is.
     private(set) var tasksRetryAt: Timestamp?
 
@@ -66,6 +67,11 @@ struct DeploymentDriver: Sendable {
         } catch let error as GitError {
             ending = .failed(error.description, settled: false, failures: plan.attempt)
         }
+        // Before the end is on record: then nothing but this says that there is a way back to go.
+        var isWayBackNeeded = false
+        if case .failed = ending, progress.hasFailedPublished, plan.trigger != .rollback {
+            isWayBackNeeded = await wayBack.leave(after: progress.recorded)
+        }
         progress.tasks.announce()
         tasksRetryAt = progress.tasks.retryAt
         var result = self.result(ending, warnings: progress.warnings + progress.tasks.warnings)
@@ -77,7 +83,8 @@ struct DeploymentDriver: Sendable {
         try await progress.write(entries)
         if isStaged { discardStage() }
         announce(result, short)
-        await tidy()
+        // What is gone back to must not be tidied away.
+        if !isWayBackNeeded { await tidy() }
         return progress.deployment(after: result)
     }
 
@@ -92,6 +99,7 @@ struct DeploymentDriver: Sendable {
                 isStaged ? release?.path ?? plan.source?.store.stage ?? plan.scope.workspace : plan.scope.workspace
             let done = try await run(pre, in: root, &progress)
             if let ending = ending(of: pre, done) {
+                progress.hasFailedPublished = !isStaged && plan.source != nil
                 try await runFailed(after: pre, done.result, ending, in: root, &progress)
                 return ending
             }
@@ -114,6 +122,7 @@ struct DeploymentDriver: Sendable {
         if let post {
             let done = try await run(post, in: plan.scope.workspace, &progress)
             if let ending = ending(of: post, done) {
+                progress.hasFailedPublished = plan.source != nil
                 try await runFailed(after: post, done.result, ending, in: plan.scope.workspace, &progress)
                 return ending
             }
@@ -214,6 +223,10 @@ struct DeploymentDriver: Sendable {
             try releases.publish(kept)
             return Workspace.Discarded()
         }
+        if isBack {
+            logger.notice(
+                "its release is not there as it was: it is published as committed, without what PRE_DEPLOY made of it")
+        }
         if release == nil { release = try await releases.make(plan.commit.id, source.git) }
         guard let release else { return Workspace.Discarded() }
         try await releases.complete(release, source.git)
@@ -235,9 +248,7 @@ struct DeploymentDriver: Sendable {
         switch ending {
         case .succeeded:
             return DeploymentResult(status: .succeeded, settled: true, warnings: warnings, completedAt: now)
-        case .failed(let message, var settled, let failures, let retryIn):
-            // A way back is tried once: what comes then is a person's decision.
-            settled = settled || plan.trigger == .rollback
+        case .failed(let message, let settled, let failures, let retryIn):
             let delay = retryIn ?? Backoff.delay(afterFailures: failures, interval: plan.settings.interval)
             return DeploymentResult(
                 status: .failed, settled: settled, retryAt: settled ? nil : now.advanced(by: delay), warnings: warnings,

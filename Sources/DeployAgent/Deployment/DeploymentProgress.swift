@@ -10,6 +10,8 @@ struct DeploymentProgress {
     let folder: WorkspaceFolder
     var warnings = 0
     var isPublished = false
+    /// Whether a strict hook has failed once the commit was published.
+    var hasFailedPublished = false
     var tasks: TaskStep
     /// Results that go into the record together with whatever comes next.
     var pending: [LedgerEntry] = []

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Ledger
 import Shell
 
 /// A person's wish to go back to a commit, for whoever works on the workspace next.
@@ -12,9 +13,11 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     public var held: String?
     /// Whether PRE_DEPLOY runs too.
     public var withPre: Bool
+    /// When it was asked for, in milliseconds since 1970: what was recorded after that has carried it out.
+    public var time: Int64 = Timestamp.now.milliseconds
 
     enum CodingKeys: String, CodingKey {
-        case commit, held
+        case commit, held, time
         case withPre = "with_pre"
     }
 
@@ -32,12 +35,30 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
         let file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         defer { if file >= 0 { close(file) } }
         guard file >= 0, bytes.withUnsafeBytes({ Glibc.write(file, $0.baseAddress, $0.count) }) == bytes.count,
-            fsync(file) == 0, rename(fresh, folder.rollback) == 0
+            fsync(file) == 0, rename(fresh, folder.rollback) == 0, Self.sync(folder.path)
         else {
             throw SettingsError(
                 Setting.stateDirectory.name, "cannot write \(folder.rollback): \(errorText(errno))", source: .fallback)
         }
     }
 
-    static func remove(_ folder: WorkspaceFolder) { unlink(folder.rollback) }
+    private static func sync(_ path: String) -> Bool {
+        let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return false }
+        defer { close(folder) }
+        return fsync(folder) == 0
+    }
+
+    /// Removes this one; another one that came in its place stays.
+    func remove(_ folder: WorkspaceFolder) {
+        if Self.read(folder) == self { unlink(folder.rollback) }
+    }
+}
+
+extension HistoryFilter {
+    /// What succeeded on a workspace, as far back as a rollback looks.
+    static func succeeded(_ scope: Scope) -> HistoryFilter {
+        HistoryFilter(
+            host: scope.host, subject: .workspace(scope.workspace), limit: WayBack.depth, status: .succeeded)
+    }
 }

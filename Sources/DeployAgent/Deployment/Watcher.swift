@@ -64,6 +64,8 @@ public final class Watcher {
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
     private(set) var tasks = TaskWatch()
+    /// The rollback that followed the last check's failed deployment by itself.
+    private(set) var wentBack: Deployment?
     /// Whether this process has shown itself to the others.
     private var isShown = false
     private var isNamesakeSaid = false
@@ -102,6 +104,9 @@ public final class Watcher {
     /// The settings that the last check used.
     var settingsInForce: Settings { known?.settings ?? current.settings }
 
+    /// The settings of the commit that the workspace holds.
+    var settingsOfCheckout: Settings { current.settings }
+
     /// The commit that the workspace holds; nil when it holds none.
     func checkedOut() async -> String? {
         (try? await workspace.state())?.head
@@ -120,11 +125,12 @@ public final class Watcher {
         deploying: (Settings) -> Void = { _ in }, waiting: @escaping @Sendable (Duration) -> Void = { _ in }
     ) async -> CheckOutcome {
         tasks.begin()
+        wentBack = nil
         let outcome: CheckOutcome
         if let request = RollbackRequest.read(folder) {
             outcome = await look { try await rollBack(request, deploying, waiting) }
             // One that was broken off is carried out by whoever comes next.
-            if !outcome.wasBrokenOff { RollbackRequest.remove(folder) }
+            if !outcome.wasBrokenOff { request.remove(folder) }
         } else {
             outcome = await look {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
@@ -182,6 +188,10 @@ public final class Watcher {
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
         let isBootstrap = trigger == .startup && (settings.entrypoint.onStart ?? onStart) == .always
+        if target.source != nil, let latest = facts.latest, let held = latest.held, held != target.commit {
+            // The ref has moved on.
+            try await ledger.releaseHold(latest.id)
+        }
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,
             isBootstrap: isBootstrap && !isForced,
@@ -197,18 +207,20 @@ public final class Watcher {
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
         case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
         case .nothing(.held):
+            guard let back = facts.latest else { return .unchanged(commit: target.commit, .held) }
             // A new container, or one whose every start deploys: what was gone back to, with all that it needs.
-            guard situation.isBootstrap || situation.isWorkspaceMissing, let back = facts.latest?.commit else {
-                return .unchanged(commit: target.commit, .held)
-            }
+            let isAnew = situation.isBootstrap || situation.isWorkspaceMissing
+            // One that was broken off, or could not publish, has left the workspace between two commits.
+            let isDue = !back.settled && (!trigger.respectsBackoff || back.retryAt.map { $0 <= .now } ?? true)
+            guard isAnew || isDue else { return .unchanged(commit: target.commit, .held) }
             return try await rollBack(
-                RollbackRequest(commit: back, held: target.commit, withPre: true), deploying, waiting)
+                RollbackRequest(commit: back.commit, held: target.commit, withPre: isAnew), deploying, waiting)
         case .deploy(let attempt, let series):
             let deployment = try await deploy(
                 target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
                 deploying, waiting)
-            if deployment.status == .failed, deployment.published, settings.publish.rollsBack {
-                await rollBack(from: deployment, deploying, waiting)
+            if deployment.status == .failed, settings.publish.rollsBack {
+                await goBack(deploying, waiting)
             }
             return .deployment(deployment)
         }
@@ -233,7 +245,9 @@ public final class Watcher {
             source: target.source)
         var driver = DeploymentDriver(
             plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
-            waiting: waiting)
+            waiting: waiting,
+            wayBack: WayBackNote(
+                isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
         do {
             let deployment = try await beingShown(target.commit) { try await driver.deploy() }
             tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
@@ -264,14 +278,23 @@ public final class Watcher {
         let git = try gitProgram(remote)
         try await store.prepare(git)
         // The remote is asked only for what is no longer here.
-        if await !store.keeps(request.commit) {
+        let releases = Releases(of: store, workspace: workspace.path)
+        if await !store.keeps(request.commit), await releases.kept(request.commit, git) == nil {
             try await store.fetch(RemoteTip(commit: request.commit, reference: nil), from: remote.remote, git)
         }
         let (store, logger) = (store, logger)
+        let repair: @Sendable () async throws -> Bool = {
+            guard await !store.isSound(content: true, git) else { return false }
+            logger.notice("\(store.path) is damaged and is fetched anew")
+            try store.discard()
+            try await store.prepare(git)
+            try await store.fetch(RemoteTip(commit: request.commit, reference: nil), from: remote.remote, git)
+            return true
+        }
         let target = Target(
             commit: request.commit, ref: current.settings.followedRef ?? followedRef, repository: store.repository,
             source: DeploymentPlan.Source(
-                store: store, remoteURL: remote.remote.displayURL, git: git, repair: { false }))
+                store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
         var settings = try await settings(of: target)
         // What the commit that is gone back to says of itself is not what the next check goes by.
         known = nil
@@ -280,6 +303,12 @@ public final class Watcher {
         if !request.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
+        if let latest = facts.latest, latest.trigger == Trigger.rollback.rawValue, latest.commit == request.commit,
+            latest.startedAt.milliseconds >= request.time, latest.status != .interrupted, latest.status != .running
+        {
+            // It was carried out before the one who did it was killed.
+            return .deployment(latest)
+        }
         logger.notice(
             "rolling back to \(request.commit.prefix(7))\(request.held.map { "; \($0.prefix(7)) is held" } ?? "")")
         return .deployment(
@@ -287,24 +316,13 @@ public final class Watcher {
                 target, settings, scope, facts, .rollback, held: request.held, deploying, waiting))
     }
 
-    /// Brings back what was there before a deployment that failed after publishing.
-    private func rollBack(
-        from failed: Deployment, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
-    ) async {
-        guard !stop.isRequested else { return }
-        do {
-            guard let before = try await ledger.lastSucceeded(failed.scope, before: failed.commit) else {
-                return logger.warning("there is no earlier commit to roll back to: \(failed.commit.prefix(7)) stays")
-            }
-            let request = RollbackRequest(commit: before.commit, held: failed.commit, withPre: false)
-            // For whoever comes next, should this one be killed meanwhile.
-            try request.write(folder)
-            let outcome = await look { try await rollBack(request, deploying, waiting) }
-            if !outcome.wasBrokenOff { RollbackRequest.remove(folder) }
-            if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
-        } catch {
-            logger.error("the rollback failed: \(log.secrets.mask("\(error)"))")
-        }
+    /// Goes the way back that was noted.
+    private func goBack(_ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void) async {
+        guard !stop.isRequested, let request = RollbackRequest.read(folder) else { return }
+        let outcome = await look { try await rollBack(request, deploying, waiting) }
+        if !outcome.wasBrokenOff { request.remove(folder) }
+        if case .deployment(let deployment) = outcome { wentBack = deployment }
+        if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
     }
 
     /// A folder of somebody's at a link's place is found before anything is recorded or run.

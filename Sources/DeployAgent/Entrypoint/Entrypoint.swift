@@ -127,6 +127,10 @@ public final class Entrypoint: Service {
                 outcome = await checks.check(.startup, isOffline: true)
             }
             if stop.isRequested { break }
+            if let back = watcher.wentBack, back.status == .succeeded, await supervisor.isRunning {
+                // The commit failed, and the one before it serves.
+                return .deployment(back)
+            }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
                 finish(1)
@@ -145,7 +149,7 @@ public final class Entrypoint: Service {
                 return stop.isRequested ? nil : outcome
             case .unchanged(_, .held):
                 await bringUp(
-                    supervisor, watcher.settingsInForce, commit: await watcher.checkedOut() ?? "",
+                    supervisor, watcher.settingsOfCheckout, commit: await watcher.checkedOut() ?? "",
                     ref: watcher.followedRef)
                 return stop.isRequested ? nil : outcome
             case .unchanged(_, .deferred):

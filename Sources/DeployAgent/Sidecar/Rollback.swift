@@ -65,7 +65,8 @@ public final class Rollback: Service {
             }
             target = found
         } else {
-            guard let found = try await ledger.lastSucceeded(scope, before: current)?.commit else {
+            let succeeded = try await ledger.history(.succeeded(scope))
+            guard let found = WayBack.target(from: current, succeeded, held: latest?.held) else {
                 throw Refusal(
                     description: "there is no earlier commit than \(current.prefix(7)) whose deployment succeeded here")
             }
@@ -74,9 +75,9 @@ public final class Rollback: Service {
         guard target != current else {
             throw Refusal(description: "\(target.prefix(7)) is what the workspace holds already")
         }
-        // What the ref points to: also where it was rolled back from before.
-        let tip = latest.map { $0.held ?? $0.commit }
-        request = RollbackRequest(commit: target, held: tip == target ? nil : tip, withPre: withPre)
+        // Further back, what was rolled back from first is what the ref points to.
+        let held = latest?.held ?? current
+        request = RollbackRequest(commit: target, held: held == target ? nil : held, withPre: withPre)
     }
 
     /// What it came to; nil when it was ended before, or the agent that should do it could not.
@@ -115,7 +116,7 @@ public final class Rollback: Service {
                     await notifier.deliverAll()
                     await watcher.showStopping()
                     // What did not come to anything is not done later, unasked.
-                    RollbackRequest.remove(folder)
+                    request.remove(folder)
                 } else {
                     cell.set(await recorded())
                 }
@@ -132,7 +133,7 @@ public final class Rollback: Service {
                 await pause(.milliseconds(isSaid ? 50 : 10), stop)
             }
         }
-        RollbackRequest.remove(folder)
+        request.remove(folder)
     }
 
     /// The rollback that somebody else has carried out; nil when it made none.
