@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the release build and prints a table: what, figure, the floor measured in the same run, the ratio.
 
-usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH [host|fleet|tasks]. Everything happens in a temporary folder, on this machine only.
+usage: bench.py PATH-TO-AGENT PATH-TO-AGENT-BENCH [host|fleet|tasks|releases]. Everything happens in a temporary folder, on this machine only.
 """
 import hashlib
 import hmac
@@ -19,6 +19,7 @@ import time
 import urllib.request
 
 import fleet
+import releases
 import tasks
 from measuring import AGENT, CLEAN, GIT, free_port, inside, row, run, table, wait_until, wall
 
@@ -228,7 +229,7 @@ def main(root):
     row("100,000 deployments in the ledger, `history` page", "≤ 50 ms", f"{slowest:.1f} ms", "–", "–", slowest <= 50)
 
 
-PARTS = {"host": main, "fleet": fleet.main, "tasks": tasks.main}
+PARTS = {"host": main, "fleet": fleet.main, "tasks": tasks.main, "releases": releases.main}
 for part in sys.argv[3:] or PARTS:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="agent-bench-"))
     try:

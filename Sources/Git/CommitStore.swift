@@ -186,8 +186,22 @@ public struct CommitStore: Sendable {
         return file
     }
 
-    /// Removes what no ref needs any more. Cheap when there is little: git looks at the number of packs and loose objects.
+    /// Loose objects that lie there before it is looked which of them are needed.
+    private static let looseLimit = 64
+
+    private func looseObjects() -> Int {
+        (0..<256).reduce(0) { count, number in
+            let name = (number < 16 ? "0" : "") + String(number, radix: 16)
+            return count + ((try? entries(of: "\(path)/objects/\(name)").count) ?? 0)
+        }
+    }
+
+    /// Removes what no ref needs any more. Cheap when there is little: it depends on the number of packs and loose objects.
     public func tidy(_ git: GitProgram) async {
+        // git's own measure is a guess from one folder of 256, which lets hundreds of deployments lie.
+        if looseObjects() > Self.looseLimit {
+            _ = try? await git.run(["prune", "--expire=now"], in: path, operation: "tidy \(path)")
+        }
         _ = try? await git.run(
             [
                 "-c", "gc.auto=500", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "-c",

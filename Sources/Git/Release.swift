@@ -89,7 +89,9 @@ public struct Release: Sendable, Equatable {
         try await git.expect(own + ["add", "-u", "--", "."], in: path, operation: operation, code: .publish)
         try await writeToDisk(path)
         try markReady()
-        try await writeToDisk(administration)
+        guard let folder = OpenFolder(path: administration), fsync(folder.descriptor) == 0 else {
+            throw fileFailure(operation)
+        }
     }
 
     private func read(_ path: String) -> [UInt8] {

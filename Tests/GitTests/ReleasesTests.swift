@@ -132,4 +132,27 @@ struct ReleasesTests {
         #expect(releases.live() == again)
         #expect(try entries(of: upstream.store.path + "/worktrees") == [again.name])
     }
+
+    @Test("what no release, ref or kept commit needs is removed: after many publishes there is no more than after few")
+    func disk() async throws {
+        let upstream = try await Upstream()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        var last: [String] = []
+        for round in 1...30 {
+            last.append(try await upstream.commit(["a": "\(round)"]))
+            let release = try await make(upstream, releases)
+            try releases.publish(release)
+            try releases.prune(keep: 1, grace: .zero)
+            try await upstream.store.keep(last[round - 1], and: Set(last.suffix(2)), upstream.program)
+            await upstream.store.tidy(upstream.program)
+        }
+        let objects = try await git("count-objects", in: upstream.store.path)
+        #expect(Int(objects.prefix { $0.isNumber }).map { $0 <= 70 } == true, "\(objects)")
+        for commit in last.suffix(2) {
+            #expect(await upstream.store.keeps(commit))
+            try await git("ls-tree -r \(commit)", in: upstream.store.path)
+        }
+        #expect(await !upstream.store.keeps(last[0]))
+        #expect(try await !git("fsck --no-dangling", in: upstream.store.path).contains("missing"))
+    }
 }

@@ -1,0 +1,145 @@
+"""Releases: what publishing one costs beside what git takes for the same, the way back, and the disk."""
+import json
+import os
+import statistics
+import subprocess
+import time
+
+from measuring import AGENT, CLEAN, GIT, row, run
+
+FILES = 10_000
+
+
+def main(root):
+    upstream, work = made(root)
+    publish(root, upstream, work)
+    back(root, upstream)
+    first_clone(root, upstream)
+    disk(root)
+
+
+def made(root):
+    """A repository of many small files, and a clone to commit from."""
+    work, upstream = root / "releases-work", root / "releases.git"
+    run([*GIT, "init", "-q", "-b", "main", str(work)])
+    for number in range(FILES):
+        folder = work / f"d{number % 100:02}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"f{number:05}.txt").write_text(f"{number}\n" * 20)
+    run([*GIT, "add", "-A"], cwd=work)
+    run([*GIT, "commit", "-q", "-m", "files"], cwd=work)
+    run([*GIT, "clone", "-q", "--bare", str(work), str(upstream)])
+    run([*GIT, "remote", "add", "origin", str(upstream)], cwd=work)
+    return upstream, work
+
+
+def change(work, text):
+    (work / "d00" / "f00000.txt").write_text(text)
+    run([*GIT, "commit", "-q", "-am", text], cwd=work)
+    run([*GIT, "push", "-q", "origin", "main"], cwd=work)
+
+
+def environment(root, name, upstream, **more):
+    (root / name).mkdir(exist_ok=True)
+    return dict(
+        CLEAN, WORKSPACE_PATH=str(root / name / "ws"), AGENT_STATE_DIR=str(root / name / "state"),
+        AGENT_LOG_LEVEL="error", AGENT_PUBLISH="symlink", GITHUB_REPO_URL=f"file://{upstream}", AGENT_APP="shop") | more
+
+
+def timed(command, **keywords):
+    # What was written and removed before must not be waited for here.
+    os.sync()
+    start = time.perf_counter()
+    run(command, **keywords)
+    return (time.perf_counter() - start) * 1000
+
+
+def publish(root, upstream, work):
+    """A change of one file, by turns with what git takes to fetch it and to check it out beside."""
+    own = environment(root, "publish", upstream)
+    run([AGENT, "run-once"], env=own)
+    in_place = environment(root, "publish-in-place", upstream, AGENT_PUBLISH="in-place")
+    run([AGENT, "run-once"], env=in_place)
+    floor = root / "publish-floor.git"
+    run([*GIT, "clone", "-q", "--bare", "--depth=1", f"file://{upstream}", str(floor)])
+    ours, places, floors = [], [], []
+    for turn in range(9):
+        change(work, f"publish {turn}\n")
+        tree = root / f"publish-floor-{turn}"
+        floors.append(
+            timed([*GIT, "fetch", "-q", "--depth=1", f"file://{upstream}", "+main:refs/heads/fetched"], cwd=floor)
+            + timed([*GIT, "worktree", "add", "-q", "--detach", str(tree), "refs/heads/fetched"], cwd=floor))
+        ours.append(timed([AGENT, "run-once"], env=own))
+        places.append(timed([AGENT, "run-once"], env=in_place))
+    figure, place, git = map(statistics.median, (ours, places, floors))
+    row(f"a one-file change in {FILES:,} files, symlink: whole run-once", "≤ 1.2 × git fetch + git worktree add",
+        f"{figure:.0f} ms", f"{git:.0f} ms", f"{figure / git:.2f} ×", figure <= 1.2 * git)
+    row("the same in place", "–", f"{place:.0f} ms", f"{git:.0f} ms", f"{place / git:.2f} ×")
+
+
+def back(root, upstream):
+    """From the command's start until the link has moved, the release still there."""
+    own = environment(root, "publish", upstream)
+    link = root / "publish" / "ws"
+    times = []
+    for _ in range(7):
+        before = os.readlink(link)
+        begin = time.perf_counter()
+        program = subprocess.Popen(
+            [AGENT, "rollback"], env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while os.readlink(link) == before:
+            time.sleep(0.0005)
+        times.append((time.perf_counter() - begin) * 1000)
+        assert program.wait(timeout=60) == 0
+        run([AGENT, "run-once", "--force"], env=own)
+    figure = statistics.median(times)
+    row(f"rollback, {FILES:,} files, its release still there: start of the command until the link has moved", "≤ 100 ms",
+        f"{figure:.0f} ms", "–", "–", figure <= 100)
+
+
+def first_clone(root, upstream):
+    ours, floors = [], []
+    for turn in range(5):
+        ours.append(timed([AGENT, "run-once"], env=environment(root, f"first-{turn}", upstream)))
+        floors.append(
+            timed([*GIT, "clone", "-q", "--depth=1", f"file://{upstream}", str(root / f"first-floor-{turn}")]))
+    figure, floor = statistics.median(ours), statistics.median(floors)
+    row(f"first clone of {FILES:,} files, symlink: whole run-once", "≤ 1.1 × git clone --depth 1", f"{figure:.0f} ms",
+        f"{floor:.0f} ms", f"{figure / floor:.2f} ×", figure <= 1.1 * floor)
+
+
+def size(path):
+    """Bytes on the disk, as du counts them."""
+    return int(subprocess.run(["du", "-sk", str(path)], check=True, capture_output=True, text=True).stdout.split()[0]) * 1024
+
+
+def disk(root):
+    """1,000 deployments of a file that changes whole."""
+    work, upstream, bytes_each = root / "disk-work", root / "disk.git", 200_000
+    run([*GIT, "init", "-q", "-b", "main", str(work)])
+    (work / "data.bin").write_bytes(os.urandom(bytes_each))
+    run([*GIT, "add", "-A"], cwd=work)
+    run([*GIT, "commit", "-q", "-m", "0"], cwd=work)
+    run([*GIT, "clone", "-q", "--bare", str(work), str(upstream)])
+    run([*GIT, "remote", "add", "origin", str(upstream)], cwd=work)
+    own = environment(root, "disk", upstream, AGENT_KEEP="50")
+    sizes = []
+    for turn in range(1, 1001):
+        (work / "data.bin").write_bytes(os.urandom(bytes_each))
+        run([*GIT, "commit", "-q", "-am", str(turn)], cwd=work)
+        run([*GIT, "push", "-q", "origin", "main"], cwd=work)
+        run([AGENT, "run-once"], env=own)
+        if turn % 20 == 0:
+            sizes.append(size(root / "disk" / "state"))
+    history = json.loads(subprocess.run(
+        [AGENT, "history", "--json", "--limit", "1"], env=own, check=True, capture_output=True).stdout)
+    assert history[0]["id"] == 1000 and history[0]["status"] == "succeeded"
+    first, second = max(sizes[:25]), max(sizes[25:])
+    row("1,000 deployments of 200 KB that change whole: most disk of the state in the second 500 (in the first)", "flat",
+        f"{second / 1e6:.1f} MB", f"{first / 1e6:.1f} MB", f"{second / first:.2f} ×", second <= 1.1 * first)
+    folder = next((root / "disk" / "state" / "workspaces").iterdir())
+    releases, pack = size(folder / "releases"), size(folder / "repo.git")
+    checkouts = 4 * bytes_each
+    row("the same at the end, with 4 releases", "≤ 1.5 × checkouts + pack", f"{(releases + pack) / 1e6:.1f} MB",
+        f"{checkouts / 1e6:.1f} MB + {pack / 1e6:.1f} MB", f"{(releases + pack) / (checkouts + pack):.2f} ×",
+        releases + pack <= 1.5 * checkouts + pack)
