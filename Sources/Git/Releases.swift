@@ -142,8 +142,9 @@ public struct Releases: Sendable {
     /// - Parameters:
     ///   - keep: how many replaced ones stay.
     ///   - grace: how long a replaced one stays at least.
+    ///   - wayBack: the commit whose newest release stays beside those.
     /// - Throws: `GitError` when one cannot be removed; the others are removed all the same.
-    public func prune(keep: Int, grace: Duration) throws {
+    public func prune(keep: Int, grace: Duration, wayBack: String? = nil) throws {
         let live = live()
         let all = try entries(of: store.releases).filter(Release.isName).map { Release($0, in: store) }
             .filter { $0 != live }
@@ -154,6 +155,7 @@ public struct Releases: Sendable {
             .sorted { ($0.replacedAt ?? 0) > ($1.replacedAt ?? 0) }
         let kept = Set(replaced.prefix(keep).map(\.name))
             .union(replaced.filter { ($0.replacedAt ?? 0) > youngest }.map(\.name))
+            .union(replaced.first { $0.commit == wayBack }.map { [$0.name] } ?? [])
         var failure: (any Error)?
         // What a git or an agent left that was killed between a folder and what the store keeps of it, too.
         let known = Set(try entries(of: store.releases))

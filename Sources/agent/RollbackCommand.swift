@@ -70,6 +70,8 @@ struct RollbackCommand: AsyncParsableCommand {
         }
         if json {
             try printJSON(OutcomeView(outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment)))
+        } else if deployment.status == .running {
+            reporter.say("the agent at work carries it out (deployment \(deployment.id))")
         } else if deployment.status == .succeeded {
             printLine("rolled back to \(deployment.commit.prefix(7)) (deployment \(deployment.id))")
             if let held = deployment.held {
@@ -83,8 +85,8 @@ struct RollbackCommand: AsyncParsableCommand {
         switch deployment.status {
         case .succeeded: return .success
         case .interrupted: return service.wasStopped ? .success : .temporary
-        case .deferred: return .temporary
-        case .failed, .running: return .deploymentFailed
+        case .deferred, .running: return .temporary
+        case .failed: return .deploymentFailed
         }
     }
 }

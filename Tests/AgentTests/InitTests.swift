@@ -50,7 +50,8 @@ struct InitTests {
     @Test("SIGTERM to PID 1 reaches the app, what is left when it has ended gets SIGTERM, grace, SIGKILL")
     func stop() async throws {
         let program = try container(
-            ["AGENT_STOP_GRACE": "500ms"],
+            // Long enough for two shells to be given their turn on a machine under load.
+            ["AGENT_STOP_GRACE": "4s"],
             "trap 'exit 12' TERM; "
                 + "setsid sh -c 'trap \"touch $OUT/heard; exit\" TERM; touch $OUT/polite; while :; do sleep 0.05; done' & "
                 + "setsid env -i sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' & "

@@ -139,6 +139,45 @@ struct RollbackTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("commits that failed past publishing do not push out the release of the good one")
+    func failuresBetween() async throws {
+        let settings = settings("symlink", ["AGENT_KEEP_RELEASES": "1"])
+        let ids = try await deploy(1, settings)
+        let failing = settings.merging(["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        for version in 2...5 {
+            try await box.commit(["app.txt": "v\(version)\n"])
+            #expect(try await box.once(failing).code == 1)
+        }
+        let release = try await box.sh("ls -di state/workspaces/*/releases/\(ids[0])")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(try await box.sh("ls -di state/workspaces/*/releases/\(ids[0])") == release && app == "v1\n")
+    }
+
+    @Test("Ctrl-C of a rollback that another agent carries out: it goes on, and the command says so")
+    func interruptedWaiting() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "POST_DEPLOY_COMMAND":
+                    "if [ $DEPLOY_TRIGGER = rollback ]; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; fi"
+            ])
+        _ = try await deploy(2, settings)
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 2, agent)
+        let rollback = try box.start("rollback", settings: settings)
+        try await until("it runs", details: { agent.errors + rollback.errors }) { box.has("began") }
+        try await rollback.send(SIGINT)
+        let ended = try await rollback.ended()
+        #expect(ended.code == 75 && ended.errors.contains("the agent at work carries it out"), "\(ended)")
+        try box.touch("go")
+        try await until("it has rolled back", details: { agent.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        #expect(app == "v1\n")
+        try await agent.send(SIGTERM)
+        #expect(try await agent.ended().code == 0)
+    }
+
     @Test("SIGKILL in the middle: the next start carries it out", arguments: ["in-place", "symlink"])
     func killed(mode: String) async throws {
         let slow = settings(

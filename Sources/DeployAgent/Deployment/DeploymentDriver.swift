@@ -298,22 +298,20 @@ struct DeploymentDriver: Sendable {
         guard let source = plan.source, !runner.stop.isRequested else { return }
         let publish = plan.settings.publish
         do {
-            // Of a workspace that was a link all may go.
+            let succeeded = try await ledger.history(.succeeded(plan.scope, limit: 50))
+            // Of a workspace that was a link all may go. Commits that failed past publishing must not push out the good one.
             try Releases(of: source.store, workspace: plan.scope.workspace).prune(
-                keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace)
-        } catch {
-            logger.warning("an old release could not be deleted: \(error)")
-        }
-        do {
+                keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace,
+                wayBack: releases == nil || publish.keptReleases == 0
+                    ? nil : WayBack.target(from: plan.commit.id, succeeded, held: plan.held))
             // So that there is a way back without the remote.
-            let succeeded = try await ledger.history(
-                HistoryFilter(
-                    host: plan.scope.host, subject: .workspace(plan.scope.workspace), limit: 50, status: .succeeded))
             var last: [String] = []
-            for commit in succeeded.map(\.commit) where !last.contains(commit) { last.append(commit) }
-            try await source.store.keep(plan.commit.id, and: Set(last.prefix(publish.keptReleases + 1)), source.git)
+            for commit in succeeded.map(\.commit) where !last.contains(commit) && last.count <= publish.keptReleases {
+                last.append(commit)
+            }
+            try await source.store.keep(plan.commit.id, and: Set(last), source.git)
         } catch {
-            logger.warning("the commit could not be kept for a way back: \(error)")
+            logger.warning("old releases could not be tidied up: \(error)")
         }
         await source.store.tidy(source.git)
         if releases == nil { await workspace.tidy(source.git) }

@@ -57,8 +57,8 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
 
 extension HistoryFilter {
     /// What succeeded on a workspace, as far back as a rollback looks.
-    static func succeeded(_ scope: Scope) -> HistoryFilter {
+    static func succeeded(_ scope: Scope, limit: Int = WayBack.depth) -> HistoryFilter {
         HistoryFilter(
-            host: scope.host, subject: .workspace(scope.workspace), limit: WayBack.depth, status: .succeeded)
+            host: scope.host, subject: .workspace(scope.workspace), limit: limit, status: .succeeded)
     }
 }

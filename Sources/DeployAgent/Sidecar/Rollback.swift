@@ -133,6 +133,8 @@ public final class Rollback: Service {
                 await pause(.milliseconds(isSaid ? 50 : 10), stop)
             }
         }
+        // Somebody else may be at it: then it goes on.
+        if case .deployment(let deployment) = await recorded() { return cell.set(.deployment(deployment)) }
         request.remove(folder)
     }
 
