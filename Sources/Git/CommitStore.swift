@@ -29,13 +29,14 @@ public struct CommitStore: Sendable {
 
     /// Creates the repository where there is none; one that a killed git left half made is completed.
     public func prepare(_ git: GitProgram) async throws {
-        // What a hook made of tracked files is in the objects, too.
-        defer { chmod(path, 0o700) }
         if access(path + "/HEAD", F_OK) == 0 && access(path + "/objects", F_OK) == 0 { return }
         try await git.expect(
             ["init", "--quiet", "--bare", "--object-format=sha1", "--", path], in: "/", operation: "create \(path)",
             code: .publish)
     }
+
+    /// Closes it to other users: what a hook made of tracked files lies in its objects, too.
+    public func hide() { chmod(path, 0o700) }
 
     /// The commit fetched last, completely; nil when there is none.
     public func fetchedCommit() async -> String? {

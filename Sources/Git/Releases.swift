@@ -18,21 +18,23 @@ public struct Releases: Sendable {
 
     /// The release that a path links to; nil when it is no symbolic link that an agent made.
     public static func target(of path: String) -> (commit: String, isThere: Bool)? {
-        guard let target = link(path) else { return nil }
-        let parts = target.split(separator: "/")
-        guard parts.count >= 2, parts[parts.count - 2] == "releases", let name = parts.last, Release.isName(name) else {
-            return nil
-        }
+        guard let target = link(path), let name = name(in: target) else { return nil }
         return (String(name.prefix(40)), isFolder(path))
     }
 
-    /// The workspace that a path within a state directory is a release of; nil when it is none.
-    public static func workspace(of path: String) -> String? {
+    /// The release's name at the end of a path; nil when that is no release's.
+    private static func name(in path: String) -> Substring? {
         let parts = path.split(separator: "/")
         guard parts.count >= 2, parts[parts.count - 2] == "releases", let name = parts.last, Release.isName(name) else {
             return nil
         }
-        return link("/" + parts.dropLast().joined(separator: "/") + "/" + note)
+        return name
+    }
+
+    /// The workspace that a path within a state directory is a release of; nil when it is none.
+    public static func workspace(of path: String) -> String? {
+        guard let name = name(in: path) else { return nil }
+        return link(path.dropLast(name.count) + note)
     }
 
     /// Says which workspace the releases are of.
@@ -66,7 +68,7 @@ public struct Releases: Sendable {
             throw GitError(.notACheckout, operation: operation, explanation: "\(workspace) \(Workspace.notALink)")
         }
         if let before = live(), before != release { try before.markReplaced() }
-        let fresh = parent + "/." + name + ".agent-new"
+        let fresh = Self.beside(workspace)
         try removeTree(fresh)
         guard symlink(target(release), fresh) == 0 else { throw fileFailure("\(operation): make a link in \(parent)") }
         guard rename(fresh, workspace) == 0 else {
@@ -82,7 +84,11 @@ public struct Releases: Sendable {
         return "/" + parent
     }
 
-    private var name: String { workspace.split(separator: "/").last.map(String.init) ?? "workspace" }
+    /// Where what takes a path's place is made.
+    static func beside(_ path: String) -> String {
+        let parts = path.split(separator: "/")
+        return "/" + (parts.dropLast() + [".\(parts.last ?? "workspace").agent-new"]).joined(separator: "/")
+    }
 
     /// What the link says. Relative where the state lies below the link's own folder: a volume that holds both may be
     /// mounted elsewhere by those who read.

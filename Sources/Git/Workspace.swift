@@ -115,8 +115,7 @@ public struct Workspace: Sendable {
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram,
         _ operation: String
     ) async throws -> Discarded {
-        let parts = path.split(separator: "/")
-        let fresh = "/" + (parts.dropLast() + [".\(parts.last ?? "").agent-new"]).joined(separator: "/")
+        let fresh = Releases.beside(path)
         try removeTree(fresh)
         let discarded = try await Workspace(path: fresh).publish(
             commit, from: store, stagedOutput: stagedOutput, origin: origin, git)

@@ -142,7 +142,7 @@ public enum ClaimAnswer: Sendable {
     /// - failures: how often it failed, over all hosts.
     /// - retryIn: not before that time is it tried again; nil when it is not.
     case done(run: Int64, host: String?, RunResult, failures: Int, retryIn: Duration?)
-    /// Another host runs it, or the same hook of another commit.
+    /// Somebody else runs it, or the same hook of another commit.
     case held(HeldBy)
 }
 
@@ -194,5 +194,5 @@ extension ClaimResult {
         Outcome.Key(app: lease.app, name: lease.name, commit: task == nil ? commit : "")
     }
 
-    package var isFailure: Bool { result.status == .failed || result.status == .timedOut }
+    package var isFailure: Bool { result.status.isFailure }
 }

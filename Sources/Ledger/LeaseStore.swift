@@ -14,7 +14,7 @@ public protocol LeaseStore: Sendable {
     /// - Returns: how often the work has failed; nil when the lease has passed on: then nothing was written.
     func complete(_ result: ClaimResult) async throws -> Int?
 
-    /// Hears of changes in an app's leases.
+    /// Hears of changes in leases of an app, as `Lease.app` has it.
     func leaseChanges(app: String) -> any LeaseChanges
 }
 

@@ -3,7 +3,7 @@ public struct RecordMembers: Sendable {
     /// The number that a lease has reached.
     public struct Fence: Sendable, Equatable {
         public var app: String
-        /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`.
+        /// The piece of work: `PRE_DEPLOY`, `POST_DEPLOY`, or a task's.
         public var name: String
         public var number: Int64
 

@@ -3,6 +3,9 @@ public enum RunStatus: String, Sendable, Codable, CaseIterable {
     case running, succeeded, failed
     case timedOut = "timed_out"
     case interrupted, deferred, skipped
+
+    /// Whether it counts as one of the attempts that retries allow.
+    package var isFailure: Bool { self == .failed || self == .timedOut }
 }
 
 /// What a run is of.

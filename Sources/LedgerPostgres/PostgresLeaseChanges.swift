@@ -52,7 +52,7 @@ private final class PostgresLeaseChanges: LeaseChanges {
             switch await listener.next(within: quiet - ContinuousClock.now) {
             case .listening: return
             case .notified(let payload):
-                guard payload == app || payload == Lease.allApps else { continue }
+                guard payload == app else { continue }
                 // Mostly the wait is over: then what is asked next need not wait for a connection to be made.
                 if let connection = listener.handOver() { lane.take(connection) }
                 return

@@ -74,7 +74,7 @@ extension PostgresLedger {
             DELETE FROM agents WHERE app = $1 AND last_seen < clock_timestamp() - interval '30 days'
             AND NOT EXISTS (SELECT 1 FROM deployments WHERE \(theirs))
             """, [.text(app)])
-        // What came of a hook is remembered for longer than any deployment, not for ever.
+        // What came of a hook is remembered for longer than any deployment, not for ever; tasks are of no app, and stay.
         try session.query(
             """
             DELETE FROM outcomes WHERE app = $1 AND status <> 'running' AND (name, fence) IN (

@@ -129,7 +129,7 @@ extension PostgresLedger {
             ).rows.first
         else { return }
         let before = try failures(session, series: row.get(0), name: row.get(1))
-        let now = before + (status == .failed || status == .timedOut ? 1 : 0)
+        let now = before + (status.isFailure ? 1 : 0)
         try session.query(
             "UPDATE runs SET failures = $2::integer WHERE id = $1::bigint", [.integer(run), PostgresValue(now)])
     }

@@ -73,8 +73,8 @@ extension SQLiteLedger {
                     sql: """
                         INSERT INTO leases (app, name, fence) VALUES (?, ?, ?)
                         ON CONFLICT (app, name) DO UPDATE SET fence = excluded.fence
-                        WHERE fence < excluded.fence AND (holder IS NULL OR expires_at < ?)
-                        """, arguments: [fence.app, fence.name, fence.number, Timestamp.now.milliseconds])
+                        WHERE fence < excluded.fence AND (holder IS NULL OR boot IS NOT ? OR expires_at < ?)
+                        """, arguments: [fence.app, fence.name, fence.number, LeaseClock.boot, LeaseClock.now])
             }
         }
     }

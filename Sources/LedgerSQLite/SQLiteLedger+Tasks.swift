@@ -27,9 +27,10 @@ extension SQLiteLedger {
     }
 
     public func tasks() async throws -> [TaskRecord] {
-        try await read { db in
+        let path = path
+        return try await read { db in
             var known: [String: TaskRecord] = [:]
-            if try db.tableExists("deploy_tasks") {
+            if try Self.tasksTableExists(db, path) {
                 for row in try Row.fetchAll(
                     db, sql: "SELECT id, completed_at IS NOT NULL, \(Self.completedAt), result FROM deploy_tasks")
                 {
@@ -154,8 +155,9 @@ extension SQLiteLedger {
     }
 
     public func doneTasks(after id: String?, limit: Int) async throws -> [DoneTask] {
-        try await read { db in
-            guard try db.tableExists("deploy_tasks") else { return [] }
+        let path = path
+        return try await read { db in
+            guard try Self.tasksTableExists(db, path) else { return [] }
             return try Row.fetchAll(
                 db,
                 sql: """

@@ -112,7 +112,7 @@ extension SQLiteLedger {
                 arguments: [run])
         else { return }
         let before = try failures(db, series: row[0], name: row[1])
-        let now = before + (status == .failed || status == .timedOut ? 1 : 0)
+        let now = before + (status.isFailure ? 1 : 0)
         try db.execute(sql: "UPDATE runs SET failures = ? WHERE id = ?", arguments: [now, run])
     }
 

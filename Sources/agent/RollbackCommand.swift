@@ -69,7 +69,10 @@ struct RollbackCommand: AsyncParsableCommand {
             return .unavailable
         }
         if json {
-            try printJSON(OutcomeView(outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment)))
+            try printJSON(
+                OutcomeView(
+                    outcome: outcome.name, deployment: try await reader.viewWithRuns(deployment),
+                    tasks: deployment.tasks.map(reader.view)))
         } else if deployment.status == .running {
             reporter.say("the agent at work carries it out (deployment \(deployment.id))")
         } else if deployment.status == .succeeded {

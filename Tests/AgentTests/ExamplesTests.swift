@@ -28,6 +28,25 @@ struct ExamplesTests {
         #expect(ended.code == 0, "\(ended)")
     }
 
+    @Test("`make run` shows a task in its record, and the second time that it is done")
+    func makeRun() async throws {
+        let repository = (Self.folder as NSString).deletingLastPathComponent
+        try await box.sh("git clone -q '\(repository)' own")
+        for expected in ["ran: 1, skipped: 0", "ran: 0, skipped: 1"] {
+            let ended = try await box.start(
+                // Without the build: with the program that is tested here.
+                program: ["make", "-C", box.root + "/own", "-o", "release", "run", "RELEASE_BIN=" + agentBinary],
+                [
+                    "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "", "WORKSPACE_PATH": "",
+                    "AGENT_STATE_DIR": "", "GITHUB_REPO_URL": "", "AGENT_KILL_GRACE": "", "GITHUB_SYNC_INTERVAL": "",
+                ]
+            ).ended()
+            #expect(ended.code == 0 && ended.errors.contains("tasks: \(expected), failed: 0"), "\(ended)")
+            let listed = ended.output.split(separator: "\n").last { $0.hasPrefix("note-tools-v1") }
+            #expect(listed?.contains(" done ") == true, "\(ended)")
+        }
+    }
+
     @Test("every setting that an example names is one of the agent's", arguments: ["env", "yaml", "service"])
     func settings(kind: String) async throws {
         let listed = try await box.json("check")["settings"].items.compactMap { $0["name"].string }

@@ -178,6 +178,19 @@ struct RollbackTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("POST_DEPLOY's folder may be one that PRE_DEPLOY had made, although PRE_DEPLOY does not run again")
+    func madeFolder() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "PRE_DEPLOY_COMMAND": "mkdir -p built", "POST_DEPLOY_FOLDER": "built",
+                "POST_DEPLOY_COMMAND": "pwd -P > $OUT/pwd",
+            ])
+        let ids = try await deploy(2, settings)
+        let back = try await box.agent("rollback", settings: settings)
+        #expect(back.code == 0 && box.lines("pwd").first?.hasSuffix("/\(ids[0])/built") == true, "\(back)")
+    }
+
     @Test("SIGKILL in the middle: the next start carries it out", arguments: ["in-place", "symlink"])
     func killed(mode: String) async throws {
         let slow = settings(

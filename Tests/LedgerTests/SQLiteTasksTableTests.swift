@@ -23,34 +23,16 @@ struct SQLiteTasksTableTests {
         return ledger
     }
 
-    private func claim(_ ledger: SQLiteLedger, _ id: String) async throws -> ClaimAnswer {
-        var run = RunDraft.sample(id, parent: 0)
-        run.kind = .task
-        return try await ledger.claim(
-            ClaimRequest(
-                scope: DeploymentDraft.sample().scope, commit: "a", holder: "p", run: run, retries: nil,
-                isLenient: false, ignoresBackoff: true, isForced: false))
-    }
-
-    private func run(_ ledger: SQLiteLedger, _ id: String, _ status: RunStatus) async throws {
-        guard case .granted(let lease, let run, _) = try await claim(ledger, id) else {
-            throw PreparationFailed("not granted")
-        }
-        _ = try await ledger.complete(
-            ClaimResult(
-                lease: lease, commit: "a", task: id, run: run.id, result: .sample(status, exitCode: nil), retryIn: nil))
-    }
-
     @Test(
         "a task whose row the table does not take is not begun; a failure that it does not take stands in the record alone"
     )
     func handMade() async throws {
         let ledger = try make(
             "id TEXT PRIMARY KEY CHECK (length(id) < 9), completed_at TIMESTAMPTZ NOT NULL, result TEXT")
-        let error = await #expect(throws: LedgerError.self) { try await claim(ledger, "much-too-long-v1") }
+        let error = await #expect(throws: LedgerError.self) { try await ledger.claimTask("much-too-long-v1") }
         #expect(error?.code == .foreign && error?.description.contains("much-too-long-v1") == true, "\(error as Any)")
-        try await run(ledger, "bad-v1", .failed)
-        try await run(ledger, "short-v1", .succeeded)
+        try await ledger.runTask("bad-v1", .failed)
+        try await ledger.runTask("short-v1", .succeeded)
         let records = try await ledger.tasks()
         #expect(records.map(\.id) == ["bad-v1", "short-v1"] && records.map(\.isDone) == [false, true])
         #expect(records.map(\.outcome?.failures) == [1, 0])
@@ -63,6 +45,9 @@ struct SQLiteTasksTableTests {
             try await ledger.toDo([TaskEntry(id: "a", digest: "d")], app: "shop")
         }
         #expect(error?.code == .foreign && error?.description.contains("no column completed_at, result") == true)
+        let listed = await #expect(throws: LedgerError.self) { try await ledger.tasks() }
+        let copied = await #expect(throws: LedgerError.self) { try await ledger.doneTasks(after: nil, limit: 1) }
+        #expect(listed?.code == .foreign && copied?.code == .foreign)
     }
 
     @Test("a task whose row a trigger leaves out is not begun; a failure that one makes a success of is none")
@@ -77,9 +62,9 @@ struct SQLiteTasksTableTests {
                     BEGIN UPDATE deploy_tasks SET completed_at = 'now' WHERE id = NEW.id; END;
                     """)
         }
-        let error = await #expect(throws: LedgerError.self) { try await claim(ledger, "lost-v1") }
+        let error = await #expect(throws: LedgerError.self) { try await ledger.claimTask("lost-v1") }
         #expect(error?.code == .foreign && error?.description.contains("lost-v1") == true, "\(error as Any)")
-        try await run(ledger, "bad-v1", .failed)
+        try await ledger.runTask("bad-v1", .failed)
         let record = try #require(try await ledger.tasks().first)
         #expect(!record.isDone && record.outcome?.failures == 1)
     }

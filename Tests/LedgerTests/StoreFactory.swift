@@ -39,6 +39,29 @@ enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
     var testDescription: String { rawValue }
 }
 
+extension LedgerStore {
+    /// Asks to run a task, as a person does.
+    func claimTask(_ id: String) async throws -> ClaimAnswer {
+        var run = RunDraft.sample(id, parent: 0)
+        run.kind = .task
+        return try await claim(
+            ClaimRequest(
+                scope: DeploymentDraft.sample().scope, commit: "a", holder: "p", run: run, retries: nil,
+                isLenient: false, ignoresBackoff: true, isForced: false))
+    }
+
+    /// Runs a task to its end; one that fails has much to say.
+    func runTask(_ id: String, _ status: RunStatus) async throws {
+        guard case .granted(let lease, let run, _) = try await claimTask(id) else {
+            throw PreparationFailed("not granted")
+        }
+        var result = RunResult.sample(status, exitCode: nil)
+        if status == .failed { result.errorMessage = String(repeating: "é", count: 400) }
+        _ = try await complete(
+            ClaimResult(lease: lease, commit: "a", task: id, run: run.id, result: result, retryIn: nil))
+    }
+}
+
 extension DeploymentDraft {
     /// A draft in which only what a test names differs.
     static func sample(

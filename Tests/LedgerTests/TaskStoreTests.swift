@@ -115,6 +115,20 @@ struct TaskStoreTests {
         #expect(try await store.tasks().first?.isDone == true)
     }
 
+    @Test(
+        "a lease that is held keeps its number when another record with a higher one is added; one that is free takes it",
+        arguments: StoreFactory.allCases)
+    func addedFence(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let claim = try granted(await store.claim(request(store)))
+        let higher = RecordMembers(fences: [.init(app: claim.lease.app, name: claim.lease.name, number: 7)], agents: [])
+        try await store.insert(higher)
+        #expect(try await store.renew(claim.lease))
+        #expect(try await complete(store, claim, .failed) == 1)
+        try await store.insert(higher)
+        #expect(try granted(await store.claim(request(store, ignoresBackoff: true))).lease.fence == 8)
+    }
+
     @Test("one that was done as something else is named, and not due", arguments: StoreFactory.allCases)
     func changed(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)

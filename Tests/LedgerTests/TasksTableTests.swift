@@ -33,25 +33,6 @@ struct TasksTableTests {
         }
     }
 
-    private func claim(_ store: PostgresLedger, _ id: String) async throws -> ClaimAnswer {
-        var run = RunDraft.sample(id, parent: 0)
-        run.kind = .task
-        return try await store.claim(
-            ClaimRequest(
-                scope: DeploymentDraft.sample().scope, commit: "a", holder: "p", run: run, retries: nil,
-                isLenient: false, ignoresBackoff: true, isForced: false))
-    }
-
-    private func run(_ store: PostgresLedger, _ id: String, _ status: RunStatus) async throws {
-        guard case .granted(let lease, let run, _) = try await claim(store, id) else {
-            throw PreparationFailed("not granted")
-        }
-        var result = RunResult.sample(status, exitCode: nil)
-        if status == .failed { result.errorMessage = String(repeating: "é", count: 400) }
-        _ = try await store.complete(
-            ClaimResult(lease: lease, commit: "a", task: id, run: run.id, result: result, retryIn: nil))
-    }
-
     @Test(
         "it is used as it is: what it has as done stays done, what is done here is added",
         arguments: [
@@ -67,12 +48,12 @@ struct TasksTableTests {
         let store = try await store()
         let entries = ["old-v1", "tried-v1", "new-v1", "bad-v1"].map { TaskEntry(id: $0, digest: "d") }
         #expect(try await Set(store.toDo(entries, app: "shop").map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
-        guard case .done(0, nil, let result, 0, nil) = try await claim(store, "old-v1") else {
+        guard case .done(0, nil, let result, 0, nil) = try await store.claimTask("old-v1") else {
             throw PreparationFailed("it is run again")
         }
         #expect(result.status == .succeeded)
-        for id in ["tried-v1", "new-v1"] { try await run(store, id, .succeeded) }
-        try await run(store, "bad-v1", .failed)
+        for id in ["tried-v1", "new-v1"] { try await store.runTask(id, .succeeded) }
+        try await store.runTask("bad-v1", .failed)
         #expect(
             try await rows() == [
                 ["bad-v1", "false", String(repeating: "é", count: 200)], ["new-v1", "true", "success"],
@@ -84,8 +65,8 @@ struct TasksTableTests {
     func required() async throws {
         try await sql("CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ NOT NULL, result TEXT)")
         let store = try await store()
-        try await run(store, "bad-v1", .failed)
-        try await run(store, "new-v1", .succeeded)
+        try await store.runTask("bad-v1", .failed)
+        try await store.runTask("new-v1", .succeeded)
         #expect(try await rows() == [["new-v1", "true", "success"]])
         #expect(try await store.tasks().map(\.isDone) == [false, true])
     }
@@ -112,9 +93,9 @@ struct TasksTableTests {
     func refused(columns: String) async throws {
         try await sql("CREATE TABLE \(table) (\(columns))")
         let store = try await store()
-        let error = await #expect(throws: LedgerError.self) { try await claim(store, "much-too-long-v1") }
+        let error = await #expect(throws: LedgerError.self) { try await store.claimTask("much-too-long-v1") }
         #expect(error?.code == .foreign && error?.description.contains("much-too-long-v1") == true, "\(error as Any)")
-        try await run(store, "short-v1", .succeeded)
+        try await store.runTask("short-v1", .succeeded)
         #expect(try await rows() == [["short-v1", "true", "success"]])
     }
 
@@ -127,9 +108,9 @@ struct TasksTableTests {
                 completed_at TIMESTAMPTZ, result TEXT)
             """)
         let store = try await store()
-        let error = await #expect(throws: LedgerError.self) { try await claim(store, "other-v1") }
+        let error = await #expect(throws: LedgerError.self) { try await store.claimTask("other-v1") }
         #expect(error?.code == .foreign, "\(error as Any)")
-        try await run(store, "known-v1", .succeeded)
+        try await store.runTask("known-v1", .succeeded)
         #expect(try await rows() == [["known-v1", "true", "success"]])
     }
 
@@ -140,7 +121,7 @@ struct TasksTableTests {
         try await sql(
             "CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result TEXT)", trigger(body),
             "CREATE TRIGGER t BEFORE INSERT ON \(table) FOR EACH ROW EXECUTE FUNCTION \(table)_trigger()")
-        let error = await #expect(throws: LedgerError.self) { try await claim(store(), "new-v1") }
+        let error = await #expect(throws: LedgerError.self) { try await store().claimTask("new-v1") }
         #expect(error?.code == .foreign, "\(error as Any)")
     }
 
@@ -158,12 +139,12 @@ struct TasksTableTests {
                 result TEXT REFERENCES \(table)_results DEFERRABLE INITIALLY DEFERRED)
             """)
         let store = try await store()
-        try await run(store, "bad-v1", .failed)
+        try await store.runTask("bad-v1", .failed)
         try await sql(
             "ALTER TABLE \(table) DROP CONSTRAINT \(name)_result_fkey",
             trigger("NEW.completed_at := now(); RETURN NEW;"))
         try await sql("CREATE TRIGGER t BEFORE INSERT ON \(table) FOR EACH ROW EXECUTE FUNCTION \(table)_trigger()")
-        try await run(store, "worse-v1", .failed)
+        try await store.runTask("worse-v1", .failed)
         #expect(try await rows() == [])
         #expect(try await store.tasks().map(\.outcome?.failures) == [1, 1])
     }
@@ -177,7 +158,7 @@ struct TasksTableTests {
         func open() -> PostgresLedger {
             PostgresLedger(schema: schema, tasksTable: folded.uppercased()) { string }
         }
-        guard case .granted(let lease, let run, _) = try await claim(open(), "new-v1") else {
+        guard case .granted(let lease, let run, _) = try await open().claimTask("new-v1") else {
             throw PreparationFailed("not granted")
         }
         let counted = try await open().complete(
@@ -191,7 +172,7 @@ struct TasksTableTests {
     func noRoom() async throws {
         try await sql("CREATE TABLE \(table) (id TEXT PRIMARY KEY, completed_at TIMESTAMPTZ, result VARCHAR(10))")
         let store = try await store()
-        try await run(store, "bad-v1", .failed)
+        try await store.runTask("bad-v1", .failed)
         #expect(try await rows() == [])
         #expect(try await store.tasks().map(\.outcome?.failures) == [1])
     }
@@ -221,7 +202,7 @@ struct TasksTableTests {
     @Test("one that was dropped meanwhile is made anew")
     func dropped() async throws {
         let store = try await store()
-        try await run(store, "new-v1", .succeeded)
+        try await store.runTask("new-v1", .succeeded)
         try await sql("DROP TABLE \(table)")
         _ = try? await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop")
         #expect(try await store.toDo([TaskEntry(id: "new-v1", digest: "d")], app: "shop").count == 1)
@@ -247,7 +228,7 @@ struct TasksTableTests {
         let name = name
         let reader = try await store { $0.with("user", name) }
         #expect(try await reader.toDo([TaskEntry(id: "a", digest: "d")], app: "shop").count == 1)
-        let error = await #expect(throws: LedgerError.self) { try await claim(reader, "a") }
+        let error = await #expect(throws: LedgerError.self) { try await reader.claimTask("a") }
         #expect(error?.code == .forbidden && error?.description.contains("GRANT SELECT, INSERT, UPDATE") == true)
         let string = try ConnectionString(await StoreFactory.cluster.value.url())
         let schema = uniqueText()
@@ -256,9 +237,9 @@ struct TasksTableTests {
             PostgresLedger(schema: schema, tasksTable: table) { string.with("options", options) }
         }
         // With all tables made.
-        try await run(open(""), "b", .failed)
+        try await open("").runTask("b", .failed)
         let refused = await #expect(throws: LedgerError.self) {
-            try await claim(open("-c default_transaction_read_only=on"), "a")
+            try await open("-c default_transaction_read_only=on").claimTask("a")
         }
         #expect(refused?.isTransient == true && refused?.description.contains("read-only") == true, "\(refused as Any)")
     }

@@ -69,7 +69,7 @@ extension DeploymentDriver {
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)
         say(hook, run, result, &progress)
-        let hasFailed = result.status == .failed || result.status == .timedOut
+        let hasFailed = result.status.isFailure
         return Done(result: result, failures: failures + (hasFailed ? 1 : 0))
     }
 
@@ -108,7 +108,7 @@ extension DeploymentDriver {
             result.completedAt = .now
             result.outputTail = ""
             progress.pending.append(.adoptRun(draft, of: run, result))
-            if hook.mode == .lenient, result.status == .failed || result.status == .timedOut { progress.warnings += 1 }
+            if hook.mode == .lenient, result.status.isFailure { progress.warnings += 1 }
             return Done(result: result, failures: failures, adopted: run, retryIn: retryIn)
         }
     }

@@ -230,6 +230,7 @@ struct DeploymentDriver: Sendable {
         if release == nil { release = try await releases.make(plan.commit.id, source.git) }
         guard let release else { return Workspace.Discarded() }
         try await releases.complete(release, source.git)
+        source.store.hide()
         runner.state.letThrough(to: plan.scope.workspace)
         try releases.publish(release)
         return Workspace.Discarded()
@@ -298,7 +299,7 @@ struct DeploymentDriver: Sendable {
         guard let source = plan.source, !runner.stop.isRequested else { return }
         let publish = plan.settings.publish
         do {
-            let succeeded = try await ledger.history(.succeeded(plan.scope, limit: 50))
+            let succeeded = try await ledger.history(.succeeded(plan.scope))
             // Of a workspace that was a link all may go. Commits that failed past publishing must not push out the good one.
             try Releases(of: source.store, workspace: plan.scope.workspace).prune(
                 keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace,

@@ -40,7 +40,7 @@ struct LeasedRunner: Sendable {
         waiting: @Sendable () -> Void
     ) async throws -> Outcome {
         var request = request
-        let changes = store.leaseChanges(app: request.scope.app)
+        let changes = store.leaseChanges(app: request.owner)
         let limit = patience.map { ContinuousClock.now + $0 }
         var said: HeldBy?
         while !runner.stop.isRequested {
@@ -137,7 +137,7 @@ struct LeasedRunner: Sendable {
         if run.kind == .task, result.status == .failed, let line = lastLine(of: result.outputTail) {
             result.errorMessage = "\(result.errorMessage ?? "failed"): \(line)"
         }
-        let failed = result.status == .failed || result.status == .timedOut
+        let failed = result.status.isFailure
         let isLast = run.kind == .task && request.retries.map { failures + 1 > $0 } ?? false
         let retryIn: Duration? =
             failed

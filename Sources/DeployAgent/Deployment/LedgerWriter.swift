@@ -44,7 +44,7 @@ struct LedgerWriter: Sendable {
 
     /// Writes how a run under a lease ended.
     ///
-    /// - Returns: how often the hook has failed for the commit; nil when the lease has passed on.
+    /// - Returns: how often the work has failed; nil when the lease has passed on.
     /// - Throws: `LedgerError` when the last attempt failed too. The result is kept, and counts if its lease is still current
     ///   when it is delivered.
     func complete(_ result: ClaimResult, in store: any LeaseStore) async throws -> Int? {
@@ -61,7 +61,7 @@ struct LedgerWriter: Sendable {
         }
     }
 
-    /// Asks the record for something before a hook starts, which needs it: with growing pauses until it answers.
+    /// Asks the record for something before a hook or a task starts, which needs it: with growing pauses until it answers.
     ///
     /// - Parameters:
     ///   - longest: the longest pause.

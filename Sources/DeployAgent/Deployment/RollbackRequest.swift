@@ -30,23 +30,12 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     /// Puts it there, in the place of an earlier one.
     /// - Throws: `SettingsError` when the state directory cannot be written.
     func write(_ folder: WorkspaceFolder) throws {
-        let bytes = try Array(JSONEncoder().encode(self))
-        let fresh = folder.rollback + ".new"
-        let file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        defer { if file >= 0 { close(file) } }
-        guard file >= 0, bytes.withUnsafeBytes({ Glibc.write(file, $0.baseAddress, $0.count) }) == bytes.count,
-            fsync(file) == 0, rename(fresh, folder.rollback) == 0, Self.sync(folder.path)
-        else {
+        guard try TextFile.writeDurably(Array(JSONEncoder().encode(self)), to: folder.rollback) else {
+            let reason = errorText(errno)
+            unlink(folder.rollback + ".new")
             throw SettingsError(
-                Setting.stateDirectory.name, "cannot write \(folder.rollback): \(errorText(errno))", source: .fallback)
+                Setting.stateDirectory.name, "cannot write \(folder.rollback): \(reason)", source: .fallback)
         }
-    }
-
-    private static func sync(_ path: String) -> Bool {
-        let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { return false }
-        defer { close(folder) }
-        return fsync(folder) == 0
     }
 
     /// Removes this one; another one that came in its place stays.
@@ -57,8 +46,8 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
 
 extension HistoryFilter {
     /// What succeeded on a workspace, as far back as a rollback looks.
-    static func succeeded(_ scope: Scope, limit: Int = WayBack.depth) -> HistoryFilter {
+    static func succeeded(_ scope: Scope) -> HistoryFilter {
         HistoryFilter(
-            host: scope.host, subject: .workspace(scope.workspace), limit: limit, status: .succeeded)
+            host: scope.host, subject: .workspace(scope.workspace), limit: WayBack.depth, status: .succeeded)
     }
 }

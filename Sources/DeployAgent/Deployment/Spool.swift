@@ -38,7 +38,7 @@ final class Spool: Sendable {
         let padding = String(repeating: "0", count: max(0, 12 - number.count))
         // The rest keeps two that are kept at once apart.
         let path = "\(folder)/\(padding)\(number)-\(Runner.newMarker()).json"
-        guard write(Array(data), to: path) else {
+        guard TextFile.writeDurably(Array(data), to: path) else {
             logger.error("cannot keep what the record is to be told in \(path): \(errorText(errno))")
             unlink(path + ".new")
             return nil
@@ -108,23 +108,5 @@ final class Spool: Sendable {
             if name.hasSuffix(".json") { names.append(name) }
         }
         return names.sorted()
-    }
-
-    /// On the disk, with its name, before it returns.
-    private func write(_ bytes: [UInt8], to path: String) -> Bool {
-        let descriptor = open(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        guard fsync(descriptor) == 0, rename(path + ".new", path) == 0 else { return false }
-        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard directory >= 0 else { return false }
-        defer { close(directory) }
-        return fsync(directory) == 0
     }
 }

@@ -56,7 +56,7 @@ public final class Watcher {
     private(set) var followedRef: String?
     /// Settings of the commit that the workspace holds; they say which remote is followed.
     private var current: (head: String?, settings: Settings)
-    private var git: (basis: GitBasis, program: GitProgram)?
+    private var git: RemoteGit
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// Whether the store was found sound since the remote answered last.
@@ -94,6 +94,7 @@ public final class Watcher {
         spool = Spool(folder: folder.path + "/spool", logger: logger)
         self.instance = instance
         store = CommitStore(folder: folder.path)
+        git = RemoteGit(environment: origin.environment, marker: folder.gitMarker, stop: stop, log: log)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
         current = (nil, base)
     }
@@ -128,9 +129,7 @@ public final class Watcher {
         wentBack = nil
         let outcome: CheckOutcome
         if let request = RollbackRequest.read(folder) {
-            outcome = await look { try await rollBack(request, deploying, waiting) }
-            // One that was broken off is carried out by whoever comes next.
-            if !outcome.wasBrokenOff { request.remove(folder) }
+            outcome = await carryOut(request, deploying, waiting)
         } else {
             outcome = await look {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
@@ -228,10 +227,15 @@ public final class Watcher {
 
     private func deploy(
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
-        attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, held: String? = nil,
+        attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, back: RollbackRequest? = nil,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> Deployment {
-        try await checkFolders(settings, target)
+        try await HookFolders(
+            settings: settings, commit: target.commit, repository: target.repository,
+            watched: target.source == nil ? workspace.path : nil
+        ).check()
+        var settings = settings
+        if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
@@ -241,7 +245,7 @@ public final class Watcher {
             trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
             settings: settings, isForced: isForced, instance: instance,
             // What was gone back to may be deployed again without letting go.
-            held: held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
+            held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
             source: target.source)
         var driver = DeploymentDriver(
             plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
@@ -270,37 +274,21 @@ public final class Watcher {
         try await recoverOnce(current.settings)
         let place = try await workspace.state()
         try await refreshCurrent(place)
-        guard let remote = current.settings.remote else {
-            throw SettingsError(
-                Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
-                source: .fallback)
-        }
-        let git = try gitProgram(remote)
+        let remote = try current.settings.remoteToPublishFrom()
+        let git = try self.git.program(for: remote, current.settings)
         try await store.prepare(git)
         // The remote is asked only for what is no longer here.
         let releases = Releases(of: store, workspace: workspace.path)
+        let tip = RemoteTip(commit: request.commit, reference: nil)
         if await !store.keeps(request.commit), await releases.kept(request.commit, git) == nil {
-            try await store.fetch(RemoteTip(commit: request.commit, reference: nil), from: remote.remote, git)
+            try await store.fetch(tip, from: remote.remote, git)
         }
-        let (store, logger) = (store, logger)
-        let repair: @Sendable () async throws -> Bool = {
-            guard await !store.isSound(content: true, git) else { return false }
-            logger.notice("\(store.path) is damaged and is fetched anew")
-            try store.discard()
-            try await store.prepare(git)
-            try await store.fetch(RemoteTip(commit: request.commit, reference: nil), from: remote.remote, git)
-            return true
-        }
-        let target = Target(
-            commit: request.commit, ref: current.settings.followedRef ?? followedRef, repository: store.repository,
-            source: DeploymentPlan.Source(
-                store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
-        var settings = try await settings(of: target)
+        let target = target(tip, ref: current.settings.followedRef ?? followedRef, from: remote, git)
+        let settings = try await settings(of: target)
         // What the commit that is gone back to says of itself is not what the next check goes by.
         known = nil
         try checkPlace(settings, target)
         try await useLedger(of: settings)
-        if !request.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
         if let latest = facts.latest, latest.trigger == Trigger.rollback.rawValue, latest.commit == request.commit,
@@ -313,16 +301,24 @@ public final class Watcher {
             "rolling back to \(request.commit.prefix(7))\(request.held.map { "; \($0.prefix(7)) is held" } ?? "")")
         return .deployment(
             try await deploy(
-                target, settings, scope, facts, .rollback, held: request.held, deploying, waiting))
+                target, settings, scope, facts, .rollback, back: request, deploying, waiting))
     }
 
     /// Goes the way back that was noted.
     private func goBack(_ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void) async {
         guard !stop.isRequested, let request = RollbackRequest.read(folder) else { return }
-        let outcome = await look { try await rollBack(request, deploying, waiting) }
-        if !outcome.wasBrokenOff { request.remove(folder) }
+        let outcome = await carryOut(request, deploying, waiting)
         if case .deployment(let deployment) = outcome { wentBack = deployment }
         if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
+    }
+
+    private func carryOut(
+        _ request: RollbackRequest, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async -> CheckOutcome {
+        let outcome = await look { try await rollBack(request, deploying, waiting) }
+        // One that was broken off is carried out by whoever comes next.
+        if !outcome.wasBrokenOff { request.remove(folder) }
+        return outcome
     }
 
     /// A folder of somebody's at a link's place is found before anything is recorded or run.
@@ -440,7 +436,7 @@ public final class Watcher {
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
         guard !isStoreExamined, error.code == .corrupt || error.code == .unreachable || error.code == .publish,
             !stop.isRequested,
-            let remote = current.settings.remote, let git = try? gitProgram(remote)
+            let remote = current.settings.remote, let git = try? self.git.program(for: remote, current.settings)
         else { return false }
         guard await !store.isSound(content: error.code != .unreachable, git) else {
             isStoreExamined = true
@@ -503,7 +499,7 @@ public final class Watcher {
             }
             return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
         }
-        let git = try gitProgram(remote)
+        let git = try self.git.program(for: remote, current.settings)
         try await store.prepare(git)
         let tip = try await git.tip(of: remote.remote, from: store.path)
         isStoreExamined = false
@@ -511,6 +507,11 @@ public final class Watcher {
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
             try await store.fetch(tip, from: remote.remote, git)
         }
+        return target(tip, ref: tip.name, from: remote, git)
+    }
+
+    /// A commit that lies in the store, and may be fetched anew.
+    private func target(_ tip: RemoteTip, ref: String?, from remote: RemoteSettings, _ git: GitProgram) -> Target {
         let (store, logger) = (store, logger)
         let repair: @Sendable () async throws -> Bool = {
             guard await !store.isSound(content: true, git) else { return false }
@@ -521,44 +522,9 @@ public final class Watcher {
             return true
         }
         return Target(
-            commit: tip.commit, ref: tip.name, repository: store.repository,
+            commit: tip.commit, ref: ref, repository: store.repository,
             source: DeploymentPlan.Source(
                 store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
-    }
-
-    /// What a `GitProgram` was prepared from: the same again needs no new one.
-    private struct GitBasis: Equatable {
-        var remote: RemoteSettings
-        var password: String?
-        var timeout: Duration
-        var killGrace: Duration
-    }
-
-    private func gitProgram(_ remote: RemoteSettings) throws -> GitProgram {
-        var password = remote.password
-        // A token is never sent in the clear.
-        if let file = remote.tokenFile, remote.remote.isEncrypted {
-            guard let token = Settings.readTokenFile(file) else {
-                throw GitError(
-                    .unreachable, operation: "read the token",
-                    explanation: "\(Setting.tokenFile.name) \(file) cannot be read or is empty")
-            }
-            log.learn(Secrets([token]))
-            password = token
-        }
-        let basis = GitBasis(
-            remote: remote, password: password, timeout: current.settings.gitTimeout,
-            killGrace: current.settings.killGrace)
-        if let git, git.basis == basis { return git.program }
-        var credential: GitCredential?
-        if let origin = remote.remote.httpOrigin, password != nil || remote.user != nil {
-            credential = GitCredential(user: remote.user ?? "x-access-token", password: password ?? "", origin: origin)
-        }
-        let program = GitProgram(
-            environment: origin.environment.entries, timeout: basis.timeout, killGrace: basis.killGrace,
-            marker: folder.gitMarker, stop: stop, credential: credential)
-        git = (basis, program)
-        return program
     }
 
     private func settings(of target: Target) async throws -> Settings {
@@ -570,41 +536,6 @@ public final class Watcher {
         return settings
     }
 
-    /// A hook's folder that is missing or leads out is found before anything is recorded or run.
-    private func checkFolders(_ settings: Settings, _ target: Target) async throws {
-        var problems: [SettingsError.Problem] = []
-        for hook in settings.hooks where hook.folder != "." {
-            let problem: String
-            // In the workspace itself a folder need not be tracked; elsewhere only what the commit holds is there.
-            if target.source == nil {
-                if resolveFolder(hook.folder, below: workspace.path) != nil { continue }
-                if mayBeMade(hook, settings), access("\(workspace.path)/\(hook.folder)", F_OK) != 0 { continue }
-                problems.append(folderProblem(hook, "is no folder inside \(workspace.path)", settings))
-                continue
-            }
-            switch try await target.repository.folder(hook.folder, in: target.commit) {
-            case .folder: continue
-            case .missing:
-                if mayBeMade(hook, settings) { continue }
-                problem = "does not exist in commit \(target.commit.prefix(7))"
-            case .notAFolder: problem = "is no folder in commit \(target.commit.prefix(7))"
-            case .escapes: problem = "leads out of the checkout by a symbolic link in commit \(target.commit.prefix(7))"
-            }
-            problems.append(folderProblem(hook, problem, settings))
-        }
-        guard problems.isEmpty else { throw SettingsError(problems) }
-    }
-
-    /// PRE_DEPLOY may make the folder in which a later hook runs.
-    private func mayBeMade(_ hook: HookSettings, _ settings: Settings) -> Bool {
-        hook.hook != .preDeploy && settings.hook(.preDeploy) != nil
-    }
-
-    private func folderProblem(_ hook: HookSettings, _ text: String, _ settings: Settings) -> SettingsError.Problem {
-        SettingsError.Problem(
-            name: hook.folderSetting, text: "\"\(hook.folder)\" \(text); it takes \(Setting.folderForm)",
-            source: settings.listing.first { $0.name == hook.folderSetting }?.source ?? .fallback)
-    }
 }
 
 extension Workspace.State {

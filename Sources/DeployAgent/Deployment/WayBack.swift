@@ -3,7 +3,7 @@ import Ledger
 /// Where a rollback leads. Pure: the record in, an answer out.
 enum WayBack {
     /// How many deployments are looked at, the newest ones.
-    static let depth = 1000
+    static let depth = 200
 
     /// The last commit before the current one whose deployment succeeded.
     ///

@@ -52,6 +52,15 @@ public struct Settings: Sendable {
         withTasks ? warnings.filter { $0 != Self.nothingToRun } : warnings
     }
 
+    /// The remote that the agent publishes from.
+    /// - Throws: `SettingsError` when none is followed.
+    func remoteToPublishFrom() throws -> RemoteSettings {
+        if let remote { return remote }
+        throw SettingsError(
+            Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
+            source: .fallback)
+    }
+
     /// Where a setting's value came from.
     func source(of setting: Setting) -> SettingSource {
         listing.first { $0.name == setting.name }?.source ?? .fallback

@@ -17,7 +17,7 @@ public final class Rollback: Service {
     private let session: AgentSession
     private let inForce: InForce
     private let notifier: Notifier
-    public let request: RollbackRequest
+    private let request: RollbackRequest
     /// The newest deployment before it.
     private let last: Int64
     private let stop = StopSignal()
@@ -37,11 +37,7 @@ public final class Rollback: Service {
         self.inForce = inForce
         self.notifier = notifier
         let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
-        guard settings.remote != nil else {
-            throw SettingsError(
-                Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
-                source: .fallback)
-        }
+        _ = try settings.remoteToPublishFrom()
         func newest(_ status: DeploymentStatus?, _ commit: String? = nil) async throws -> Deployment? {
             try await ledger.history(
                 HistoryFilter(

@@ -24,7 +24,7 @@ public struct TaskDesk: Sendable {
 
     /// Notes a task as done.
     ///
-    /// - Parameter isKnownTo: whether an id that neither file nor record has is meant all the same.
+    /// - Parameter evenIfUnknown: whether an id that neither file nor record has is meant all the same.
     /// - Throws: `TaskReader.UnknownTask`, `LedgerError`.
     public func markDone(_ id: String, evenIfUnknown: Bool) async throws -> Answer {
         do {

@@ -58,12 +58,13 @@ public struct TaskReader: Sendable {
     /// - Parameter ids: tasks that are run also when their retries are used up; none for all that are due.
     /// - Throws: `LedgerError`, `UnknownTask`.
     public func due(_ ids: [String]) async throws -> [TaskView] {
+        let all = try await list()
         for id in ids {
-            guard try await find(id).task != nil else {
+            guard try find(id, in: all).task != nil else {
                 throw UnknownTask(id: id, file: fileName, near: nil, isGone: true)
             }
         }
-        return try await list().filter { view in
+        return all.filter { view in
             view.task != nil && !view.record.isDone && (ids.isEmpty ? !view.isUsedUp : ids.contains(view.record.id))
         }
     }
@@ -71,7 +72,10 @@ public struct TaskReader: Sendable {
     /// One task; what is wrong when there is none of that id.
     /// - Throws: `LedgerError`, `UnknownTask`.
     public func find(_ id: String) async throws -> TaskView {
-        let all = try await list()
+        try find(id, in: await list())
+    }
+
+    private func find(_ id: String, in all: [TaskView]) throws -> TaskView {
         if let found = all.first(where: { $0.record.id == id }) { return found }
         let near = all.map { ($0.record.id, NearMiss.distance($0.record.id, id)) }.min { $0.1 < $1.1 }
         throw UnknownTask(id: id, file: fileName, near: near.flatMap { $0.1 <= 2 ? $0.0 : nil })

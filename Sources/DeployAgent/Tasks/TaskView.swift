@@ -29,7 +29,7 @@ public struct TaskView: Encodable, Sendable {
     }
 
     private var hasFailed: Bool {
-        record.outcome.flatMap { RunStatus(rawValue: $0.status) }.map { $0 == .failed || $0 == .timedOut } ?? false
+        record.outcome.flatMap { RunStatus(rawValue: $0.status) }?.isFailure ?? false
     }
 
     /// Whether it failed as often as its retries allow.
