@@ -99,13 +99,15 @@ struct ProcessTree {
     private func terminate(within grace: Duration) -> [Watched] {
         let clock = ContinuousClock()
         let deadline = clock.now + grace
-        var terminated: Set<Int32> = []
+        var known: Set<Int32> = []
         while true {
             let alive = members()
             if alive.isEmpty { return [] }
-            // Processes that appeared meanwhile get their SIGTERM too; those that had one are only waited for.
+            // What a process starts that has had its SIGTERM and lives on is its way to end in order (a shell's trap): it has
+            // until the grace is over. Others that appeared meanwhile get a SIGTERM too.
+            let startedToEnd = Set(alive.filter { known.contains($0.parent) }.map(\.pid))
             let watched = Self.watch(alive)
-            for process in watched where terminated.insert(process.pid).inserted {
+            for process in watched where known.insert(process.pid).inserted && !startedToEnd.contains(process.pid) {
                 process.send(SIGTERM)
                 // A stopped process acts on SIGTERM only once it goes on.
                 process.send(SIGCONT)

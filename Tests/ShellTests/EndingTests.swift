@@ -78,6 +78,21 @@ extension CommandRunnerTests {
             #expect(verdict.termination == .exited(0) && !verdict.isSuccess)
         }
 
+        @Test("what a trap starts to end in order gets no SIGTERM of its own")
+        func cleanUpOfATrap() async throws {
+            // Another process ends while it cleans up: then it is looked who else there is.
+            let script = try Script(
+                "(trap '' TERM; read x < fifo) & "
+                    + "trap 'sh -c \"echo > fifo; sleep 0.2; echo cleaned up\"; exit 0' TERM; touch up; wait; wait",
+                killGrace: .seconds(20))
+            defer { script.cleanUp() }
+            let stop = StopSignal()
+            async let result = script.run(stop: stop)
+            try await script.waitUntilUp()
+            stop.request()
+            #expect(try await result.output.hasSuffix("cleaned up\n"))
+        }
+
         @Test("SIGKILL comes after the grace, not before")
         func grace() async throws {
             let script = try Script("trap '' TERM; touch up; while :; do sleep 0.05; done")

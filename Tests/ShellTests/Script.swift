@@ -13,13 +13,13 @@ struct Script {
     let mark = uniqueText()
     var command: Command
 
-    init(_ script: String, environment: [[UInt8]] = []) throws {
+    init(_ script: String, environment: [[UInt8]] = [], killGrace: Duration = .milliseconds(300)) throws {
         folder = try TemporaryFolder()
         try #require(mkfifo(folder.path + "/fifo", 0o600) == 0)
         command = Command(
             executable: "/bin/sh", arguments: ["-c", script], folder: folder.path,
             environment: [Array("PATH=/usr/bin:/bin".utf8), Array("MK=\(mark)".utf8)] + environment,
-            marker: uniqueText(), timeout: .seconds(30), killGrace: .milliseconds(300))
+            marker: uniqueText(), timeout: .seconds(30), killGrace: killGrace)
     }
 
     func run(
