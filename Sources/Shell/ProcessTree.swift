@@ -105,7 +105,12 @@ struct ProcessTree {
             if alive.isEmpty { return [] }
             // What a process starts that has had its SIGTERM and lives on is its way to end in order (a shell's trap): it has
             // until the grace is over. Others that appeared meanwhile get a SIGTERM too.
-            let startedToEnd = Set(alive.filter { known.contains($0.parent) }.map(\.pid))
+            let parents = Dictionary(alive.map { ($0.pid, $0.parent) }) { $1 }
+            func isStartedToEnd(_ pid: Int32) -> Bool {
+                let ancestors = sequence(first: pid) { parents[$0] }.dropFirst().prefix(parents.count)
+                return ancestors.contains { known.contains($0) }
+            }
+            let startedToEnd = Set(alive.map(\.pid).filter(isStartedToEnd))
             let watched = Self.watch(alive)
             for process in watched where known.insert(process.pid).inserted && !startedToEnd.contains(process.pid) {
                 process.send(SIGTERM)

@@ -89,8 +89,10 @@ extension CommandRunnerTests {
             let stop = StopSignal()
             async let result = script.run(stop: stop)
             try await script.waitUntilUp()
+            let requested = ContinuousClock.now
             stop.request()
-            #expect(try await result.output.hasSuffix("cleaned up\n"))
+            #expect(try await result.output == "cleaned up\n")
+            #expect(ContinuousClock.now - requested >= .milliseconds(200))
         }
 
         @Test("SIGKILL comes after the grace, not before")
