@@ -30,8 +30,8 @@ run: release
 ## Everything that can be tested on one machine.
 test: packages-test
 	swift build --build-tests
-	$(TEST) --skip '^(AgentTests|LedgerTests|PostgresTests)\.'
-	$(TEST) --filter '^(LedgerTests|PostgresTests)\.'
+	$(TEST) --skip '^(AgentTests|LedgerTests|PostgresTests|RemoteTests)\.'
+	$(TEST) --filter '^(LedgerTests|PostgresTests|RemoteTests)\.'
 	$(TEST) --filter '^AgentTests\.'
 
 ## A fleet in trouble: every scenario with SEEDS random seeds from FIRST_SEED on. Takes hours; `make test` has a minute of it.

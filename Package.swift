@@ -103,6 +103,7 @@ let package = Package(
         .testTarget(
             name: "LedgerTests", dependencies: ["Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "TestSupport"],
             swiftSettings: settings),
+        .testTarget(name: "RemoteTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DeployAgentTests",

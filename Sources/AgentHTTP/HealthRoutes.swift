@@ -15,13 +15,18 @@ struct HealthRoutes: Sendable {
     struct Answer: ResponseEncodable {
         var status: String
         var reason: String?
+        var errorKind: ErrorKind?
 
-        enum CodingKeys: CodingKey { case status, reason }
+        enum CodingKeys: String, CodingKey {
+            case status, reason
+            case errorKind = "error_kind"
+        }
 
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: CodingKeys.self)
             try container.encode(status, forKey: .status)
             try container.encode(reason, forKey: .reason)
+            try container.encode(errorKind?.rawValue, forKey: .errorKind)
         }
     }
 
@@ -42,16 +47,17 @@ struct HealthRoutes: Sendable {
     /// Whether the current commit's deployment succeeded.
     private func readyz(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
         switch vitals.readiness {
-        case .starting: return refused("starting")
-        case .failed(let reason): return refused(reason)
+        case .starting: return refused("starting", vitals.lastError)
+        case .failed(let reason): return refused(reason, vitals.lastError)
         case .ready where vitals.isStale(at: .now):
             return refused(
-                "no successful check since \(vitals.lastSuccessfulCheck?.rfc3339 ?? "the start")")
+                "no successful check since \(vitals.lastSuccessfulCheck?.rfc3339 ?? "the start")", vitals.lastError)
         case .ready: return EditedResponse(response: Answer(status: "ok"))
         }
     }
 
-    private func refused(_ reason: String) -> EditedResponse<Answer> {
-        EditedResponse(status: .serviceUnavailable, response: Answer(status: "unavailable", reason: reason))
+    private func refused(_ reason: String, _ kind: ErrorKind? = nil) -> EditedResponse<Answer> {
+        EditedResponse(
+            status: .serviceUnavailable, response: Answer(status: "unavailable", reason: reason, errorKind: kind))
     }
 }

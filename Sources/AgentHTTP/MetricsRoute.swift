@@ -31,6 +31,12 @@ struct MetricsRoute: Sendable {
         out.gauge(
             "deploy_agent_last_successful_deployment_timestamp_seconds", "When a deployment last succeeded.",
             vitals.lastSucceededDeployment?.seconds)
+        out.metric(
+            "deploy_agent_check_error", .gauge,
+            "1 for the kind of error that the last check met: transient may be better by itself, permanent is not.")
+        for kind in [ErrorKind.transient, .permanent] {
+            out.sample("deploy_agent_check_error", [("kind", kind.rawValue)], vitals.lastError == kind ? 1 : 0)
+        }
         out.metric("deploy_agent_checks_total", .counter, "Checks since the start, by outcome.")
         for (outcome, count) in vitals.checks.sorted(by: { $0.key < $1.key }) {
             out.sample("deploy_agent_checks_total", [("outcome", outcome)], Double(count))

@@ -78,27 +78,52 @@ public struct CommitStore: Sendable {
         }
     }
 
-    /// Fetches one commit, shallow, without any other ref.
+    /// What of the history was asked for last: the number of commits, 0 for all.
     ///
-    /// - Throws: `GitError` `unreachable`, or `missingRef` when the remote does not have it.
-    public func fetch(_ tip: RemoteTip, from remote: Remote, _ git: GitProgram) async throws {
+    /// Noted, since what is there does not say: a history may be shorter than what was asked for.
+    public var depth: Int { link("\(path)/\(Self.depthNote)").flatMap { Int($0) } ?? 1 }
+
+    /// A symbolic link whose target is the number.
+    private static let depthNote = "agent-depth"
+
+    private func note(depth: Int) throws {
+        guard depth != self.depth else { return }
+        let (note, fresh) = ("\(path)/\(Self.depthNote)", "\(path)/\(Self.depthNote).new")
+        unlink(fresh)
+        guard symlink("\(depth)", fresh) == 0, rename(fresh, note) == 0 else { throw fileFailure("write \(note)") }
+    }
+
+    /// Fetches one commit without any other ref.
+    ///
+    /// - Parameter depth: how many commits of its history come along, itself counted; 0 for all.
+    /// - Throws: `GitError` of one of the codes of remotes; `missingRef` when the remote does not have it.
+    public func fetch(_ tip: RemoteTip, from remote: Remote, depth: Int = 1, _ git: GitProgram) async throws {
         let operation = "fetch \(tip.commit.prefix(12)) from \(remote.displayURL)"
         try await StaleLocks(ofOwn: path).sweep()
         let common = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         func fetch(_ options: [String], _ refspecs: [String]) async throws -> GitProgram.Result {
-            try await git.ask(
+            let result = try await git.ask(
                 common + options + ["--", remote.url] + refspecs, of: remote, in: path, operation: operation)
+            if result.exitCode != 0 {
+                // Asked for otherwise it would refuse just the same.
+                let error = result.remoteError(remote, operation)
+                if error.code.isPermanent || error.code == .throttled { throw error }
+            }
+            return result
         }
         let byName = "refs/agent/fetched"
         func adopt(_ name: String) async throws -> GitProgram.Result {
             try await git.run(["update-ref", Self.target, "\(name)^{commit}"], in: path, operation: operation)
         }
-        var result = try await fetch(["--depth=1"], ["+\(tip.commit):\(Self.target)"])
+        // What is cut off already comes only when it is asked for.
+        let isCut = access("\(path)/shallow", F_OK) == 0
+        let history = depth > 0 ? ["--depth=\(depth)"] : isCut ? ["--unshallow"] : []
+        var result = try await fetch(history, ["+\(tip.commit):\(Self.target)"])
         if result.exitCode != 0, let reference = tip.reference {
             // A server that does not hand out commits by id does so by name; one without any program behind it (plain
             // files over http) cannot cut the history either.
-            for depth in [["--depth=1"], []] {
-                let fetched = try await fetch(depth, ["+\(reference):\(byName)"])
+            for history in history.isEmpty ? [[]] : [history, []] {
+                let fetched = try await fetch(history, ["+\(reference):\(byName)"])
                 if fetched.exitCode == 0 {
                     result = try await adopt(byName)
                     break
@@ -122,6 +147,18 @@ public struct CommitStore: Sendable {
                 explanation: result.exitCode == 0
                     ? "the ref moved meanwhile; the next check takes the newer commit" : result.message)
         }
+        try note(depth: depth)
+    }
+
+    /// Fetches a commit that is only compared with, and keeps it as one that a way back leads to.
+    /// - Returns: whether it is there now.
+    public func fetchToCompare(_ commit: String, from remote: Remote, _ git: GitProgram) async -> Bool {
+        let result = try? await git.ask(
+            [
+                "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--depth=1", "--",
+                remote.url, "+\(commit):\(Self.kept)\(commit)",
+            ], of: remote, in: path, operation: "fetch \(commit.prefix(12)) from \(remote.displayURL)")
+        return result?.exitCode == 0
     }
 
     /// Whether what the repository holds can be read. It is only a copy: one that cannot is removed and fetched anew.

@@ -2,12 +2,21 @@
 public struct GitError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unreachable, missingRef, notACheckout, noCommit, corrupt, tooLarge, publish, gitMissing, stopped
+            case unreachable, throttled, denied, untrusted, missingRepository, missingRef, notACheckout, signature,
+                noCommit, corrupt, tooLarge, publish, gitMissing, stopped
         }
         private let kind: Kind
 
         /// The remote did not answer, not in time, or not as git expects.
         public static var unreachable: Code { Code(kind: .unreachable) }
+        /// The remote takes no more requests for a time.
+        public static var throttled: Code { Code(kind: .throttled) }
+        /// The remote wants other credentials, or some.
+        public static var denied: Code { Code(kind: .denied) }
+        /// The remote is not the one that it should be: its host key or certificate is not trusted.
+        public static var untrusted: Code { Code(kind: .untrusted) }
+        /// The remote answered and has no such repository, or none for these credentials.
+        public static var missingRepository: Code { Code(kind: .missingRepository) }
         /// The remote answered and has no such branch, tag or commit.
         public static var missingRef: Code { Code(kind: .missingRef) }
         /// The folder is no git checkout and may not be made one.
@@ -20,10 +29,17 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         public static var tooLarge: Code { Code(kind: .tooLarge) }
         /// A commit could not be staged or published.
         public static var publish: Code { Code(kind: .publish) }
+        /// The commit is not signed by any of those that may.
+        public static var signature: Code { Code(kind: .signature) }
         /// There is no `git` program.
         public static var gitMissing: Code { Code(kind: .gitMissing) }
         /// The agent was asked to stop.
         public static var stopped: Code { Code(kind: .stopped) }
+
+        /// Whether waiting does not help: somebody has to change a setting or the remote.
+        public var isPermanent: Bool {
+            [.denied, .untrusted, .missingRepository, .missingRef, .gitMissing].contains(self)
+        }
 
         public var description: String { kind.rawValue }
     }

@@ -1,24 +1,10 @@
-import Glibc
 public import Shell
-
-/// User and password for one origin (`https://host:port`); given to git by its environment, never by argument or file.
-public struct GitCredential: Sendable {
-    public var user: String
-    public var password: String
-    public var origin: String
-
-    public init(user: String, password: String, origin: String) {
-        self.user = user
-        self.password = password
-        self.origin = origin
-    }
-}
 
 /// Runs the `git` program: each call with a deadline, in a session of its own that is ended whole, with a repository's
 /// own hooks off and nothing asked on a terminal.
 public struct GitProgram: Sendable {
     /// The process environment, as `KEY=VALUE` entries.
-    private let environment: [[UInt8]]
+    private var environment: [[UInt8]]
     private let searchPath: String?
     private let timeout: Duration
     private let killGrace: Duration
@@ -28,16 +14,16 @@ public struct GitProgram: Sendable {
     /// - Parameters:
     ///   - timeout: the deadline of one network step.
     ///   - marker: marks git's processes, so that those of a killed agent are found again.
-    ///   - credential: given to git for its one origin.
+    ///   - access: what it needs to reach remotes.
     public init(
         environment: [[UInt8]], timeout: Duration, killGrace: Duration, marker: String, stop: StopSignal?,
-        credential: GitCredential? = nil
+        access: RemoteAccess = RemoteAccess()
     ) {
         self.timeout = timeout
         self.killGrace = killGrace
         self.marker = marker
         self.stop = stop
-        self.environment = Self.prepared(environment, credential)
+        self.environment = Self.prepared(environment, access)
         let pathPrefix = Array("PATH=".utf8)
         searchPath = environment.first { $0.starts(with: pathPrefix) }.map {
             String(decoding: $0.dropFirst(pathPrefix.count), as: UTF8.self)
@@ -45,7 +31,7 @@ public struct GitProgram: Sendable {
     }
 
     /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
-    private static func prepared(_ environment: [[UInt8]], _ credential: GitCredential?) -> [[UInt8]] {
+    private static func prepared(_ environment: [[UInt8]], _ access: RemoteAccess) -> [[UInt8]] {
         // Where these are set (inside a git hook, say) git would work on another repository than the one meant.
         let elsewhere = [
             "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
@@ -55,8 +41,9 @@ public struct GitProgram: Sendable {
             "GIT_CONFIG_COUNT=", "GIT_DEFAULT_HASH=", "GIT_DEFAULT_REF_FORMAT=", "AGENT_", "GITHUB_TOKEN=",
             // The marker of a run that this agent itself is part of: git's processes are found by the agent's own.
             "\(Command.markerVariable)=",
-        ].map { Array($0.utf8) }
-        var result = environment.filter { entry in !elsewhere.contains { entry.starts(with: $0) } }
+        ]
+        let left = (elsewhere + access.overruled).map { Array($0.utf8) }
+        var result = environment.filter { entry in !left.contains { entry.starts(with: $0) } }
         var count = 0
         let countPrefix = Array("GIT_CONFIG_COUNT=".utf8)
         if let set = environment.first(where: { $0.starts(with: countPrefix) }) {
@@ -75,23 +62,24 @@ public struct GitProgram: Sendable {
         // Housekeeping runs when we ask for it, not detached in the background.
         configure("gc.auto", "0")
         configure("maintenance.auto", "false")
-        if let credential {
-            configure("credential.\(credential.origin).helper", "")
-            configure(
-                "credential.\(credential.origin).helper",
-                "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$DEPLOY_GIT_USER\" \"$DEPLOY_GIT_PASSWORD\"; }; f"
-            )
-            add("DEPLOY_GIT_USER", credential.user)
-            add("DEPLOY_GIT_PASSWORD", credential.password)
-        }
+        let (variables, configuration) = access.given
+        for (key, value) in configuration { configure(key, value) }
+        for (name, value) in variables { add(name, value) }
         add("GIT_CONFIG_COUNT", "\(count)")
         add("GIT_TERMINAL_PROMPT", "0")
         add("GIT_ASKPASS", "")
-        // ssh has no terminal to ask on, and with this no program either: what it would ask counts as not answered. Its
-        // command is left as it is, since GIT_SSH_COMMAND would win over the user's core.sshCommand.
+        // ssh has no terminal to ask on, and with this no program either: what it would ask counts as not answered. Where
+        // nothing is set its command is left as it is, since GIT_SSH_COMMAND would win over the user's core.sshCommand.
         add("SSH_ASKPASS", "")
         add("LC_ALL", "C")
         return result
+    }
+
+    /// The same with one more variable.
+    func adding(_ variable: String, _ value: String) -> GitProgram {
+        var program = self
+        program.environment.append(Array("\(variable)=\(value)".utf8))
+        return program
     }
 
     struct Result {
@@ -121,13 +109,15 @@ public struct GitProgram: Sendable {
     ///   - operation: what it is for, for the error.
     ///   - network: whether the deadline of network steps holds; local steps have ten times as long.
     ///   - input: path of a file to read standard input from; otherwise there is nothing on it.
+    ///   - name: another program of the same kind.
     /// - Throws: `GitError` when git is missing, does not end in time, prints more than is kept, or a stop was requested.
     func run(
-        _ arguments: [String], in folder: String, operation: String, network: Bool = false, input: String? = nil
+        _ arguments: [String], in folder: String, operation: String, network: Bool = false, input: String? = nil,
+        program name: String = "git"
     ) async throws -> Result {
-        guard let program = findProgram("git", searchPath: searchPath) else {
+        guard let program = findProgram(name, searchPath: searchPath) else {
             throw GitError(
-                .gitMissing, operation: operation, explanation: "there is no `git` program in PATH; install git")
+                .gitMissing, operation: operation, explanation: "there is no `\(name)` program in PATH; install it")
         }
         let output = CollectedOutput(limit: Self.outputLimitBytes)
         let errors = CollectedOutput(limit: 64 * 1024)

@@ -24,11 +24,21 @@ public struct Remote: Sendable, Equatable {
         guard let scheme = ["https://", "http://"].first(where: { displayURL.lowercased().hasPrefix($0) }) else {
             return nil
         }
-        return scheme + displayURL.dropFirst(scheme.count).prefix { $0 != "/" }
+        var authority = displayURL.dropFirst(scheme.count).prefix { $0 != "/" }.lowercased()
+        for port in [scheme == "https://" ? ":443" : ":80"] where authority.hasSuffix(port) {
+            authority.removeLast(port.count)
+        }
+        return scheme + authority
     }
 
     /// Whether what is sent to it is encrypted by https.
     public var isEncrypted: Bool { url.lowercased().hasPrefix("https://") }
+
+    /// Whether it is reached by ssh: `ssh://…`, or `user@host:path`.
+    var isSSH: Bool {
+        if let scheme = url.firstRange(of: "://") { return url[..<scheme.lowerBound].lowercased().hasSuffix("ssh") }
+        return url.prefix { $0 != "/" }.contains(":")
+    }
 
     /// Whether it is a path or a `file://` URL.
     var isOnThisMachine: Bool { url.hasPrefix("/") || url.lowercased().hasPrefix("file://") }
@@ -67,7 +77,7 @@ extension GitProgram {
     ///
     /// A branch wins over a tag of the same name; an annotated tag is peeled.
     /// - Parameter folder: a repository of the agent's own, so that no other's configuration applies.
-    /// - Throws: `GitError` `unreachable` or `missingRef`.
+    /// - Throws: `GitError` of one of the codes of remotes.
     public func tip(of remote: Remote, from folder: String) async throws -> RemoteTip {
         if let commit = remote.followedCommit { return RemoteTip(commit: commit, reference: nil) }
         let operation = "ask \(remote.displayURL) for \(remote.ref ?? "its default branch")"
@@ -81,9 +91,7 @@ extension GitProgram {
             arguments += ["--symref", "--", remote.url, "HEAD"]
         }
         let result = try await ask(arguments, of: remote, in: folder, operation: operation)
-        guard result.exitCode == 0 else {
-            throw GitError(.unreachable, operation: operation, explanation: result.message)
-        }
+        guard result.exitCode == 0 else { throw result.remoteError(remote, operation) }
         var ids: [Substring: Substring] = [:]
         var defaultBranch: String?
         for line in String(decoding: result.output, as: UTF8.self).split(separator: "\n") {
@@ -118,5 +126,33 @@ extension GitProgram {
         }
         let trusting = [arguments[0], "--upload-pack=git -c safe.directory=* upload-pack"] + arguments.dropFirst()
         return try await run(trusting, in: folder, operation: operation, network: true)
+    }
+}
+
+extension GitProgram.Result {
+    /// Why the remote could not be used, and what may help where waiting does not.
+    func remoteError(_ remote: Remote, _ operation: String) -> GitError {
+        let code = RemoteFailure.code(of: message, isOnThisMachine: remote.isOnThisMachine)
+        var error = error(code, operation)
+        if let advice = code.advice(isSSH: remote.isSSH) {
+            error = GitError(code, operation: operation, explanation: "\(message); \(advice)")
+            error.leavesLocks = exitCode == Self.killed
+        }
+        return error
+    }
+}
+
+extension GitError.Code {
+    fileprivate func advice(isSSH: Bool) -> String? {
+        switch self {
+        case .denied where isSSH: "check AGENT_SSH_KEY_FILE, and that the remote knows the key"
+        case .denied: "check GITHUB_TOKEN or GITHUB_TOKEN_FILE, GITHUB_USERNAME and AGENT_CREDENTIALS_FILE"
+        case .untrusted where isSSH:
+            "check the host's key, and enter it in AGENT_SSH_KNOWN_HOSTS_FILE (ssh-keyscan shows it)"
+        case .untrusted: "check the server's certificate, and name its authority in AGENT_CA_FILE"
+        case .gitMissing: "install ssh (Debian: openssh-client)"
+        case .missingRepository: "check GITHUB_REPO_URL, and that the credentials may read it"
+        default: nil
+        }
     }
 }

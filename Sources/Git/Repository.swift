@@ -41,7 +41,7 @@ public struct Repository: Sendable {
         _ = clibgit2_ignore_outer_config()
     }()
 
-    private func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {
+    func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
             Self.queue.async {
                 continuation.resume(with: Result { try self.withHandle(body) })
@@ -64,7 +64,7 @@ public struct Repository: Sendable {
     }
 
     /// libgit2's last error is per thread: read in the same closure as the call.
-    private static func failure(_ operation: String) -> GitError {
+    static func failure(_ operation: String) -> GitError {
         let text = git_error_last().flatMap { $0.pointee.message.map { String(cString: $0) } } ?? "unknown error"
         return GitError(.corrupt, operation: operation, explanation: "\(text); run `git fsck` there")
     }
@@ -205,7 +205,7 @@ public struct Repository: Sendable {
         return git_blob_rawcontent(blob).map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []
     }
 
-    private static func withCommit<T>(
+    static func withCommit<T>(
         _ id: String, _ handle: OpaquePointer, _ path: String, _ body: (OpaquePointer) throws -> T
     ) throws -> T {
         var oid = git_oid()

@@ -131,11 +131,15 @@ public struct Workspace: Sendable {
         var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
         // protocols the operator allows is meant for remotes.
+        let common = try await repository.gitFolders().common
+        // A history that is whole stays so; one that is cut gets as long as was asked for.
+        let isCut = access(common + "/shallow", F_OK) == 0 && store.depth != 1
+        let history = !isCut ? [] : [store.depth == 0 ? "--unshallow" : "--depth=\(store.depth)"]
         try await git.expect(
             [
                 "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags", "--update-shallow",
-                "--no-write-fetch-head", "--no-recurse-submodules", "--", store.path, commit,
-            ],
+                "--no-write-fetch-head", "--no-recurse-submodules",
+            ] + history + ["--", store.path, commit],
             in: path, operation: operation, code: .publish)
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
         (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)

@@ -44,10 +44,13 @@ public struct RunDraft: Sendable, Codable {
     public var scope: RunScope
     /// Hash of a task's entry; nil for a hook.
     public var digest: String?
+    /// The commit of the repository that the hook is from; nil where it is from the app's.
+    public var hookCommit: String?
 
     public init(
         kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String, mode: String,
-        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host, digest: String? = nil
+        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host, digest: String? = nil,
+        hookCommit: String? = nil
     ) {
         self.kind = kind
         self.name = name
@@ -61,6 +64,7 @@ public struct RunDraft: Sendable, Codable {
         self.startedAt = startedAt
         self.scope = scope
         self.digest = digest
+        self.hookCommit = hookCommit
     }
 }
 
@@ -115,12 +119,15 @@ public struct Run: Sendable, Identifiable {
     public var adopted: Int64?
     /// Hash of a task's entry; nil for a hook.
     public var digest: String?
+    /// The commit of the repository that the hook is from; nil where it is from the app's.
+    public var hookCommit: String?
 
     public init(
         id: Int64, kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String,
         mode: String, timeout: Duration, attempt: Int, status: RunStatus, exitCode: Int?, signal: Int?,
         startedAt: Timestamp, completedAt: Timestamp?, outputTail: String, errorMessage: String?,
-        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil, digest: String? = nil
+        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil, digest: String? = nil,
+        hookCommit: String? = nil
     ) {
         self.id = id
         self.kind = kind
@@ -143,6 +150,7 @@ public struct Run: Sendable, Identifiable {
         self.fence = fence
         self.adopted = adopted
         self.digest = digest
+        self.hookCommit = hookCommit
     }
 }
 

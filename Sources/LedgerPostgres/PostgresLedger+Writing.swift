@@ -142,9 +142,9 @@ extension PostgresLedger {
         let row = try session.query(
             """
             INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status,
-                started_at, digest)
+                started_at, digest, hook_commit)
             VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, $11, $12::bigint, 'running', \(timestamp(10)),
-                $13)
+                $13, $14)
             RETURNING \(Run.columns)
             """,
             [
@@ -152,7 +152,7 @@ extension PostgresLedger {
                 .text(draft.command), .text(draft.folder), .text(draft.mode),
                 .integer(draft.timeout.wholeMilliseconds), PostgresValue(draft.attempt),
                 PostgresValue(draft.startedAt), .text(draft.scope.rawValue), PostgresValue(fence),
-                PostgresValue(draft.digest),
+                PostgresValue(draft.digest), PostgresValue(draft.hookCommit),
             ]
         ).rows[0]
         return try Run(row: row)

@@ -29,10 +29,11 @@ extension PostgresRecordTables {
         try session.query(
             """
             INSERT INTO runs (id, kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, failures, status,
-                exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest)
+                exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest,
+                hook_commit)
             VALUES ($1::bigint, $2, $3, $4::bigint, $5, $6, $7, $8, $9::bigint, $10::integer, $11::integer, $12,
                 $13::integer, $14::integer, \(timestamp(15)), \(timestamp(16)), $17, $18, $19, $20::bigint, $21::bigint,
-                $22)
+                $22, $23)
             """,
             [
                 .integer(run.id), .text(run.kind.rawValue), .text(run.name), .integer(run.parent), .text(run.marker),
@@ -41,7 +42,7 @@ extension PostgresRecordTables {
                 PostgresValue(run.exitCode), PostgresValue(run.signal), PostgresValue(run.startedAt),
                 PostgresValue(run.completedAt), .text(run.outputTail), PostgresValue(run.errorMessage),
                 .text(run.scope.rawValue), PostgresValue(run.fence), PostgresValue(run.adopted),
-                PostgresValue(run.digest),
+                PostgresValue(run.digest), PostgresValue(run.hookCommit),
             ])
     }
 

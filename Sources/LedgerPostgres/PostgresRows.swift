@@ -55,7 +55,8 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, \(milliseconds("runs.started_at")), \
-        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message, runs.scope, runs.fence, runs.adopted, runs.digest
+        \(milliseconds("runs.completed_at")), runs.output_tail, runs.error_message, runs.scope, runs.fence, runs.adopted, \
+        runs.digest, runs.hook_commit
         """
 
     /// Reads a row of `runs`.
@@ -68,7 +69,7 @@ extension Run {
             signal: try row.optional(12), startedAt: try row.time(13), completedAt: try row.optionalTime(14),
             outputTail: try row.get(15), errorMessage: try row.optional(16),
             scope: RunScope(rawValue: try row.get(17)) ?? .host, fence: try row.optional(18),
-            adopted: try row.optional(19), digest: try row.optional(20))
+            adopted: try row.optional(19), digest: try row.optional(20), hookCommit: try row.optional(21))
     }
 }
 

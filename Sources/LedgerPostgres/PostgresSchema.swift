@@ -154,5 +154,6 @@ enum PostgresSchema {
             "CREATE INDEX task_actions_task ON task_actions (app, task, id)",
         ],
         ["ALTER TABLE deployments ADD COLUMN held TEXT"],
+        ["ALTER TABLE runs ADD COLUMN hook_commit TEXT"],
     ]
 }

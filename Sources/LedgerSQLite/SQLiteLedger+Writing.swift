@@ -123,19 +123,20 @@ extension SQLiteLedger {
         try db.execute(
             sql: """
                 INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, status,
-                    started_at, fence, digest)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
+                    started_at, fence, digest, hook_commit)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)
                 """,
             arguments: [
                 draft.kind.rawValue, draft.name, draft.parent, draft.marker, draft.command, draft.folder, draft.mode,
                 draft.timeout.wholeMilliseconds, draft.attempt, draft.scope.rawValue, draft.startedAt.milliseconds,
-                fence, draft.digest,
+                fence, draft.digest, draft.hookCommit,
             ])
         return Run(
             id: db.lastInsertedRowID, kind: draft.kind, name: draft.name, parent: draft.parent, marker: draft.marker,
             command: draft.command, folder: draft.folder, mode: draft.mode, timeout: draft.timeout,
             attempt: draft.attempt, status: .running, exitCode: nil, signal: nil, startedAt: draft.startedAt,
-            completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope, fence: fence, digest: draft.digest)
+            completedAt: nil, outputTail: "", errorMessage: nil, scope: draft.scope, fence: fence, digest: draft.digest,
+            hookCommit: draft.hookCommit)
     }
 
     public func releaseHold(_ deployment: Int64) async throws {

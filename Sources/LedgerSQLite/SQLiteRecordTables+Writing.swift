@@ -24,13 +24,14 @@ extension SQLiteRecordTables {
             run.id, run.kind.rawValue, run.name, run.parent, run.marker, run.command, run.folder, run.mode,
             run.timeout.wholeMilliseconds, run.attempt, failures, run.status.rawValue, run.exitCode, run.signal,
             run.startedAt.milliseconds, run.completedAt?.milliseconds, run.outputTail, run.errorMessage,
-            run.scope.rawValue, run.fence, run.adopted, run.digest,
+            run.scope.rawValue, run.fence, run.adopted, run.digest, run.hookCommit,
         ]
         try db.execute(
             sql: """
                 INSERT INTO runs (id, kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, failures, status,
-                    exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest)
-                VALUES (\(databaseQuestionMarks(count: 22)))
+                    exit_code, signal, started_at, completed_at, output_tail, error_message, scope, fence, adopted, digest,
+                    hook_commit)
+                VALUES (\(databaseQuestionMarks(count: 23)))
                 """, arguments: arguments)
     }
 

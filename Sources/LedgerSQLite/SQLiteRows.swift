@@ -29,7 +29,7 @@ extension Run {
     static let columns = """
         runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, \
         runs.attempt, runs.status, runs.exit_code, runs.signal, runs.started_at, runs.completed_at, runs.output_tail, \
-        runs.error_message, runs.scope, runs.fence, runs.adopted, runs.digest
+        runs.error_message, runs.scope, runs.fence, runs.adopted, runs.digest, runs.hook_commit
         """
 
     /// Reads a row of `runs`.
@@ -41,7 +41,7 @@ extension Run {
             startedAt: Timestamp(milliseconds: row[13]),
             completedAt: (row[14] as Int64?).map(Timestamp.init(milliseconds:)), outputTail: row[15],
             errorMessage: row[16], scope: RunScope(rawValue: row[17]) ?? .host, fence: row[18], adopted: row[19],
-            digest: row[20])
+            digest: row[20], hookCommit: row[21])
     }
 }
 

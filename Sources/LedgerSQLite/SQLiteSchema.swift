@@ -127,5 +127,6 @@ enum SQLiteSchema {
         CREATE INDEX task_actions_task ON task_actions (task, id);
         """,
         "ALTER TABLE deployments ADD COLUMN held TEXT",
+        "ALTER TABLE runs ADD COLUMN hook_commit TEXT",
     ]
 }

@@ -64,8 +64,14 @@ struct RollbackCommand: AsyncParsableCommand {
         if case .misconfigured(let error) = outcome { throw error }
         guard case .deployment(let deployment) = outcome else {
             reporter.say(outcome.problem ?? outcome.name)
-            if json { try printJSON(OutcomeView(outcome: outcome.name, deployment: nil)) }
+            if json {
+                try printJSON(
+                    OutcomeView(
+                        outcome: outcome.name, deployment: nil, errorMessage: outcome.problem,
+                        errorKind: outcome.errorKind))
+            }
             if case .failed = outcome { return .deploymentFailed }
+            if case .unreachable(_, .permanent, _) = outcome { return .configuration }
             return .unavailable
         }
         if json {

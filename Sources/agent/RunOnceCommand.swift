@@ -78,7 +78,12 @@ struct RunOnceCommand: AsyncParsableCommand {
             case .failed, .running: return .deploymentFailed
             }
         }
-        if json { try printJSON(OutcomeView(outcome: outcome.name, deployment: nil, tasks: tasks)) }
+        if json {
+            try printJSON(
+                OutcomeView(
+                    outcome: outcome.name, deployment: nil, tasks: tasks,
+                    errorMessage: outcome.errorKind == nil ? nil : outcome.problem, errorKind: outcome.errorKind))
+        }
         switch outcome {
         case .unchanged(let commit, let detail):
             if let problem = outcome.problem {
@@ -90,7 +95,10 @@ struct RunOnceCommand: AsyncParsableCommand {
         case .stopped:
             reporter.say("stopped before there was a deployment")
             return .success
-        case .unreachable(let problem), .ledgerFailed(let problem, _):
+        case .unreachable(let problem, .permanent, _):
+            reporter.say("\(problem); waiting does not help")
+            return .configuration
+        case .unreachable(let problem, .transient, _), .ledgerFailed(let problem, _):
             reporter.say(problem)
             return .unavailable
         default:

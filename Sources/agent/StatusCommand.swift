@@ -56,6 +56,7 @@ struct StatusCommand: AsyncParsableCommand {
                     rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"])
                 }
                 if let problem = holder.lastError { rows.append(["", problem.withoutControls]) }
+                if holder.lastErrorKind == .permanent { rows.append(["", "waiting does not help against this"]) }
                 if let next = holder.nextCheck { rows.append(["next check", relative(next)]) }
             } else {
                 rows.append(["agent", "no agent works on this workspace now"])

@@ -1,4 +1,5 @@
 import Git
+import Glibc
 import Shell
 import TestSupport
 import Testing
@@ -52,7 +53,98 @@ import Testing
             ("https://me:pw@host/x", "t0ken"), ("HTTPS://host/x", "t0ken"), ("ssh://host/x", nil), ("/srv/x", nil),
         ] as [(String, String?)])
     func token(url: String, expected: String?) throws {
-        #expect(try resolve(["GITHUB_REPO_URL": url, "GITHUB_TOKEN": " t0ken\n"]).remote?.password == expected)
+        let settings = try resolve(["GITHUB_REPO_URL": url, "GITHUB_TOKEN": " t0ken\n"])
+        #expect(try credentials(settings).first?.password == expected)
+    }
+
+    /// What the app's remote is shown, or another one beside it.
+    private func credentials(_ settings: Settings, for url: String? = nil) throws -> [GitCredential] {
+        let remote = try url.map { RemoteSettings(url: $0, branch: nil) { $0 } } ?? #require(settings.remote)
+        return try settings.git.credentials(for: remote, app: settings.remote)
+    }
+
+    @Test(
+        "the user of a token is GITHUB_USERNAME, else the URL's, else what git hosts take for one",
+        arguments: [
+            (["GITHUB_USERNAME": "ada"], "https://bob@host/x", "ada"), ([:], "https://bob@host/x", "bob"),
+            ([:], "https://host/x", "x-access-token"),
+        ])
+    func user(settings: [String: String], url: String, expected: String) throws {
+        let settings = try resolve(["GITHUB_REPO_URL": url, "GITHUB_TOKEN": "t0ken"].merging(settings) { $1 })
+        #expect(
+            try credentials(settings).first
+                == GitCredential(user: expected, password: "t0ken", origin: "https://host"))
+    }
+
+    @Test(
+        "each host is shown its own credentials: the token is for the app's, a hook's URL has its own, a file names others"
+    )
+    func hosts() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(
+            "credentials",
+            "# hosts\n\nhttps://ci:p%40ss@Other.example:443/path\r\n  http://me:plain@insecure:8080\n")
+        let settings = try resolve([
+            "GITHUB_REPO_URL": "https://host/x", "GITHUB_TOKEN": "t0ken", "AGENT_CREDENTIALS_FILE": file,
+        ])
+        #expect(
+            try credentials(settings, for: "https://ops:h00k@hooks/x") == [
+                GitCredential(user: "x-access-token", password: "t0ken", origin: "https://host"),
+                GitCredential(user: "ops", password: "h00k", origin: "https://hooks"),
+                GitCredential(user: "ci", password: "p@ss", origin: "https://other.example"),
+                GitCredential(user: "me", password: "plain", origin: "http://insecure:8080"),
+            ])
+        #expect(settings.secrets.mask("p@ss and plain") == "*** and ***")
+        // Rotated: the file is read again.
+        try folder.write("credentials", "https://ci:new@other.example\n")
+        #expect(try credentials(settings).map(\.password) == ["t0ken", "new"])
+    }
+
+    @Test(
+        "a credentials file that is none is refused without a word of it",
+        arguments: [
+            ("https://ci@other\n", "line 1 is no URL with user and password"),
+            ("\nhttps://ci:hunter2@other\nhunter2\n", "line 3 is no URL with user and password"),
+            ("ssh://ci:hunter2@other\n", "line 1 is no"),
+        ])
+    func credentialsFile(content: String, expected: String) throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("credentials", content)
+        let error = #expect(throws: SettingsError.self) { try resolve(["AGENT_CREDENTIALS_FILE": file]) }
+        let text = error?.description ?? ""
+        #expect(text.contains("AGENT_CREDENTIALS_FILE") && text.contains(expected) && !text.contains("hunter2"))
+    }
+
+    @Test(
+        "files for ssh and TLS are looked at when the settings are read",
+        arguments: [
+            ("AGENT_SSH_KEY_FILE", "no key", "holds no private key"), ("AGENT_SSH_KEY_FILE", nil, "cannot be read"),
+            ("AGENT_SSH_KEY_FILE", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "may be read by others"),
+            ("AGENT_CA_FILE", "no certificate", "holds no certificate in PEM form"),
+            ("AGENT_CA_FILE", nil, "cannot be read"), ("AGENT_SSH_KNOWN_HOSTS_FILE", nil, "cannot be read"),
+            ("AGENT_CREDENTIALS_FILE", nil, "cannot be read"),
+        ] as [(String, String?, String)])
+    func files(name: String, content: String?, expected: String) throws {
+        let folder = try TemporaryFolder()
+        if let content { chmod(try folder.write("file", content), 0o644) }
+        let error = #expect(throws: SettingsError.self) { try resolve([name: folder.path + "/file"]) }
+        #expect(error?.problems.map(\.name) == [name] && error?.description.contains(expected) == true)
+    }
+
+    @Test("what checks commits is not taken from a commit")
+    func signatures() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("signers", "me ssh-ed25519 AAAA\n")
+        let own = ["AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": file]
+        let spec = "envs:\n- {key: AGENT_VERIFY_COMMIT, value: 'off'}\n"
+        #expect(try resolve(own, spec: spec).git.signatures == CommitSignatures(kind: .ssh, signersFile: file))
+        let alone = try resolve([:], spec: spec)
+        #expect(alone.git.signatures == nil)
+        #expect(alone.warnings.contains { $0.contains("AGENT_VERIFY_COMMIT in appspec.yaml does not count") })
+        let error = #expect(throws: SettingsError.self) { try resolve(["AGENT_VERIFY_COMMIT": "gpg"]) }
+        #expect(error?.description.contains("needs AGENT_ALLOWED_SIGNERS_FILE") == true)
+        #expect(try resolve(["AGENT_VERIFY_COMMIT": "off"]).git.signatures == nil)
+        #expect(throws: SettingsError.self) { try resolve(["AGENT_VERIFY_COMMIT": "pgp"]) }
     }
 
     @Test("a token is hidden wherever it comes from: a variable, a file, a URL's user")
@@ -70,7 +162,7 @@ import Testing
         let named = try resolve(["GITHUB_REPO_URL": "https://deploy-user:s3cr3t@host/x"])
         #expect(named.secrets.mask("deploy-user s3cr3t") == "deploy-user ***")
         #expect(settings.listing.allSatisfy { $0.value?.contains("token-as") != true })
-        #expect(settings.remote?.tokenFile == file)
+        #expect(settings.git.tokenFile == file)
     }
 
     @Test("a token file without a token is refused", arguments: ["", " \n"])
@@ -123,12 +215,12 @@ import Testing
         "no error shows a secret, whichever setting it was given to",
         arguments: [
             (["AGENT_LEDGER_URL": "mysql://me:hunter2@host/x"], nil),
-            (["PRE_DEPLOY_REPO_URL": "https://me:hunter2@host/x"], nil),
+            (["PRE_DEPLOY_REPO_URL": "-https://me:hunter2@host/x"], nil),
             (["AGENT_KEEP": "hunter2"], "envs:\n- {key: AGENT_KEEP, value: 3, type: SECRET}\n"),
             (
                 [
                     "GITHUB_TOKEN": "hunter2-hunter2-hunter2",
-                    "PRE_DEPLOY_REPO_URL": "https://hunter2-hunter2-hunter2@host/x",
+                    "PRE_DEPLOY_REPO_URL": "-https://hunter2-hunter2-hunter2@host/x",
                 ], nil
             ),
             (["GITHUB_TOKEN": "hunter2-hunter2-hunter2", "PRE_DEPLOY_MODE": "hunter2-hunter2-hunter2"], nil),

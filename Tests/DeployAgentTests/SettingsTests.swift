@@ -59,7 +59,10 @@ import Testing
             ("AGENT_KEEP", "0"), ("AGENT_LOG_FORMAT", "xml"), ("AGENT_LOG_LEVEL", "loud"),
             ("AGENT_LEDGER_URL", "mongodb://x"),
             ("AGENT_LEDGER_URL", "sqlite:"), ("AGENT_SHELL", "/no/such/shell"), ("GITHUB_TOKEN_FILE", "/no/such/file"),
-            ("PRE_DEPLOY_REPO_URL", "https://h/r"), ("AGENT_LEDGER_URL", "postgresql://[h/d"),
+            ("PRE_DEPLOY_REPO_URL", "-https://h/r"), ("POST_DEPLOY_REPO_BRANCH", "-x"),
+            ("PRE_DEPLOY_PATHS", ":(attr:x)a"),
+            ("AGENT_GIT_DEPTH", "-1"), ("AGENT_SUBMODULES", "some"), ("AGENT_GIT_LFS", "on"),
+            ("AGENT_SSH_HOST_KEY_CHECK", "maybe"), ("AGENT_LEDGER_URL", "postgresql://[h/d"),
             ("PRE_DEPLOY_SCOPE", "fleet"), ("POST_DEPLOY_SCOPE", "some"),
         ])
     func wrong(name: String, value: String) {
@@ -143,8 +146,11 @@ import Testing
     @Test("a token is for https remotes only")
     func token() throws {
         let environment = ["GITHUB_TOKEN": "t0ken", "GITHUB_REPO_URL": "https://h/r"]
-        #expect(try resolve(environment).remote?.password == "t0ken")
-        #expect(try resolve(environment.merging(["GITHUB_REPO_URL": "http://h/r"]) { $1 }).remote?.password == nil)
+        for (url, expected) in [("https://h/r", ["t0ken"]), ("http://h/r", [])] {
+            let settings = try resolve(environment.merging(["GITHUB_REPO_URL": url]) { $1 })
+            let remote = try #require(settings.remote)
+            #expect(try settings.git.credentials(for: remote, app: remote).map(\.password) == expected)
+        }
     }
 
     @Test(

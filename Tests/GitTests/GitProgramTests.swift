@@ -11,14 +11,14 @@ struct GitProgramTests {
     /// An upstream that git asks by a script instead of ssh.
     private func upstream(
         _ transport: String, environment: [String: String] = [:], timeout: Duration = .seconds(60),
-        stop: StopSignal? = nil, credential: GitCredential? = nil
+        stop: StopSignal? = nil, access: RemoteAccess = RemoteAccess()
     ) async throws -> (upstream: Upstream, folder: TemporaryFolder) {
         let folder = try TemporaryFolder()
         let path = try folder.write("transport", "#!/bin/sh\n\(transport)\n")
         try #require(chmod(path, 0o755) == 0)
         let variables = ["GIT_SSH": path, "OUT": folder.path].merging(environment) { $1 }
         return (
-            try await Upstream(environment: variables, timeout: timeout, stop: stop, credential: credential), folder
+            try await Upstream(environment: variables, timeout: timeout, stop: stop, access: access), folder
         )
     }
 
@@ -105,7 +105,11 @@ struct GitProgramTests {
         ])
     func credential(request: String, isGiven: Bool) async throws {
         let upstream = try await Upstream(
-            credential: GitCredential(user: "me", password: "p%'\"$x", origin: "https://host:8443"))
+            access: RemoteAccess(credentials: [
+                GitCredential(user: "me", password: "p%'\"$x", origin: "https://host:8443"),
+                GitCredential(user: "you", password: "other", origin: "https://host:8443"),
+                GitCredential(user: "me", password: "third", origin: "https://third"),
+            ]))
         // `git credential` reads its request from standard input: an alias feeds it.
         let file = try upstream.folder.write("request", request)
         let result = try await upstream.program.run(

@@ -16,7 +16,7 @@ struct Upstream {
     ///   - environment: added to git's.
     init(
         storeFolder: String? = nil, environment: [String: String] = [:], timeout: Duration = .seconds(60),
-        stop: StopSignal? = nil, credential: GitCredential? = nil
+        stop: StopSignal? = nil, access: RemoteAccess = RemoteAccess()
     ) async throws {
         folder = try TemporaryFolder()
         store = CommitStore(folder: storeFolder ?? folder.path + "/state")
@@ -24,7 +24,7 @@ struct Upstream {
         let variables = ["PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": folder.path].merging(environment) { $1 }
         program = GitProgram(
             environment: variables.map { Array("\($0.key)=\($0.value)".utf8) }, timeout: timeout,
-            killGrace: .milliseconds(500), marker: uniqueText(), stop: stop, credential: credential)
+            killGrace: .milliseconds(500), marker: uniqueText(), stop: stop, access: access)
         try await shell("mkdir up state && cd up && git init -q -b main", in: folder.path)
     }
 

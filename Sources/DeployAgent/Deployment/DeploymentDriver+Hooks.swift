@@ -5,12 +5,31 @@ import Shell
 
 /// How a deployment's hooks run, here or on another host, and what their results mean for it.
 extension DeploymentDriver {
-    func draftRun(_ hook: HookSettings, _ deployment: Int64) -> RunDraft {
+    func draftRun(_ hook: HookSettings, _ deployment: Int64, hookCommit: String? = nil) -> RunDraft {
         RunDraft(
             kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
             timeout: hook.timeout,
-            attempt: plan.attempt, startedAt: .now, scope: hook.scope)
+            attempt: plan.attempt, startedAt: .now, scope: hook.scope, hookCommit: hookCommit)
+    }
+
+    /// Records a hook for which there is nothing to do.
+    func skip(_ hook: Hook, _ progress: inout DeploymentProgress) async throws {
+        guard let reason = plan.changed.skipped[hook], let hook = plan.settings.hook(hook) else { return }
+        logger.info("\(hook.hook.rawValue) is skipped: \(reason)")
+        try await record(
+            draftRun(hook, progress.id), RunResult(status: .skipped, completedAt: .now, errorMessage: reason), &progress
+        )
+    }
+
+    /// Records a run that never started.
+    @discardableResult
+    private func record(
+        _ draft: RunDraft, _ result: RunResult, _ progress: inout DeploymentProgress
+    ) async throws -> Run? {
+        guard let run = try await progress.write([.beginRun(draft)]).first else { return nil }
+        progress.pending.append(.completeRun(run.id, result))
+        return run
     }
 
     /// What came of a hook.
@@ -36,10 +55,42 @@ extension DeploymentDriver {
             commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
             attempt: plan.attempt,
             trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
-            failure: failure)
+            failure: failure, checkout: root, changed: progress.changed)
+        var (place, hookCommit): (String, String?) = (root, nil)
+        if let remote = hook.remote {
+            do {
+                (place, hookCommit) = try await checkOut(hook, remote)
+            } catch let error as GitError {
+                return try await notHad(hook, error, &progress)
+            }
+        }
         return hook.scope == .fleet
-            ? try await runForFleet(hook, in: root, context, &progress)
-            : try await runHere(hook, in: root, context, &progress)
+            ? try await runForFleet(hook, in: place, hookCommit, context, &progress)
+            : try await runHere(hook, in: place, hookCommit, context, &progress)
+    }
+
+    /// Brings the checkout of a hook from a repository of its own up to date.
+    private func checkOut(_ hook: HookSettings, _ remote: RemoteSettings) async throws -> (String, String) {
+        waiting(plan.settings.gitTimeout * 20)
+        var remoteGit = remoteGit
+        let git = try remoteGit.program(for: remote, plan.settings).program
+        let (path, commit) = try await HookCheckout(
+            hook: hook.hook, remote: remote, folder: runner.folder, settings: plan.settings.git
+        ).update(git)
+        logger.info("\(hook.hook.rawValue) is that of \(commit.prefix(7)) from \(remote.remote.displayURL)")
+        return (path, commit)
+    }
+
+    private func notHad(
+        _ hook: HookSettings, _ error: GitError, _ progress: inout DeploymentProgress
+    ) async throws -> Done {
+        var result = HookCheckout.result(of: error, mode: hook.mode)
+        result.errorMessage = result.errorMessage.map(runner.log.secrets.mask)
+        let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
+        if let run = try await record(draftRun(hook, progress.id), result, &progress) {
+            say(hook, run, result, &progress)
+        }
+        return Done(result: result, failures: failures + (result.status.isFailure ? 1 : 0))
     }
 
     private static var notBegun: RunResult {
@@ -47,7 +98,8 @@ extension DeploymentDriver {
     }
 
     private func runHere(
-        _ hook: HookSettings, in root: String, _ context: RunContext, _ progress: inout DeploymentProgress
+        _ hook: HookSettings, in root: String, _ hookCommit: String?, _ context: RunContext,
+        _ progress: inout DeploymentProgress
     ) async throws -> Done {
         // Asked before it runs: when it has failed, the record may be out of reach.
         let failures = plan.series == nil ? 0 : try await failures(of: hook, progress)
@@ -56,7 +108,10 @@ extension DeploymentDriver {
             run = begun
             progress.begun = nil
         } else {
-            guard let begun = try await progress.write([.beginRun(draftRun(hook, progress.id))]).first else {
+            guard
+                let begun = try await progress.write([.beginRun(draftRun(hook, progress.id, hookCommit: hookCommit))])
+                    .first
+            else {
                 throw LedgerError(
                     .corrupt, operation: "write", location: "record", explanation: "a run that began has no id")
             }
@@ -79,11 +134,12 @@ extension DeploymentDriver {
     }
 
     private func runForFleet(
-        _ hook: HookSettings, in root: String, _ context: RunContext, _ progress: inout DeploymentProgress
+        _ hook: HookSettings, in root: String, _ hookCommit: String?, _ context: RunContext,
+        _ progress: inout DeploymentProgress
     ) async throws -> Done {
         // In the order in which it happened: what is pending comes before what the claim writes.
         try await progress.write([])
-        let draft = draftRun(hook, progress.id)
+        let draft = draftRun(hook, progress.id, hookCommit: hookCommit)
         let request = ClaimRequest(
             scope: plan.scope, commit: plan.commit.id, holder: plan.instance, run: draft, retries: hook.retries.limit,
             isLenient: hook.mode == .lenient,

@@ -18,6 +18,7 @@ struct DeploymentDriver: Sendable {
     let spool: Spool
     /// Is called before what takes longer than the hooks, with how long that may be.
     let waiting: @Sendable (Duration) -> Void
+    let remoteGit: RemoteGit
     let wayBack: WayBackNote
     /// When a task is to be looked at again; nil when none is.
     private(set) var tasksRetryAt: Timestamp?
@@ -38,8 +39,12 @@ struct DeploymentDriver: Sendable {
     private var workspace: Workspace {
         Workspace(path: plan.scope.workspace, stateDirectory: runner.state.path)
     }
-    private var pre: HookSettings? { plan.settings.hook(.preDeploy) }
-    private var post: HookSettings? { plan.settings.hook(.postDeploy) }
+    /// The hooks that run.
+    private var pre: HookSettings? { hook(.preDeploy) }
+    private var post: HookSettings? { hook(.postDeploy) }
+    private func hook(_ hook: Hook) -> HookSettings? {
+        plan.changed.skipped[hook] == nil ? plan.settings.hook(hook) : nil
+    }
     private var isStaged: Bool { plan.source != nil && plan.settings.isGated && pre != nil }
     /// Nil where the workspace is a checkout itself.
     private var releases: Releases? {
@@ -92,6 +97,7 @@ struct DeploymentDriver: Sendable {
 
     private func work(_ progress: inout DeploymentProgress) async throws -> Ending {
         var before: Done?
+        try await skip(.preDeploy, &progress)
         if let pre {
             // Without the gate the workspace moves first.
             if !isStaged { try await publish(stagedOutput: false, &progress) }
@@ -119,6 +125,7 @@ struct DeploymentDriver: Sendable {
         }
         try await runTasks(.beforeApp, &progress)
         await beforePost?(plan)
+        try await skip(.postDeploy, &progress)
         if let post {
             let done = try await run(post, in: plan.scope.workspace, &progress)
             if let ending = ending(of: post, done) {
@@ -161,7 +168,9 @@ struct DeploymentDriver: Sendable {
         if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
         let first = isStaged ? pre : plan.source == nil ? pre ?? (hasTasks || beforePost != nil ? nil : post) : nil
         var firstRun: (@Sendable (Int64) -> RunDraft)?
-        if let first, first.scope == .host { firstRun = { deployment in draftRun(first, deployment) } }
+        if let first, first.scope == .host, first.remote == nil {
+            firstRun = { deployment in draftRun(first, deployment) }
+        }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
         let writer = LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop)
         let occasion = TaskStep.Occasion(
@@ -169,6 +178,7 @@ struct DeploymentDriver: Sendable {
             trigger: plan.trigger, deployment: deployment.id, settings: plan.settings, instance: plan.instance)
         return DeploymentProgress(
             recorded: deployment, begun: run, writer: writer, folder: runner.folder,
+            changed: plan.settings.hooks.isEmpty ? nil : plan.changed.write(runner.folder),
             tasks: TaskStep(
                 occasion, ledger: ledger, runner: runner, writer: writer, logger: logger, waiting: waiting))
     }

@@ -19,6 +19,8 @@ struct DeploymentPlan: Sendable {
     var held: String?
     /// The commit's tasks: nil where it has no such file, or what is wrong with it.
     var tasks: Result<DeployFile?, SettingsError>
+    /// What it changes, and what need not run for it.
+    var changed: ChangedSince
     /// Nil when the workspace itself is watched: then there is nothing to publish.
     var source: Source?
 

@@ -8,6 +8,7 @@ struct DeploymentProgress {
     var begun: Run?
     let writer: LedgerWriter
     let folder: WorkspaceFolder
+    let changed: ChangedSince.Lists?
     var warnings = 0
     var isPublished = false
     /// Whether a strict hook has failed once the commit was published.
@@ -22,15 +23,8 @@ struct DeploymentProgress {
 
     /// The deployment as the record has it, or will have it.
     func deployment(after result: DeploymentResult) -> Deployment {
-        var deployment = recorded
+        var deployment = recorded.ended(result)
         deployment.published = isPublished
-        deployment.status = result.status
-        deployment.settled = result.settled
-        deployment.retryAt = result.retryAt
-        deployment.warnings = result.warnings
-        deployment.completedAt = result.completedAt
-        deployment.errorMessage = result.errorMessage
-        deployment.tasks = result.tasks
         return deployment
     }
 
@@ -42,5 +36,20 @@ struct DeploymentProgress {
         for mark in marks { unlink(folder.mark(mark)) }
         marks = []
         return runs
+    }
+}
+
+extension Deployment {
+    /// The same with its end.
+    func ended(_ result: DeploymentResult) -> Deployment {
+        var deployment = self
+        deployment.status = result.status
+        deployment.settled = result.settled
+        deployment.retryAt = result.retryAt
+        deployment.warnings = result.warnings
+        deployment.completedAt = result.completedAt
+        deployment.errorMessage = result.errorMessage
+        deployment.tasks = result.tasks
+        return deployment
     }
 }

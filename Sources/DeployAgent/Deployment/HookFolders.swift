@@ -13,7 +13,8 @@ struct HookFolders {
     /// - Throws: `SettingsError` that names all of them; `GitError`.
     func check() async throws {
         var problems: [SettingsError.Problem] = []
-        for hook in settings.hooks where hook.folder != "." {
+        // What another repository has is known once it is fetched.
+        for hook in settings.hooks where hook.folder != "." && hook.remote == nil {
             if let text = try await problem(of: hook) {
                 problems.append(
                     SettingsError.Problem(

@@ -19,6 +19,10 @@ struct RunContext: Sendable {
     var fence: Int64?
     /// What FAILED_DEPLOY runs for; nil for the other hooks.
     var failure: Failure?
+    /// Where the commit lies while a hook runs; nil for a task.
+    var checkout: String?
+    /// The lists of what the commit changes; nil for a task.
+    var changed: ChangedSince.Lists?
 
     /// The strict failure of a hook.
     struct Failure: Sendable {
@@ -40,6 +44,11 @@ extension RunContext {
             "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace, "DEPLOY_FENCE": fence.map { "\($0)" } ?? "",
         ]
         if let task { variables["DEPLOY_TASK"] = task }
+        if let checkout { variables["DEPLOY_CHECKOUT"] = checkout }
+        if let changed {
+            variables["DEPLOY_CHANGED_FILES"] = changed.lines
+            variables["DEPLOY_CHANGED_FILES_Z"] = changed.ending
+        }
         if let failure {
             variables["DEPLOY_FAILED_HOOK"] = failure.hook.rawValue
             variables["DEPLOY_FAILED_STATUS"] = failure.status.rawValue

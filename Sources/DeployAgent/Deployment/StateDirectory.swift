@@ -77,6 +77,8 @@ struct WorkspaceFolder: Sendable {
     var lock: String { path + "/lock" }
     /// There while a rollback that was asked for has not been carried out.
     var rollback: String { path + "/rollback.json" }
+    /// Lists what the commit that is deployed changes.
+    var changedFiles: String { path + "/changed-files" }
     /// One file a run that may have living processes.
     var running: String { path + (isByHand ? "/by-hand" : "/running") }
     /// Whether it is for what a person runs beside the agent.

@@ -10,7 +10,8 @@ public enum CheckOutcome: Sendable {
     case deployment(Deployment)
     case unchanged(commit: String, Detail)
     /// The remote did not answer, or does not have what is followed. The app and the record were not touched.
-    case unreachable(String)
+    /// - retryAt: when it is asked again at the earliest; nil at the next check.
+    case unreachable(String, ErrorKind = .transient, retryAt: Timestamp? = nil)
     /// A setting is wrong. Nothing was run.
     case misconfigured(SettingsError)
     /// The record cannot be read or written. Nothing was run.
@@ -29,6 +30,14 @@ public enum CheckOutcome: Sendable {
         /// It was rolled back from, and the ref has not moved on.
         case held
     }
+}
+
+/// What may help against an error.
+public enum ErrorKind: String, Sendable {
+    /// It may be better by itself.
+    case transient
+    /// Somebody has to set something right.
+    case permanent
 }
 
 /// Looks at the commit of one workspace and deploys it when the record says that it is due.
@@ -57,6 +66,10 @@ public final class Watcher {
     /// Settings of the commit that the workspace holds; they say which remote is followed.
     private var current: (head: String?, settings: Settings)
     private var git: RemoteGit
+    private var refusal: RemoteRefusal?
+    private var verified = VerifiedCommits()
+    /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
+    private var isAnew = false
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// Whether the store was found sound since the remote answered last.
@@ -159,7 +172,11 @@ public final class Watcher {
                 return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
             case .publish: return .failed(text)
             case .stopped: return .stopped
-            default: return .unreachable(text)
+            case .signature: return .failed(text)
+            default:
+                return .unreachable(
+                    text, error.code.isPermanent ? .permanent : .transient,
+                    retryAt: error.code.isPermanent || error.code == .throttled ? refusal?.until : nil)
             }
         } catch {
             return .failed(log.secrets.mask("\(error)"))
@@ -179,9 +196,11 @@ public final class Watcher {
                 source: .fallback)
         }
         try await refreshCurrent(place)
-        let target = try await findTarget(place, isOffline: isOffline)
+        let target = try await findTarget(place, trigger, isOffline: isOffline)
         followedRef = target.ref
-        let settings = try await settings(of: target)
+        let refused = try await verify(target)
+        // What a commit says that nobody has signed does not count either.
+        let settings = refused == nil ? try await settings(of: target) : current.settings
         try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
@@ -215,9 +234,15 @@ public final class Watcher {
             return try await rollBack(
                 RollbackRequest(commit: back.commit, held: target.commit, withPre: isAnew), deploying, waiting)
         case .deploy(let attempt, let series):
+            if let refused {
+                return .deployment(
+                    try await record(refused, target, scope, facts, trigger, attempt: attempt, series: series))
+            }
+            isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
             let deployment = try await deploy(
                 target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
                 deploying, waiting)
+            if deployment.status == .succeeded { isAnew = false }
             if deployment.status == .failed, settings.publish.rollsBack {
                 await goBack(deploying, waiting)
             }
@@ -237,6 +262,7 @@ public final class Watcher {
         var settings = settings
         if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
+        let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
         for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
@@ -246,10 +272,10 @@ public final class Watcher {
             settings: settings, isForced: isForced, instance: instance,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
-            source: target.source)
+            changed: changed, source: target.source)
         var driver = DeploymentDriver(
             plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
-            waiting: waiting,
+            waiting: waiting, remoteGit: git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
         do {
@@ -264,6 +290,67 @@ public final class Watcher {
         }
     }
 
+    /// What has changed since the last successful deployment.
+    private func changes(
+        _ target: Target, _ settings: Settings, _ facts: LedgerFacts, series: Int64?, runsAll: Bool
+    ) async throws -> ChangedSince {
+        let ledger = ledger
+        return try await PathFilter(
+            settings: settings, commit: target.commit, base: facts.lastSucceededCommit, repository: target.repository,
+            logger: logger
+        ).read {
+            guard let source = target.source, let remote = current.settings.remote, let base = facts.lastSucceededCommit
+            else { return false }
+            return await source.store.fetchToCompare(base, from: remote.remote, source.git)
+        } isAsked: { hook in
+            if runsAll { return true }
+            guard let series else { return false }
+            return try await ledger.failures(series: series, name: hook.hook.rawValue) > 0
+        }
+    }
+
+    // MARK: - Signatures
+
+    /// - Returns: why a commit must not be used; nil when it may.
+    private func verify(_ target: Target) async throws -> GitError? {
+        guard let signatures = current.settings.git.signatures else { return nil }
+        let git = target.source?.git ?? localGit()
+        return try await verified.refusal(
+            of: target.commit, in: target.repository.path, signatures, folder: folder.path, git)
+    }
+
+    /// A git that asks no remote.
+    private func localGit() -> GitProgram {
+        GitProgram(
+            environment: origin.environment.entries, timeout: current.settings.gitTimeout,
+            killGrace: current.settings.killGrace, marker: folder.gitMarker, stop: stop)
+    }
+
+    /// Records a commit that is not used as a failed deployment that needs no further attempt.
+    private func record(
+        _ refused: GitError, _ target: Target, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger, attempt: Int,
+        series: Int64?
+    ) async throws -> Deployment {
+        let commit = try await target.repository.commit(target.commit)
+        let now = Timestamp.now
+        let draft = DeploymentDraft(
+            scope: scope, commit: commit.id, subject: log.secrets.mask(commit.subject),
+            author: log.secrets.mask(commit.author), ref: target.ref.map(log.secrets.mask),
+            previousCommit: facts.lastSucceededCommit, trigger: trigger, attempt: attempt, series: series,
+            startedAt: now)
+        let (deployment, _) = try await ledger.begin(draft, firstRun: nil)
+        let result = DeploymentResult(
+            status: .failed, settled: true, warnings: 0, completedAt: .now,
+            errorMessage: log.secrets.mask(refused.description))
+        var entries: [LedgerEntry] = [.completeDeployment(deployment.id, result)]
+        if current.settings.notifications != nil {
+            entries.append(.notify(deployment: deployment.id, at: result.completedAt))
+        }
+        try await LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop).write(entries)
+        logger.error("\(commit.id.prefix(7)) is not deployed: \(result.errorMessage ?? "")")
+        return deployment.ended(result)
+    }
+
     // MARK: - The way back
 
     /// Publishes a commit that was deployed before.
@@ -275,15 +362,16 @@ public final class Watcher {
         let place = try await workspace.state()
         try await refreshCurrent(place)
         let remote = try current.settings.remoteToPublishFrom()
-        let git = try self.git.program(for: remote, current.settings)
+        let git = try self.git.program(for: remote, current.settings).program
         try await store.prepare(git)
         // The remote is asked only for what is no longer here.
         let releases = Releases(of: store, workspace: workspace.path)
         let tip = RemoteTip(commit: request.commit, reference: nil)
         if await !store.keeps(request.commit), await releases.kept(request.commit, git) == nil {
-            try await store.fetch(tip, from: remote.remote, git)
+            try await store.fetch(tip, from: remote.remote, depth: current.settings.git.depth, git)
         }
         let target = target(tip, ref: current.settings.followedRef ?? followedRef, from: remote, git)
+        if let refused = try await verify(target) { throw refused }
         let settings = try await settings(of: target)
         // What the commit that is gone back to says of itself is not what the next check goes by.
         known = nil
@@ -436,7 +524,7 @@ public final class Watcher {
     private func removedDamagedStore(after error: GitError) async throws -> Bool {
         guard !isStoreExamined, error.code == .corrupt || error.code == .unreachable || error.code == .publish,
             !stop.isRequested,
-            let remote = current.settings.remote, let git = try? self.git.program(for: remote, current.settings)
+            let remote = current.settings.remote, let git = try? self.git.program(for: remote, current.settings).program
         else { return false }
         guard await !store.isSound(content: error.code != .unreachable, git) else {
             isStoreExamined = true
@@ -484,7 +572,7 @@ public final class Watcher {
         var source: DeploymentPlan.Source?
     }
 
-    private func findTarget(_ place: Workspace.State, isOffline: Bool) async throws -> Target {
+    private func findTarget(_ place: Workspace.State, _ trigger: Trigger, isOffline: Bool) async throws -> Target {
         guard let remote = current.settings.remote, !isOffline else {
             guard case .checkout(let head) = place else {
                 throw SettingsError(
@@ -499,26 +587,39 @@ public final class Watcher {
             }
             return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
         }
-        let git = try self.git.program(for: remote, current.settings)
+        let (git, basis) = try self.git.program(for: remote, current.settings)
+        if trigger.respectsBackoff, let refusal, refusal.holds(for: basis) { throw refusal.error }
+        do {
+            let tip = try await fetchTip(of: remote, git)
+            refusal = nil
+            return target(tip, ref: tip.name, from: remote, git)
+        } catch let error as GitError where error.code.isPermanent || error.code == .throttled {
+            refusal = RemoteRefusal(error, basis, after: refusal, interval: current.settings.interval)
+            throw error
+        }
+    }
+
+    private func fetchTip(of remote: RemoteSettings, _ git: GitProgram) async throws -> RemoteTip {
         try await store.prepare(git)
         let tip = try await git.tip(of: remote.remote, from: store.path)
         isStoreExamined = false
-        if await !store.holds(tip.commit) {
+        let depth = current.settings.git.depth
+        if await !store.holds(tip.commit) || store.depth != depth {
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
-            try await store.fetch(tip, from: remote.remote, git)
+            try await store.fetch(tip, from: remote.remote, depth: depth, git)
         }
-        return target(tip, ref: tip.name, from: remote, git)
+        return tip
     }
 
     /// A commit that lies in the store, and may be fetched anew.
     private func target(_ tip: RemoteTip, ref: String?, from remote: RemoteSettings, _ git: GitProgram) -> Target {
-        let (store, logger) = (store, logger)
+        let (store, logger, depth) = (store, logger, current.settings.git.depth)
         let repair: @Sendable () async throws -> Bool = {
             guard await !store.isSound(content: true, git) else { return false }
             logger.notice("\(store.path) is damaged and is fetched anew")
             try store.discard()
             try await store.prepare(git)
-            try await store.fetch(tip, from: remote.remote, git)
+            try await store.fetch(tip, from: remote.remote, depth: depth, git)
             return true
         }
         return Target(

@@ -16,6 +16,8 @@ public struct LockRecord: Sendable, Equatable {
     public var lastCheck: Timestamp?
     public var lastOutcome: String?
     public var lastError: String?
+    /// Whether waiting may help.
+    public var lastErrorKind: ErrorKind?
     public var nextCheck: Timestamp?
 
     var text: String {
@@ -24,6 +26,7 @@ public struct LockRecord: Sendable, Equatable {
         if let lastCheck { lines.append("last_check=\(lastCheck.milliseconds)") }
         if let lastOutcome { lines.append("last_outcome=\(lastOutcome)") }
         if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
+        if let lastErrorKind { lines.append("last_error_kind=\(lastErrorKind.rawValue)") }
         if let lastError {
             lines.append(
                 "last_error=\(lastError.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(2000))")
@@ -55,6 +58,7 @@ public struct LockRecord: Sendable, Equatable {
         lastCheck = time("last_check")
         lastOutcome = values["last_outcome"]
         lastError = values["last_error"]
+        lastErrorKind = values["last_error_kind"].flatMap(ErrorKind.init)
         nextCheck = time("next_check")
     }
 

@@ -122,7 +122,7 @@ public final class Entrypoint: Service {
         var failures = 0
         while !stop.isRequested {
             var outcome = await checks.check(.startup)
-            if case .unreachable(let problem) = outcome, await watcher.checkedOut() != nil {
+            if case .unreachable(let problem, _, _) = outcome, await watcher.checkedOut() != nil {
                 session.logger.warning("\(problem); the checkout that is there is used")
                 outcome = await checks.check(.startup, isOffline: true)
             }
@@ -164,7 +164,10 @@ public final class Entrypoint: Service {
                 fatal.set(error)
                 finish(78)
                 return nil
-            case .unreachable(let problem), .ledgerFailed(let problem, _):
+            case .unreachable(let problem, let kind, _):
+                session.logger.warning("\(problem)")
+                code = kind == .permanent ? 78 : 69
+            case .ledgerFailed(let problem, _):
                 session.logger.warning("\(problem)")
                 code = 69
             case .failed(let problem):

@@ -69,6 +69,7 @@ public struct RunView: Encodable, Sendable {
         case outputTail = "output_tail"
         case errorMessage = "error_message"
         case entryHash = "entry_hash"
+        case hookCommit = "hook_commit"
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -95,6 +96,7 @@ public struct RunView: Encodable, Sendable {
         try container.encode(mask(run.outputTail), forKey: .outputTail)
         try container.encode(run.errorMessage.map(mask), forKey: .errorMessage)
         try container.encode(run.digest, forKey: .entryHash)
+        try container.encode(run.hookCommit, forKey: .hookCommit)
     }
 }
 
@@ -104,19 +106,33 @@ public struct OutcomeView: Encodable, Sendable {
     public let deployment: DeploymentView?
     /// What came of the look at the tasks, with or without a deployment.
     let tasks: TaskCountsView?
+    /// Why there is no deployment; nil where nothing is wrong.
+    let errorMessage: String?
+    let errorKind: ErrorKind?
 
-    public init(outcome: String, deployment: DeploymentView?, tasks: TaskCountsView? = nil) {
+    public init(
+        outcome: String, deployment: DeploymentView?, tasks: TaskCountsView? = nil, errorMessage: String? = nil,
+        errorKind: ErrorKind? = nil
+    ) {
         self.outcome = outcome
         self.deployment = deployment
         self.tasks = tasks
+        self.errorMessage = errorMessage
+        self.errorKind = errorKind
     }
 
-    enum CodingKeys: CodingKey { case outcome, deployment, tasks }
+    enum CodingKeys: String, CodingKey {
+        case outcome, deployment, tasks
+        case errorMessage = "error_message"
+        case errorKind = "error_kind"
+    }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(outcome, forKey: .outcome)
         try container.encode(deployment, forKey: .deployment)
         try container.encode(tasks, forKey: .tasks)
+        try container.encode(errorMessage, forKey: .errorMessage)
+        try container.encode(errorKind?.rawValue, forKey: .errorKind)
     }
 }

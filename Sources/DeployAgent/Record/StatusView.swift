@@ -20,6 +20,7 @@ public struct StatusView: Encodable, Sendable {
         case lastCheck = "last_check"
         case lastOutcome = "last_outcome"
         case lastError = "last_error"
+        case lastErrorKind = "last_error_kind"
         case nextCheck = "next_check"
         case ledger
     }
@@ -46,6 +47,7 @@ public struct StatusView: Encodable, Sendable {
         try container.encode(holder?.lastCheck?.rfc3339, forKey: .lastCheck)
         try container.encode(holder?.lastOutcome, forKey: .lastOutcome)
         try container.encode(holder?.lastError.map(mask), forKey: .lastError)
+        try container.encode(holder?.lastErrorKind?.rawValue, forKey: .lastErrorKind)
         try container.encode(holder?.nextCheck?.rfc3339, forKey: .nextCheck)
         try container.encode(ledger, forKey: .ledger)
     }

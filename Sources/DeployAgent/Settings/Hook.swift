@@ -69,4 +69,8 @@ public struct HookSettings: Sendable, Equatable {
     public var retries: Retries
     /// Whether every host runs it, or one for all.
     public var scope: RunScope
+    /// Pathspecs of which a changed file must match one; none: it runs whatever changed.
+    public var paths: [String]
+    /// The repository in whose checkout it runs; nil for the app's.
+    public var remote: RemoteSettings?
 }

@@ -22,6 +22,8 @@ public struct Setting: Sendable, Hashable {
 
     static let durationForm = "a duration greater than zero: 300 (seconds), 300s, 5m, 1h30m or 500ms"
     static let folderForm = "a folder inside the checkout, relative to its root, without \"..\""
+    static let pathsForm =
+        "git pathspecs separated by spaces or newlines, with the magic words top, exclude, icase and literal"
     static let retriesForm = "unlimited, or a whole number from 0 on"
 
     static let workspacePath = Setting(
@@ -33,6 +35,29 @@ public struct Setting: Sendable, Hashable {
     static let token = Setting("GITHUB_TOKEN", default: "none", "a token for https remotes", secret: true)
     static let tokenFile = Setting(
         "GITHUB_TOKEN_FILE", default: "none", "a file that holds a token; read again before every check")
+    static let username = Setting(
+        "GITHUB_USERNAME", default: "the one in the URL, else x-access-token", "the user that the token is of")
+    static let credentialsFile = Setting(
+        "AGENT_CREDENTIALS_FILE", default: "none",
+        "a file with a URL with user and password for each host, as in git-credential-store(1); read again before every check"
+    )
+    static let sshKeyFile = Setting(
+        "AGENT_SSH_KEY_FILE", default: "those that ssh finds", "a file that holds a private key without a passphrase")
+    static let sshKnownHostsFile = Setting(
+        "AGENT_SSH_KNOWN_HOSTS_FILE", default: "those of the user and the machine",
+        "a file of known hosts, as ssh-keyscan prints it")
+    static let sshHostKeyCheck = Setting("AGENT_SSH_HOST_KEY_CHECK", default: "true", "true or false")
+    static let authorityFile = Setting(
+        "AGENT_CA_FILE", default: "none: the machine's own",
+        "a file of certificates in PEM form, trusted beside the machine's own")
+    static let submodules = Setting("AGENT_SUBMODULES", default: "recursive", "recursive or off")
+    static let gitDepth = Setting("AGENT_GIT_DEPTH", default: "1", "a number of commits, or 0 for the whole history")
+    static let lfs = Setting("AGENT_GIT_LFS", default: "auto", "auto or off")
+    static let verifyCommit = Setting(
+        "AGENT_VERIFY_COMMIT", default: "off", "off, ssh or gpg, with AGENT_ALLOWED_SIGNERS_FILE")
+    static let allowedSignersFile = Setting(
+        "AGENT_ALLOWED_SIGNERS_FILE", default: "none",
+        "a file of allowed signers: for ssh as in ssh-keygen(1), for gpg exported public keys")
     static let syncInterval = Setting("GITHUB_SYNC_INTERVAL", default: "30", durationForm)
     static let repoFolder = Setting("GITHUB_REPO_FOLDER", default: "none", folderForm)
     static let gate = Setting("PRE_DEPLOY_GATE", default: "true", "true or false")
@@ -133,17 +158,30 @@ public struct Setting: Sendable, Hashable {
     static func retries(_ hook: Hook) -> Setting {
         .init("\(hook.rawValue)_RETRIES", default: hook.defaultRetries.text, retriesForm)
     }
+    static func paths(_ hook: Hook) -> Setting {
+        .init("\(hook.rawValue)_PATHS", default: "none: it runs whatever changed", pathsForm)
+    }
     static func repoURL(_ hook: Hook) -> Setting {
+        .init("\(hook.rawValue)_REPO_URL", default: "none: the app's repository", "any URL or path that git takes")
+    }
+    static func repoBranch(_ hook: Hook) -> Setting {
         .init(
-            "\(hook.rawValue)_REPO_URL", default: "none",
-            "nothing yet: hooks from another repository are not supported yet")
+            "\(hook.rawValue)_REPO_BRANCH", default: "that remote's default branch",
+            "a branch, a tag or a full commit id")
     }
 
     /// Every variable that the agent knows, in the order in which it lists them.
     public static let all: [Setting] =
-        [workspacePath, repoURL, branch, token, tokenFile, syncInterval, repoFolder]
+        [
+            workspacePath, repoURL, branch, username, token, tokenFile, credentialsFile, sshKeyFile, sshKnownHostsFile,
+            sshHostKeyCheck, authorityFile, gitDepth, submodules, lfs, verifyCommit, allowedSignersFile, syncInterval,
+            repoFolder,
+        ]
         + [Hook.preDeploy, .postDeploy].flatMap {
-            [command($0), folder($0), timeout($0), mode($0), retries($0), scope($0), repoURL($0)]
+            [
+                command($0), folder($0), timeout($0), mode($0), retries($0), scope($0), paths($0), repoURL($0),
+                repoBranch($0),
+            ]
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [

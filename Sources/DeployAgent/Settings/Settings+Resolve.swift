@@ -28,19 +28,13 @@ extension Settings {
             reader.reject(
                 .branch, Sourced(value: branch, source: reader.found[Setting.branch.name]?.source ?? .fallback))
         }
-        let token = reader.text(.token)?.value.trimmingSpace
-        let tokenFile = reader.text(.tokenFile).map { Sourced(value: absolute($0.value), source: $0.source) }
-        if let tokenFile, readTokenFile(tokenFile.value) == nil {
-            reader.reject(.tokenFile, tokenFile, because: "cannot be read or is empty")
-        }
+        let git = reader.git(absolute)
         let url = reader.text(.repoURL)
         if let url, url.value.hasPrefix("-") { reader.reject(.repoURL, url) }
-        let remote = url.map {
-            RemoteSettings(url: $0.value, branch: branch, token: token, tokenFile: tokenFile?.value, absolute)
-        }
+        let remote = url.map { RemoteSettings(url: $0.value, branch: branch, absolute) }
 
         let repoFolder = reader.folder(.repoFolder)
-        let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader) }
+        let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader, absolute) }
         let isGated = reader.flag(.gate)
         let publish = readPublish(&reader, hasRemote: remote != nil)
         let interval = reader.duration(.syncInterval)
@@ -78,13 +72,16 @@ extension Settings {
         _ = reader.text(.appspec)
         _ = reader.text(.service)
         let secrets = collectSecrets(
-            resolved, environment, remote,
+            resolved, environment, git,
             tokens: [
-                token, http.webhookSecret?.current(), http.apiToken?.current(), notifications?.url,
+                git.token, http.webhookSecret?.current(), http.apiToken?.current(), notifications?.url,
                 notifications?.secret,
             ],
-            tokenFile: tokenFile?.value,
-            urls: [url?.value, ledger.text, reader.found[Setting.ledgerURL.name]?.value, notifications?.url],
+            urls: [
+                url?.value, reader.found[Setting.repoURL(.preDeploy).name]?.value,
+                reader.found[Setting.repoURL(.postDeploy).name]?.value, ledger.text,
+                reader.found[Setting.ledgerURL.name]?.value, notifications?.url,
+            ],
             ledger: ledger)
         guard reader.problems.isEmpty else {
             throw SettingsError(
@@ -97,14 +94,14 @@ extension Settings {
         return Settings(
             workspace: workspace, remote: remote, interval: interval, hooks: hooks, isGated: isGated,
             publish: publish,
-            gitTimeout: gitTimeout,
+            gitTimeout: gitTimeout, git: git,
             killGrace: killGrace, shell: shell, stateDirectory: stateDirectory, ledger: ledger,
             ledgerTimeout: ledgerTimeout, app: app,
             host: host,
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
             notifications: notifications, keep: keep, deployFile: deployFile, tasksTable: tasksTable,
             exports: exports(resolved, environment), secrets: secrets,
-            warnings: resolved.warnings + advice(reader, hooks, environment, resolved),
+            warnings: resolved.warnings + reader.notices + advice(&reader, hooks, environment, resolved),
             listing: Setting.all.map { setting in
                 let value = reader.found[setting.name]
                 return ListedSetting(
@@ -128,7 +125,9 @@ extension Settings {
 
     // MARK: - Single settings
 
-    private static func readHook(_ hook: Hook, repoFolder: String?, _ reader: inout SettingsReader) -> HookSettings? {
+    private static func readHook(
+        _ hook: Hook, repoFolder: String?, _ reader: inout SettingsReader, _ absolute: (String) -> String
+    ) -> HookSettings? {
         // Every one is read, also without a command: a wrong value shows at once, not when the command is added.
         let command = reader.text(.command(hook))
         if let command, command.value.utf8.contains(0) {
@@ -137,19 +136,41 @@ extension Settings {
         let own = reader.folder(.folder(hook))
         let timeout = reader.duration(.timeout(hook))
         var (mode, retries, scope) = (hook.defaultMode, hook.defaultRetries, RunScope.host)
+        var (paths, remote): ([String], RemoteSettings?) = ([], nil)
         if hook != .failedDeploy {
             scope = reader.read(.scope(hook)) { RunScope(rawValue: $0.lowercased()) } ?? scope
             mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? mode
             retries = reader.read(.retries(hook), Retries.init) ?? retries
-            if let url = reader.text(.repoURL(hook)) {
-                reader.reject(.repoURL(hook), url, because: "cannot be used yet")
-            }
+            paths = reader.read(.paths(hook), readPaths) ?? []
+            remote = readRemote(hook, &reader, absolute)
         }
         guard let command else { return nil }
+        // That folder is one of the app's repository.
+        let repoFolder = remote == nil ? repoFolder : nil
         return HookSettings(
             hook: hook, command: command.value, folder: joined(own, below: repoFolder),
             folderSetting: own != nil || repoFolder == nil ? Setting.folder(hook).name : Setting.repoFolder.name,
-            timeout: timeout, mode: mode, retries: retries, scope: scope)
+            timeout: timeout, mode: mode, retries: retries, scope: scope, paths: paths, remote: remote)
+    }
+
+    private static func readPaths(_ text: String) -> [String]? {
+        let paths = text.split(whereSeparator: \.isWhitespace).map(String.init)
+        return paths.allSatisfy { Pathspec($0) != nil } ? paths : nil
+    }
+
+    /// Where a hook has a repository of its own.
+    private static func readRemote(
+        _ hook: Hook, _ reader: inout SettingsReader, _ absolute: (String) -> String
+    ) -> RemoteSettings? {
+        let branch = reader.read(.repoBranch(hook)) { text in
+            text.hasPrefix("-") || text.contains(where: \.isWhitespace) ? nil : text
+        }
+        guard let url = reader.text(.repoURL(hook)) else { return nil }
+        guard !url.value.hasPrefix("-") else {
+            reader.reject(.repoURL(hook), url)
+            return nil
+        }
+        return RemoteSettings(url: url.value.trimmingSpace, branch: branch, absolute)
     }
 
     private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {
@@ -305,8 +326,7 @@ extension Settings {
     }
 
     private static func collectSecrets(
-        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ remote: RemoteSettings?, tokens: [String?],
-        tokenFile: String?,
+        _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment, _ git: GitSettings, tokens: [String?],
         urls: [String?], ledger: LedgerAddress
     ) -> Secrets {
         var texts = ledger.passwords
@@ -317,7 +337,8 @@ extension Settings {
             if let value = environment[key] { texts.append(value) }
         }
         texts += tokens.compactMap { $0 }
-        texts += [remote?.password, tokenFile.flatMap(readTokenFile)].compactMap { $0 }
+        texts += [git.tokenFile.flatMap(readTokenFile)].compactMap { $0 }
+        if let file = git.credentialsFile { texts += ((try? CredentialsFile.read(file)) ?? []).map(\.password) }
         for url in urls.compactMap({ $0 }) {
             guard let credentials = URLCredentials(url: url) else { continue }
             if let password = credentials.rawPassword { texts += [password, URLCredentials.decoded(password)] }
@@ -338,7 +359,7 @@ extension Settings {
     }
 
     private static func advice(
-        _ reader: SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
+        _ reader: inout SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
         _ resolved: AppSpec.Resolved
     ) -> [String] {
         var advice = nearMisses(environment, resolved)
@@ -355,6 +376,11 @@ extension Settings {
         if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
             advice.append(
                 "GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched"
+            )
+        }
+        if reader.found[Setting.sshHostKeyCheck.name] != nil, !reader.flag(.sshHostKeyCheck) {
+            advice.append(
+                "\(Setting.sshHostKeyCheck.name) is off: whoever answers for a host is taken for it, and gives what is run"
             )
         }
         return advice

@@ -15,6 +15,7 @@ public struct Settings: Sendable {
     public var isGated: Bool
     public var publish: PublishSettings
     public var gitTimeout: Duration
+    public var git: GitSettings
     public var killGrace: Duration
     public var shell: String
     public var stateDirectory: String
@@ -86,15 +87,6 @@ public struct Settings: Sendable {
     public func hook(_ hook: Hook) -> HookSettings? {
         hooks.first { $0.hook == hook }
     }
-}
-
-/// The remote as set, with its credentials.
-public struct RemoteSettings: Sendable, Equatable {
-    /// Without user and password.
-    var remote: Remote
-    var user: String?
-    var password: String?
-    var tokenFile: String?
 }
 
 public enum LogFormat: String, Sendable {

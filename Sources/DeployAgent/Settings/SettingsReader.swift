@@ -10,6 +10,8 @@ struct SettingsReader {
     var problems: [SettingsError.Problem] = []
     /// Text and source of each setting as it was looked up.
     var found: [String: Sourced<String>] = [:]
+    /// What is not as it looks, without being wrong.
+    var notices: [String] = []
 
     init(options: [String: String], environment: ProcessEnvironment, appspec: AppSpec.Resolved, appspecFile: String) {
         self.options = options
@@ -19,13 +21,15 @@ struct SettingsReader {
     }
 
     /// The value as text; nil when it is set nowhere. A value that is empty or white space alone is not set.
-    mutating func text(_ setting: Setting) -> Sourced<String>? {
+    ///
+    /// - Parameter ofCommit: whether the app spec may set it.
+    mutating func text(_ setting: Setting, ofCommit: Bool = true) -> Sourced<String>? {
         let value: Sourced<String>?
         if let option = setting.option, let text = options[setting.name], !text.isBlank {
             value = Sourced(value: text, source: .option(option))
         } else if let text = environment[setting.name], !text.isBlank {
             value = Sourced(value: text, source: .environment)
-        } else if let entry = appspec.values[setting.name], let text = entry.value, !text.isBlank {
+        } else if ofCommit, let entry = appspec.values[setting.name], let text = entry.value, !text.isBlank {
             value = Sourced(value: text, source: .appspec(file: appspecFile, line: entry.line))
         } else {
             value = nil
@@ -35,8 +39,8 @@ struct SettingsReader {
     }
 
     /// Reads a value, or notes that it cannot be read and returns nil.
-    mutating func read<T>(_ setting: Setting, _ parse: (String) -> T?) -> T? {
-        guard let text = text(setting) else { return nil }
+    mutating func read<T>(_ setting: Setting, ofCommit: Bool = true, _ parse: (String) -> T?) -> T? {
+        guard let text = text(setting, ofCommit: ofCommit) else { return nil }
         if let value = parse(text.value.trimmingSpace) { return value }
         reject(setting, text)
         return nil

@@ -23,16 +23,7 @@ enum TextFile {
     /// Writes a new file beside the old one and renames it; on the disk, with its name, before it returns.
     /// - Returns: whether it worked; `errno` says why not.
     static func writeDurably(_ bytes: [UInt8], to path: String) -> Bool {
-        let descriptor = open(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        guard fsync(descriptor) == 0, rename(path + ".new", path) == 0 else { return false }
+        guard write(bytes, to: path, isSynced: true) else { return false }
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { return false }
@@ -42,14 +33,20 @@ enum TextFile {
 
     /// Writes a new file beside the old one and renames it: a reader sees the one or the other.
     /// - Returns: whether it worked; `errno` says why not.
-    static func write(_ text: String, to path: String) -> Bool {
+    static func write(_ text: String, to path: String) -> Bool { write(Array(text.utf8), to: path) }
+
+    /// The same with any bytes.
+    static func write(_ bytes: [UInt8], to path: String, isSynced: Bool = false) -> Bool {
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return false }
-        var text = text
-        let written = text.withUTF8 { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        close(descriptor)
-        guard written == text.utf8.count else { return false }
-        return rename(temporary, path) == 0
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return (!isSynced || fsync(descriptor) == 0) && rename(temporary, path) == 0
     }
 }

@@ -1,5 +1,3 @@
-import Git
-
 /// User and password inside a URL.
 struct URLCredentials {
     var user: String
@@ -41,23 +39,5 @@ struct URLCredentials {
             }
         }
         return String(decoding: bytes, as: UTF8.self)
-    }
-}
-
-extension RemoteSettings {
-    /// Takes credentials out of the URL, so that they are in no argument and no file.
-    init(url: String, branch: String?, token: String?, tokenFile: String?, _ absolute: (String) -> String) {
-        var plain = url
-        let isHTTP = url.lowercased().hasPrefix("http://") || url.lowercased().hasPrefix("https://")
-        if isHTTP, let credentials = URLCredentials(url: url) {
-            plain = credentials.strippedURL
-            user = credentials.user.isEmpty ? nil : credentials.user
-            password = credentials.rawPassword.map(URLCredentials.decoded)
-        }
-        if url.lowercased().hasPrefix("https://"), let token { password = token }
-        self.tokenFile = tokenFile
-        // A relative path means the agent's folder, not the one in which git runs.
-        let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
-        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)
     }
 }

@@ -87,6 +87,7 @@ struct CheckLoop {
             record.lastCheck = now
             record.lastOutcome = outcome.name
             record.lastError = outcome.problem.map(session.log.secrets.mask)
+            record.lastErrorKind = outcome.errorKind
             record.nextCheck = now.advanced(by: wait)
         }
         vitals.beat(quietFor: wait + .seconds(30))
@@ -121,10 +122,15 @@ struct CheckLoop {
             session.logger.debug("unchanged: \(commit.prefix(7)) is deployed")
             said = nil
             return
-        case .unreachable(let problem):
+        case .unreachable(let problem, _, nil):
             session.logger.warning("\(problem); tried again at the next check")
             said = nil
             return
+        case .unreachable(let problem, .transient, let time?):
+            text = "\(problem); asked again at \(time.rfc3339)"
+        case .unreachable(let problem, .permanent, let time?):
+            text =
+                "\(problem); waiting does not help: asked again at \(time.rfc3339), or as soon as credentials or settings change"
         case .unchanged(let commit, .settledAsFailed):
             text = "\(commit.prefix(7)) failed and its retries are used up: waiting for a new commit or `agent retry`"
         case .unchanged(let commit, .held):

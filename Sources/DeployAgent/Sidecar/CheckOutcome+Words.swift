@@ -45,6 +45,17 @@ extension CheckOutcome {
         }
     }
 
+    /// Whether what went wrong may be better by itself; nil where nothing did, or a deployment says so itself.
+    public var errorKind: ErrorKind? {
+        switch self {
+        case .unreachable(_, let kind, _): kind
+        case .ledgerFailed(_, let isTransient): isTransient ? .transient : .permanent
+        case .misconfigured: .permanent
+        case .failed: .transient
+        case .deployment, .unchanged, .stopped: nil
+        }
+    }
+
     /// What went wrong, nil when nothing did.
     public var problem: String? {
         switch self {
@@ -54,7 +65,7 @@ extension CheckOutcome {
         case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
         case .unchanged(let commit, .held): "\(commit.prefix(7)) is held: it was rolled back from"
         case .unchanged(_, .deployed), .stopped: nil
-        case .unreachable(let text), .ledgerFailed(let text, _), .failed(let text): text
+        case .unreachable(let text, _, _), .ledgerFailed(let text, _), .failed(let text): text
         case .misconfigured(let error): error.description
         }
     }

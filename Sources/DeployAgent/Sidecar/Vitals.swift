@@ -33,6 +33,8 @@ public final class Vitals: Sendable {
         public var aliveUntil: ContinuousClock.Instant
         /// When the last check that could ask what it follows was made; nil before the first one.
         public var lastSuccessfulCheck: Timestamp?
+        /// What the last check could not be made for; nil when it could.
+        public var lastError: ErrorKind?
         /// From when on a check that did not succeed makes the state unknown.
         public var staleAfter: Duration
         /// Whether a deployment is under way: no check can be made beside it.
@@ -105,6 +107,7 @@ public final class Vitals: Sendable {
             state.checks[outcome.name, default: 0] += 1
             state.staleAfter = staleAfter
             state.isDeploying = false
+            state.lastError = outcome.errorKind
             let before = state.lastSuccessfulCheck
             defer { if isOffline { state.lastSuccessfulCheck = before } }
             switch outcome {
@@ -125,6 +128,9 @@ public final class Vitals: Sendable {
                     detail == .deployed ? .ready : .failed(failure ?? outcome.problem ?? "the deployment failed")
             case .misconfigured(let error):
                 state.readiness = .failed(error.description)
+            // Nothing is deployed until somebody sets it right.
+            case .unreachable(let problem, .permanent, _):
+                state.readiness = .failed(problem)
             // Says nothing of the commit: what was known holds until it is stale.
             case .unreachable, .ledgerFailed, .failed, .stopped:
                 break

@@ -1,0 +1,70 @@
+import Git
+import Ledger
+import Logging
+
+/// What has changed since the last successful deployment, and which hooks have nothing to do for it.
+struct ChangedSince: Sendable {
+    /// Nil where it could not be compared: then everything counts as changed.
+    var base: String?
+    var files: ChangedFiles
+    /// Why a hook is not run.
+    var skipped: [Hook: String] = [:]
+
+    /// Files that list the paths, a line each, and each ended by NUL.
+    struct Lists: Sendable {
+        var lines: String
+        var ending: String
+    }
+
+    /// Writes the lists for the hooks of a deployment; they stay until the next one.
+    /// - Returns: nil when they cannot be written.
+    func write(_ folder: WorkspaceFolder) -> Lists? {
+        let lists = Lists(lines: folder.changedFiles, ending: folder.changedFiles + ".z")
+        guard TextFile.write(files.list(endingIn: UInt8(ascii: "\n")), to: lists.lines),
+            TextFile.write(files.list(endingIn: 0), to: lists.ending)
+        else { return nil }
+        return lists
+    }
+}
+
+/// Decides which hooks a commit needs by the paths that it changes.
+struct PathFilter {
+    let settings: Settings
+    let commit: String
+    /// The commit of the last successful deployment.
+    let base: String?
+    let repository: Repository
+    let logger: Logger
+
+    /// - Parameters:
+    ///   - fetch: gets the base's commit where it is not there; returns whether it could.
+    ///   - isAsked: of hooks with paths, whether one must run whatever has changed: an earlier attempt of it failed, say.
+    func read(
+        fetch: () async -> Bool, isAsked: (HookSettings) async throws -> Bool
+    ) async throws -> ChangedSince {
+        let filtered = settings.hooks.filter { !$0.paths.isEmpty }
+        var changed = try await compare(fetch: filtered.isEmpty ? { false } : fetch)
+        // The same commit once more: nothing differs, and there is a reason that the filter does not know.
+        guard changed.base != commit else { return changed }
+        for hook in filtered where try await !isAsked(hook) {
+            guard !changed.files.contain(hook.paths.compactMap(Pathspec.init)) else { continue }
+            let since = changed.base.map { "that changed since \($0.prefix(7))" } ?? "of the commit"
+            changed.skipped[hook.hook] = "no file \(since) matches \(Setting.paths(hook.hook).name)"
+        }
+        return changed
+    }
+
+    private func compare(fetch: () async -> Bool) async throws -> ChangedSince {
+        guard let base else { return ChangedSince(files: try await repository.changedFiles(from: nil, to: commit)) }
+        for isLast in [false, true] {
+            do {
+                return ChangedSince(base: base, files: try await repository.changedFiles(from: base, to: commit))
+            } catch let error as GitError where error.code == .corrupt {
+                guard !isLast, await fetch() else { break }
+            }
+        }
+        logger.notice(
+            "\(base.prefix(7)), deployed last, cannot be compared with: everything counts as changed since")
+        return ChangedSince(files: try await repository.changedFiles(from: nil, to: commit))
+    }
+}

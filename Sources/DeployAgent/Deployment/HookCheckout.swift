@@ -1,0 +1,42 @@
+import Git
+import Ledger
+
+/// The checkout of a hook that comes from a repository of its own.
+///
+/// Lies in the state directory and stays from run to run, as a workspace does: tracked files are set to the commit, what a
+/// run wrote beside them is left.
+struct HookCheckout: Sendable {
+    let hook: Hook
+    let remote: RemoteSettings
+    let folder: WorkspaceFolder
+    let settings: GitSettings
+
+    private var home: String { "\(folder.path)/hooks/\(hook.rawValue)" }
+
+    /// What a hook that cannot be had comes to: where waiting may help it is put off, and a lenient one fails.
+    static func result(of error: GitError, mode: HookMode) -> RunResult {
+        let isWaitedFor = mode == .strict && !error.code.isPermanent && error.code != .signature
+        return RunResult(
+            status: error.code == .stopped ? .interrupted : isWaitedFor ? .deferred : .failed, completedAt: .now,
+            errorMessage: "\(error.description); it was not run")
+    }
+
+    /// Sets the checkout to what the remote has now.
+    ///
+    /// - Returns: its path, and the commit.
+    /// - Throws: `GitError`.
+    func update(_ git: GitProgram) async throws -> (path: String, commit: String) {
+        let store = CommitStore(folder: home)
+        let workspace = Workspace(path: home + "/checkout")
+        try await store.prepare(git)
+        let tip = try await git.tip(of: remote.remote, from: store.path)
+        if await !store.holds(tip.commit) || store.depth != settings.depth {
+            try await store.fetch(tip, from: remote.remote, depth: settings.depth, git)
+        }
+        try await settings.signatures?.expect(tip.commit, in: store.path, folder: home, git)
+        _ = try await workspace.publish(
+            tip.commit, from: store, stagedOutput: false, origin: remote.remote.displayURL, git)
+        await store.tidy(git)
+        return (workspace.path, tip.commit)
+    }
+}

@@ -1,0 +1,123 @@
+import Git
+import Glibc
+import Shell
+
+/// How commits are got and checked: what holds for every remote.
+public struct GitSettings: Sendable, Equatable {
+    /// User for the remote's https origin; nil for the one in its URL.
+    var user: String?
+    var token: String?
+    /// Wins over `token`; read again before every check.
+    var tokenFile: String?
+    /// Credentials by host; read again before every check.
+    var credentialsFile: String?
+    var ssh: SSHAccess
+    var authorityFile: String?
+    /// How many commits of the history are fetched; 0 for all.
+    var depth: Int
+    /// Whether the repositories inside the commit's are fetched and checked out, too.
+    var hasSubmodules: Bool
+    /// Whether large files are fetched where `git lfs` is there.
+    var hasLFS: Bool
+    /// Nil: every commit is deployed.
+    var signatures: CommitSignatures?
+
+    /// How long a remote that refused, where waiting does not help, is left alone at most.
+    static let longestPause = Duration.seconds(600)
+}
+
+/// A remote as set, with the credentials of its URL.
+public struct RemoteSettings: Sendable, Equatable {
+    /// Without user and password.
+    var remote: Remote
+    var user: String?
+    var password: String?
+
+    /// Takes credentials out of the URL, so that they are in no argument and no file.
+    init(url: String, branch: String?, _ absolute: (String) -> String) {
+        var plain = url
+        let isHTTP = url.lowercased().hasPrefix("http://") || url.lowercased().hasPrefix("https://")
+        if isHTTP, let credentials = URLCredentials(url: url) {
+            plain = credentials.strippedURL
+            user = credentials.user.isEmpty ? nil : credentials.user
+            password = credentials.rawPassword.map(URLCredentials.decoded)
+        }
+        // A relative path means the agent's folder, not the one in which git runs.
+        let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
+        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)
+    }
+
+    /// User and password of the URL, for its origin; nil where it has none.
+    var credential: GitCredential? {
+        guard let origin = remote.httpOrigin, user != nil || password != nil else { return nil }
+        return GitCredential(user: user ?? GitSettings.userOfTokens, password: password ?? "", origin: origin)
+    }
+}
+
+extension GitSettings {
+    /// What git hosts take as the user of a token.
+    static let userOfTokens = "x-access-token"
+
+    /// Credentials for every origin that there are some for, the first one of an origin counts.
+    ///
+    /// - Parameters:
+    ///   - remote: the one that is asked, whose URL may have some.
+    ///   - app: the one whose origin the token is for; nil when there is none.
+    /// - Throws: `GitError` `unreachable` when a file cannot be read: it may just be replaced.
+    func credentials(for remote: RemoteSettings, app: RemoteSettings?) throws -> [GitCredential] {
+        var credentials: [GitCredential] = []
+        // A token is never sent in the clear.
+        if let app, app.remote.isEncrypted, let origin = app.remote.httpOrigin, let token = try currentToken() {
+            credentials.append(
+                GitCredential(user: user ?? app.user ?? Self.userOfTokens, password: token, origin: origin))
+        }
+        for remote in [app, remote].compactMap({ $0 }) {
+            guard var credential = remote.credential else { continue }
+            if remote == app, let user { credential.user = user }
+            credentials.append(credential)
+        }
+        if let credentialsFile {
+            do {
+                credentials += try CredentialsFile.read(credentialsFile)
+            } catch {
+                throw GitError(
+                    .unreachable, operation: "read the credentials",
+                    explanation: "\(Setting.credentialsFile.name) \(credentialsFile) \(error.description)")
+            }
+        }
+        return credentials
+    }
+
+    private func currentToken() throws -> String? {
+        guard let tokenFile else { return token }
+        if let token = Settings.readTokenFile(tokenFile) { return token }
+        throw GitError(
+            .unreachable, operation: "read the token",
+            explanation: "\(Setting.tokenFile.name) \(tokenFile) cannot be read or is empty")
+    }
+}
+
+/// Credentials by host, a URL `https://user:password@host` a line: the form of git-credential-store(1).
+enum CredentialsFile {
+    struct Problem: Error, CustomStringConvertible {
+        /// Holds nothing of the file.
+        let description: String
+    }
+
+    static func read(_ path: String) throws(Problem) -> [GitCredential] {
+        guard let bytes = TextFile.read(path, limit: 1 << 20) else { throw Problem(description: "cannot be read") }
+        var result: [GitCredential] = []
+        let lines = String(decoding: bytes, as: UTF8.self).split(
+            omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        for (index, line) in lines.enumerated() {
+            let line = String(line).trimmingSpace
+            if line.isEmpty || line.hasPrefix("#") { continue }
+            guard let credentials = URLCredentials(url: line), let password = credentials.rawPassword,
+                let origin = Remote(url: credentials.strippedURL, ref: nil).httpOrigin
+            else { throw Problem(description: "line \(index + 1) is no URL with user and password") }
+            result.append(
+                GitCredential(user: credentials.user, password: URLCredentials.decoded(password), origin: origin))
+        }
+        return result
+    }
+}

@@ -1,0 +1,43 @@
+/// Reads from what git, curl and ssh say (in English, `LC_ALL=C`) why a remote could not be used.
+///
+/// Their exit codes do not tell the reasons apart. What is in no list counts as what may be better next time.
+enum RemoteFailure {
+    static func code(of message: String, isOnThisMachine: Bool) -> GitError.Code {
+        for (code, texts) in table where texts.contains(where: message.contains) {
+            // What is no repository yet may be a volume that is mounted later.
+            return code == .missingRepository && isOnThisMachine ? .unreachable : code
+        }
+        return .unreachable
+    }
+
+    private static let table: [(GitError.Code, [String])] = [
+        (
+            .untrusted,
+            [
+                // ssh
+                "Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED",
+                // curl with GnuTLS, with OpenSSL
+                "server certificate verification failed", "SSL: no alternative certificate subject name",
+                "SSL: certificate subject name", "SSL certificate problem", "Problem with the SSL CA cert",
+            ]
+        ),
+        (.throttled, ["The requested URL returned error: 429"]),
+        (
+            .denied,
+            [
+                "Authentication failed for", "could not read Username", "could not read Password",
+                "The requested URL returned error: 401", "The requested URL returned error: 403", "Permission denied (",
+                "Too many authentication failures", "CONNECT tunnel failed, response 407",
+            ]
+        ),
+        (
+            .missingRepository,
+            [
+                "does not appear to be a git repository", "Repository not found", "repository not exported",
+                "access denied or repository not exported", "' not found", "The requested URL returned error: 404",
+                "The project you were looking for could not be found", "is not a git command", "' not allowed",
+            ]
+        ),
+        (.gitMissing, ["cannot run ssh", "ssh: not found", "ssh: command not found"]),
+    ]
+}
