@@ -16,9 +16,12 @@ public struct CommitStore: Sendable {
     private static let target = "refs/agent/target"
 
     /// - Parameter folder: the workspace's folder in the state directory.
-    public init(folder: String) {
+    public init(folder: String) { self.init(folder: folder, stage: folder + "/stage") }
+
+    /// - Parameter stage: of a submodule, inside its parent's.
+    init(folder: String, stage: String) {
         path = folder + "/repo.git"
-        stage = folder + "/stage"
+        self.stage = stage
         releases = folder + "/releases"
     }
 
@@ -184,17 +187,19 @@ public struct CommitStore: Sendable {
     /// Removes the repository and the staged checkout; the next check fetches what it needs.
     public func discard() throws {
         try discardStage()
+        for store in submoduleStores { try removeTree(store.path) }
         try removeTree(path)
     }
 
     /// Checks a commit out to the staging folder, which is emptied first.
-    public func stage(_ commit: String, _ git: GitProgram) async throws {
+    public func stage(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws {
         let operation = "check out \(commit.prefix(12)) to \(stage)"
         try discardStage()
         try await StaleLocks(ofOwn: path).sweep()
         try await git.expect(
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", stage, commit], in: path,
             operation: operation, code: .publish)
+        try await checkOut(submodules, name: "stage", below: stage, git)
     }
 
     /// Removes the staged checkout and what the repository keeps of it.

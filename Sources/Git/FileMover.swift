@@ -7,6 +7,8 @@ struct FileMover {
     private let tree: CommitTree
     /// Paths that stay where they are: tracked files as the commit has them.
     private let unchanged: Set<FileName>
+    /// Folders that have a mover of their own.
+    private let submodules: Set<FileName>
     private let source: OpenFolder
     private let target: OpenFolder
     /// Untracked paths, relative to both, that were in the way and were replaced.
@@ -17,10 +19,14 @@ struct FileMover {
     /// What is being made in a folder, before it gets its name; one that a crash left is replaced.
     private static let temporary = FileName(".deploy-agent-new")
 
-    init(from source: String, to target: String, of tree: CommitTree, except unchanged: Set<FileName>) throws {
+    init(
+        from source: String, to target: String, of tree: CommitTree, except unchanged: Set<FileName>,
+        submodules: Set<FileName>
+    ) throws {
         guard let source = OpenFolder(path: source) else { throw fileFailure("open \(source)") }
         guard let target = OpenFolder(path: target) else { throw fileFailure("open \(target)") }
         (self.source, self.target, self.tree, self.unchanged) = (source, target, tree, unchanged)
+        self.submodules = submodules
     }
 
     /// Finds what would fail, before the commit is checked out and anything is moved.
@@ -44,6 +50,7 @@ struct FileMover {
         }
         for name in try from.names() where !isGitLink(name, in: from, prefix) {
             let path = prefix.child(name)
+            if submodules.contains(path) { continue }
             if from.kind(name) == .folder {
                 guard let inner = try from.readableFolder(name) else { continue }
                 // A file of the commit makes way for the folder; there is nothing below it.
@@ -82,6 +89,7 @@ struct FileMover {
     private mutating func moveEntries(_ from: OpenFolder, _ to: OpenFolder, _ prefix: FileName) throws {
         for name in try from.names() where !isGitLink(name, in: from, prefix) {
             let path = prefix.child(name)
+            if submodules.contains(path) { continue }
             switch from.kind(name) {
             case .missing: continue
             case .folder: try moveFolder(name, from, to, path)

@@ -5,6 +5,8 @@ public import Shell
 public struct GitProgram: Sendable {
     /// The process environment, as `KEY=VALUE` entries.
     private var environment: [[UInt8]]
+    /// How much configuration the environment holds (`GIT_CONFIG_COUNT`).
+    private var configurations: Int
     private let searchPath: String?
     private let timeout: Duration
     private let killGrace: Duration
@@ -23,7 +25,7 @@ public struct GitProgram: Sendable {
         self.killGrace = killGrace
         self.marker = marker
         self.stop = stop
-        self.environment = Self.prepared(environment, access)
+        (self.environment, configurations) = Self.prepared(environment, access)
         let pathPrefix = Array("PATH=".utf8)
         searchPath = environment.first { $0.starts(with: pathPrefix) }.map {
             String(decoding: $0.dropFirst(pathPrefix.count), as: UTF8.self)
@@ -31,7 +33,7 @@ public struct GitProgram: Sendable {
     }
 
     /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
-    private static func prepared(_ environment: [[UInt8]], _ access: RemoteAccess) -> [[UInt8]] {
+    private static func prepared(_ environment: [[UInt8]], _ access: RemoteAccess) -> ([[UInt8]], Int) {
         // Where these are set (inside a git hook, say) git would work on another repository than the one meant.
         let elsewhere = [
             "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
@@ -62,18 +64,31 @@ public struct GitProgram: Sendable {
         // Housekeeping runs when we ask for it, not detached in the background.
         configure("gc.auto", "0")
         configure("maintenance.auto", "false")
+        // Repositories inside a commit's are fetched and checked out by us.
+        configure("submodule.recurse", "false")
+        configure("fetch.recurseSubmodules", "false")
         let (variables, configuration) = access.given
         for (key, value) in configuration { configure(key, value) }
         for (name, value) in variables { add(name, value) }
-        add("GIT_CONFIG_COUNT", "\(count)")
         add("GIT_TERMINAL_PROMPT", "0")
         add("GIT_ASKPASS", "")
         // ssh has no terminal to ask on, and with this no program either: what it would ask counts as not answered. Where
         // nothing is set its command is left as it is, since GIT_SSH_COMMAND would win over the user's core.sshCommand.
         add("SSH_ASKPASS", "")
         add("LC_ALL", "C")
-        return result
+        return (result, count)
     }
+
+    /// The same with one more setting, which counts for this program's own calls alone.
+    func configuring(_ key: String, _ value: String) -> GitProgram {
+        var program = adding("GIT_CONFIG_KEY_\(configurations)", key)
+            .adding("GIT_CONFIG_VALUE_\(configurations)", value)
+        program.configurations += 1
+        return program
+    }
+
+    /// Whether there is a program of that name.
+    func has(_ name: String) -> Bool { findProgram(name, searchPath: searchPath) != nil }
 
     /// The same with one more variable.
     func adding(_ variable: String, _ value: String) -> GitProgram {
@@ -128,7 +143,8 @@ public struct GitProgram: Sendable {
                     executable: input == nil ? program : "/bin/sh",
                     arguments: (input.map { ["-c", "exec \"$@\" < \"$0\"", $0, program] } ?? []) + arguments,
                     folder: folder,
-                    environment: network ? environment : environment.filter { !$0.starts(with: Self.allowedProtocols) },
+                    environment: environment.filter { network || !$0.starts(with: Self.allowedProtocols) }
+                        + [Array("GIT_CONFIG_COUNT=\(configurations)".utf8)],
                     marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace,
                     claimsOrphans: false),
                 output: output, errors: errors, stop: stop)

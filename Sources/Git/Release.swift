@@ -8,9 +8,11 @@ public struct Release: Sendable, Equatable {
     public let path: String
     /// What the store keeps of it: its index, its HEAD, and our marks.
     let administration: String
+    private let store: CommitStore
 
     init(_ name: String, in store: CommitStore) {
         self.name = name
+        self.store = store
         path = store.releases + "/" + name
         administration = store.path + "/worktrees/" + name
     }
@@ -71,6 +73,35 @@ public struct Release: Sendable, Equatable {
     /// Whatever a hook did with git there (added, committed, removed `.git`): HEAD is the commit, and the index knows the
     /// tracked files as they are, so that a change of one can be told later.
     func complete(_ git: GitProgram) async throws {
+        for inner in submodules { try await Self.complete(inner, git) }
+        try await Self.complete(Checkout(path: path, administration: administration, commit: commit), git)
+        try await writeToDisk(path)
+        try markReady()
+        guard let folder = OpenFolder(path: administration), fsync(folder.descriptor) == 0 else {
+            throw fileFailure("complete \(path)")
+        }
+    }
+
+    /// One repository's part of a release.
+    private struct Checkout {
+        let path: String
+        let administration: String
+        /// Nil for what its HEAD was when it was made.
+        var commit: String?
+    }
+
+    /// Those of the repositories inside the commit's.
+    private var submodules: [Checkout] {
+        store.submoduleStores.compactMap { inner in
+            let administration = "\(inner.path)/worktrees/\(name)"
+            let pointer = String(decoding: Self.read(administration + "/gitdir"), as: UTF8.self)
+            guard pointer.hasSuffix("/.git\n") else { return nil }
+            return Checkout(path: String(pointer.dropLast(6)), administration: administration)
+        }
+    }
+
+    private static func complete(_ checkout: Checkout, _ git: GitProgram) async throws {
+        let (path, administration) = (checkout.path, checkout.administration)
         let operation = "complete \(path)"
         let pointer = path + "/.git"
         let text = Array("gitdir: \(administration)\n".utf8)
@@ -84,17 +115,14 @@ public struct Release: Sendable, Equatable {
             }
         }
         let own = ["--git-dir", administration, "--work-tree", path]
-        try await git.expect(
-            own + ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
-        try await git.expect(own + ["add", "-u", "--", "."], in: path, operation: operation, code: .publish)
-        try await writeToDisk(path)
-        try markReady()
-        guard let folder = OpenFolder(path: administration), fsync(folder.descriptor) == 0 else {
-            throw fileFailure(operation)
+        if let commit = checkout.commit {
+            try await git.expect(
+                own + ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
         }
+        try await git.expect(own + ["add", "-u", "--", "."], in: path, operation: operation, code: .publish)
     }
 
-    private func read(_ path: String) -> [UInt8] {
+    private static func read(_ path: String) -> [UInt8] {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return [] }
         defer { close(file) }
@@ -106,6 +134,14 @@ public struct Release: Sendable, Equatable {
     /// Whether it is complete, and its tracked files are as they were then.
     func isSound(_ git: GitProgram) async -> Bool {
         guard isReady else { return false }
+        for inner in submodules {
+            guard await Self.isUnchanged(inner, git) else { return false }
+        }
+        return await Self.isUnchanged(Checkout(path: path, administration: administration), git)
+    }
+
+    private static func isUnchanged(_ checkout: Checkout, _ git: GitProgram) async -> Bool {
+        let (path, administration) = (checkout.path, checkout.administration)
         func isUnchanged() async -> Bool {
             let changed = try? await git.run(
                 ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"],
@@ -125,6 +161,11 @@ public struct Release: Sendable, Equatable {
         // First the mark: what is removed by half is no release.
         unlink(ready)
         try removeTree(path)
+        for inner in submodules { try removeTree(inner.administration) }
         try removeTree(administration)
+    }
+
+    public static func == (first: Release, second: Release) -> Bool {
+        first.path == second.path && first.administration == second.administration
     }
 }

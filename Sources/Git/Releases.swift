@@ -100,7 +100,7 @@ public struct Releases: Sendable {
     // MARK: - Releases
 
     /// Checks a commit out to a new release, which is not complete yet.
-    public func make(_ commit: String, _ git: GitProgram) async throws -> Release {
+    public func make(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws -> Release {
         mkdir(store.releases, 0o755)
         symlink(workspace, store.releases + "/" + Self.note)
         let release = free(commit)
@@ -109,6 +109,7 @@ public struct Releases: Sendable {
         try await git.expect(
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", release.path, commit],
             in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
+        try await store.checkOut(submodules, name: release.name, below: release.path, git)
         return release
     }
 
@@ -166,6 +167,12 @@ public struct Releases: Sendable {
         // What a git or an agent left that was killed between a folder and what the store keeps of it, too.
         let known = Set(try entries(of: store.releases))
         let orphans = try entries(of: store.path + "/worktrees").filter { Release.isName($0) && !known.contains($0) }
+        let here = Set(all.map(\.name)).union(live.map { [$0.name] } ?? [])
+        for inner in store.submoduleStores {
+            for name in try entries(of: inner.path + "/worktrees") where Release.isName(name) && !here.contains(name) {
+                try removeTree("\(inner.path)/worktrees/\(name)")
+            }
+        }
         for release in all.filter({ !kept.contains($0.name) }) + orphans.map({ Release($0, in: store) })
         where release != live {
             do { try release.remove() } catch { failure = error }

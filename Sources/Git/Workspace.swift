@@ -76,17 +76,34 @@ public struct Workspace: Sendable {
     ///   - stagedOutput: whether what was written in the staged checkout comes along.
     ///   - origin: recorded as `origin` when the checkout is made anew.
     public func publish(
-        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram
+        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, submodules: [Submodule] = [],
+        _ git: GitProgram
+    ) async throws -> Discarded {
+        try await publish(
+            commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules, isInside: false,
+            git.withLargeFiles(of: store))
+    }
+
+    /// - Parameter isInside: whether it is a submodule's folder: then what lies there is the commit's to replace.
+    private func publish(
+        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ submodules: [Submodule],
+        isInside: Bool, _ git: GitProgram
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
         if Releases.target(of: path) != nil {
             return try await replaceLink(
-                commit, from: store, stagedOutput: stagedOutput, origin: origin, git, operation)
+                commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules, git, operation)
         }
         var head: String?
         let folders: (own: String, common: String)
         var isNew = false
         switch try await state() {
+        case .foreign where isInside && isFolder(path):
+            isNew = true
+            folders = (path + "/.git", path + "/.git")
+            // One that leads nowhere.
+            if kind(of: folders.own) != .folder { unlink(folders.own) }
+            makeFolders(folders.own)
         case .foreign(let what):
             throw GitError(.notACheckout, operation: operation, explanation: "\(path) \(what)")
         case .empty:
@@ -104,29 +121,47 @@ public struct Workspace: Sendable {
                 _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
             }
             var discarded = try await move(
-                to: commit, from: store, stagedOutput: stagedOutput, head: head, git, operation)
+                to: commit, from: store, stagedOutput: stagedOutput, head: head, submodules, git, operation)
             discarded.locks = locks
+            for submodule in submodules {
+                let inner = try await publish(submodule, stagedOutput: stagedOutput, git)
+                discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
+                discarded.locks += inner.locks
+            }
             return discarded
         }
     }
 
+    private func publish(_ submodule: Submodule, stagedOutput: Bool, _ git: GitProgram) async throws -> Discarded {
+        let folder = path + "/" + submodule.path
+        let operation = "publish submodule \(submodule.path)"
+        // The commit was checked out: only what somebody has put there since leads elsewhere.
+        if kind(of: folder) == .missing { mkdir(folder, 0o777) }
+        guard kind(of: folder) == .folder, resolveFolder(submodule.path, below: path) != nil else {
+            throw GitError(.publish, operation: operation, explanation: "\(folder) is no folder of the workspace")
+        }
+        return try await Workspace(path: folder).publish(
+            submodule.commit, from: submodule.store, stagedOutput: stagedOutput, origin: submodule.url, submodule.inner,
+            isInside: true, git.withLargeFiles(of: submodule.store))
+    }
+
     /// Puts a checkout in the place of a link to a release: made beside it, and put there at once.
     private func replaceLink(
-        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ git: GitProgram,
-        _ operation: String
+        _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ submodules: [Submodule],
+        _ git: GitProgram, _ operation: String
     ) async throws -> Discarded {
         let fresh = Releases.beside(path)
         try removeTree(fresh)
         let discarded = try await Workspace(path: fresh).publish(
-            commit, from: store, stagedOutput: stagedOutput, origin: origin, git)
+            commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules: submodules, git)
         guard exchange(fresh, path) else { throw fileFailure(operation) }
         unlink(fresh)
         return discarded
     }
 
     private func move(
-        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, _ git: GitProgram,
-        _ operation: String
+        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, _ submodules: [Submodule],
+        _ git: GitProgram, _ operation: String
     ) async throws -> Discarded {
         var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
@@ -144,7 +179,7 @@ public struct Workspace: Sendable {
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
         (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
         var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
-        let mover = stagedOutput ? try await prepareMove(of: commit, from: store, git, operation) : nil
+        let mover = stagedOutput ? try await prepareMove(of: commit, from: store, submodules, git, operation) : nil
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )
@@ -191,7 +226,7 @@ public struct Workspace: Sendable {
     /// Says what of the staged checkout is to be moved, and finds what would fail: what cannot be published whole must not
     /// be published by half, so this comes before HEAD moves.
     private func prepareMove(
-        of commit: String, from store: CommitStore, _ git: GitProgram, _ operation: String
+        of commit: String, from store: CommitStore, _ submodules: [Submodule], _ git: GitProgram, _ operation: String
     ) async throws -> FileMover {
         let tree = CommitTree(
             try await git.expect(CommitTree.listing + [commit], in: store.path, operation: operation, code: .publish)
@@ -206,7 +241,8 @@ public struct Workspace: Sendable {
             in: store.stage, operation: operation, code: .publish)
         let mover = try FileMover(
             from: store.stage, to: path, of: tree,
-            except: tree.files.subtracting(changed.output.entriesEndingInNUL.map { FileName($0) }))
+            except: tree.files.subtracting(changed.output.entriesEndingInNUL.map { FileName($0) }),
+            submodules: Set(submodules.map { FileName($0.path) }))
         try await expectRemoval(of: mover.foldersInTheWay(), git, operation)
         return mover
     }

@@ -75,7 +75,7 @@ extension DeploymentDriver {
         var remoteGit = remoteGit
         let git = try remoteGit.program(for: remote, plan.settings).program
         let (path, commit) = try await HookCheckout(
-            hook: hook.hook, remote: remote, folder: runner.folder, settings: plan.settings.git
+            hook: hook.hook, remote: remote, folder: runner.folder, settings: plan.settings.git, logger: logger
         ).update(git)
         logger.info("\(hook.hook.rawValue) is that of \(commit.prefix(7)) from \(remote.remote.displayURL)")
         return (path, commit)

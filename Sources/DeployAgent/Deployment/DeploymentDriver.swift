@@ -64,6 +64,10 @@ struct DeploymentDriver: Sendable {
         logger.info(
             "deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))"
         )
+        for warning in plan.source?.warnings ?? [] {
+            progress.warnings += 1
+            logger.warning("\(warning)")
+        }
         let ending: Ending
         do {
             ending = try await work(&progress)
@@ -195,7 +199,8 @@ struct DeploymentDriver: Sendable {
         let publish = {
             if let releases { return try await self.publish(releases, source, stagedOutput: stagedOutput) }
             return try await workspace.publish(
-                plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL, source.git)
+                plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL,
+                submodules: source.submodules, source.git)
         }
         let discarded: Workspace.Discarded
         do {
@@ -218,8 +223,10 @@ struct DeploymentDriver: Sendable {
     }
 
     private mutating func stage(_ source: DeploymentPlan.Source) async throws {
-        guard let releases else { return try await source.store.stage(plan.commit.id, source.git) }
-        release = try await releases.make(plan.commit.id, source.git)
+        guard let releases else {
+            return try await source.store.stage(plan.commit.id, submodules: source.submodules, source.git)
+        }
+        release = try await releases.make(plan.commit.id, submodules: source.submodules, source.git)
     }
 
     private func publish(
@@ -237,7 +244,9 @@ struct DeploymentDriver: Sendable {
             logger.notice(
                 "its release is not there as it was: it is published as committed, without what PRE_DEPLOY made of it")
         }
-        if release == nil { release = try await releases.make(plan.commit.id, source.git) }
+        if release == nil {
+            release = try await releases.make(plan.commit.id, submodules: source.submodules, source.git)
+        }
         guard let release else { return Workspace.Discarded() }
         try await releases.complete(release, source.git)
         source.store.hide()
@@ -308,6 +317,7 @@ struct DeploymentDriver: Sendable {
         }
         guard let source = plan.source, !runner.stop.isRequested else { return }
         let publish = plan.settings.publish
+        var kept: Set<String> = [plan.commit.id]
         do {
             let succeeded = try await ledger.history(.succeeded(plan.scope))
             // Of a workspace that was a link all may go. Commits that failed past publishing must not push out the good one.
@@ -320,10 +330,12 @@ struct DeploymentDriver: Sendable {
             for commit in succeeded.map(\.commit) where !last.contains(commit) && last.count <= publish.keptReleases {
                 last.append(commit)
             }
+            kept.formUnion(last)
             try await source.store.keep(plan.commit.id, and: Set(last), source.git)
         } catch {
             logger.warning("old releases could not be tidied up: \(error)")
         }
+        await source.store.tidySubmodules(of: kept, source.git)
         await source.store.tidy(source.git)
         if releases == nil { await workspace.tidy(source.git) }
     }

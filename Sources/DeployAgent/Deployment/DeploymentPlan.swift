@@ -29,6 +29,10 @@ struct DeploymentPlan: Sendable {
         var store: CommitStore
         var remoteURL: String
         var git: GitProgram
+        /// The repositories inside the commit's.
+        var submodules: [Submodule] = []
+        /// What of the commit will not be there.
+        var warnings: [String] = []
         /// Fetches the commit anew when the store turns out to be damaged; returns whether it was.
         var repair: @Sendable () async throws -> Bool
     }

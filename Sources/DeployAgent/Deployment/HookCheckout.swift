@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Logging
 
 /// The checkout of a hook that comes from a repository of its own.
 ///
@@ -10,6 +11,7 @@ struct HookCheckout: Sendable {
     let remote: RemoteSettings
     let folder: WorkspaceFolder
     let settings: GitSettings
+    let logger: Logger
 
     private var home: String { "\(folder.path)/hooks/\(hook.rawValue)" }
 
@@ -34,8 +36,13 @@ struct HookCheckout: Sendable {
             try await store.fetch(tip, from: remote.remote, depth: settings.depth, git)
         }
         try await settings.signatures?.expect(tip.commit, in: store.path, folder: home, git)
+        let content = try await store.fetchContent(of: tip.commit, from: remote.remote, settings.content, git)
+        for warning in content.warnings { logger.warning("\(hook.rawValue): \(warning)") }
         _ = try await workspace.publish(
-            tip.commit, from: store, stagedOutput: false, origin: remote.remote.displayURL, git)
+            tip.commit, from: store, stagedOutput: false, origin: remote.remote.displayURL,
+            submodules: content.submodules,
+            content.git)
+        await store.tidySubmodules(of: [tip.commit], git)
         await store.tidy(git)
         return (workspace.path, tip.commit)
     }

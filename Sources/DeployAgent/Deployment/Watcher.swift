@@ -262,6 +262,8 @@ public final class Watcher {
         var settings = settings
         if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
+        var source = target.source
+        if let fetched = source { source = try await complete(fetched, target.commit, settings, isBack: back != nil) }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
@@ -272,7 +274,7 @@ public final class Watcher {
             settings: settings, isForced: isForced, instance: instance,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
-            changed: changed, source: target.source)
+            changed: changed, source: source)
         var driver = DeploymentDriver(
             plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
             waiting: waiting, remoteGit: git,
@@ -288,6 +290,25 @@ public final class Watcher {
             toRecoverFrom = .unrecorded
             throw error
         }
+    }
+
+    /// Gets what the commit needs besides its own objects.
+    private func complete(
+        _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, isBack: Bool
+    ) async throws -> DeploymentPlan.Source {
+        guard let remote = current.settings.remote?.remote else { return source }
+        var source = source
+        do {
+            let content = try await source.store.fetchContent(
+                of: commit, from: remote, settings.git.content, source.git)
+            (source.submodules, source.git, source.warnings) = (content.submodules, content.git, content.warnings)
+        } catch let error as GitError {
+            // A release that is there needs nothing of it.
+            guard isBack, settings.publish.mode == .symlink,
+                await Releases(of: source.store, workspace: workspace.path).kept(commit, source.git) != nil
+            else { throw error }
+        }
+        return source
     }
 
     /// What has changed since the last successful deployment.

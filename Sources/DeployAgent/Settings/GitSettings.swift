@@ -21,9 +21,6 @@ public struct GitSettings: Sendable, Equatable {
     var hasLFS: Bool
     /// Nil: every commit is deployed.
     var signatures: CommitSignatures?
-
-    /// How long a remote that refused, where waiting does not help, is left alone at most.
-    static let longestPause = Duration.seconds(600)
 }
 
 /// A remote as set, with the credentials of its URL.
@@ -55,6 +52,10 @@ public struct RemoteSettings: Sendable, Equatable {
 }
 
 extension GitSettings {
+    var content: CommitContent.Options {
+        CommitContent.Options(depth: depth, hasSubmodules: hasSubmodules, hasLFS: hasLFS)
+    }
+
     /// What git hosts take as the user of a token.
     static let userOfTokens = "x-access-token"
 

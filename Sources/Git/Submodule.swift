@@ -1,0 +1,154 @@
+import Glibc
+
+/// A repository inside a commit's (gitsubmodules(7)), fetched into a store of its own.
+public struct Submodule: Sendable {
+    /// Where it lies, relative to the root of the commit that names it.
+    public let path: String
+    public let commit: String
+    let store: CommitStore
+    /// Without user and password.
+    let url: String
+    /// Those of its own commit.
+    let inner: [Submodule]
+}
+
+/// What a commit says of the repositories inside it; nothing is fetched for that.
+struct SubmoduleEntry {
+    let path: String
+    let commit: String
+    /// As `.gitmodules` has it; nil where that does not name the path.
+    let url: String?
+
+    private static let listLimit = 1 << 20
+
+    /// - Throws: `GitError` `corrupt` when the commit cannot be read.
+    static func all(of commit: String, in store: CommitStore, _ git: GitProgram) async throws -> [SubmoduleEntry] {
+        // In-process: hardly any commit has some.
+        guard try await store.repository.file(".gitmodules", in: commit, limit: listLimit) != nil else { return [] }
+        let operation = "read the submodules of \(commit.prefix(12))"
+        let settings = try await git.run(
+            ["config", "-z", "--blob", "\(commit):.gitmodules", "--get-regexp", "^submodule\\..*\\.(path|url)$"],
+            in: store.path, operation: operation)
+        // 1 is for a file that names none.
+        guard settings.exitCode <= 1 else { throw settings.error(.corrupt, operation) }
+        var paths: [String: String] = [:]
+        var urls: [String: String] = [:]
+        for entry in settings.output.entriesEndingInNUL {
+            let text = String(decoding: entry, as: UTF8.self)
+            guard let end = text.firstIndex(of: "\n") else { continue }
+            let (key, value) = (text[..<end], String(text[text.index(after: end)...]))
+            if key.hasSuffix(".path") { paths[String(key.dropLast(5))] = value }
+            if key.hasSuffix(".url") { urls[String(key.dropLast(4))] = value }
+        }
+        let urlsByPath = Dictionary(paths.map { ($1, urls[$0]) }) { $1 }
+        let tree = try await git.expect(
+            ["ls-tree", "-r", "-z", "--full-tree", commit], in: store.path, operation: operation, code: .corrupt)
+        return tree.output.entriesEndingInNUL.compactMap { entry in
+            guard entry.starts(with: "160000 ".utf8), let tab = entry.firstIndex(of: UInt8(ascii: "\t")) else {
+                return nil
+            }
+            let fields = String(decoding: entry[..<tab], as: UTF8.self).split(separator: " ")
+            let path = String(decoding: entry[(tab + 1)...], as: UTF8.self)
+            guard fields.count == 3 else { return nil }
+            return SubmoduleEntry(path: path, commit: String(fields[2]), url: urlsByPath[path] ?? nil)
+        }
+    }
+}
+
+extension CommitStore {
+    /// The store of the repository at a path of this one's commits.
+    func submodule(_ path: String) -> CommitStore {
+        CommitStore(folder: "\(submodules)/\(Self.folderName(path))", stage: stage + "/" + path)
+    }
+
+    /// The folder with the stores of the repositories inside this one's commits.
+    private var submodules: String { String(path.dropLast("repo.git".count)) + "submodules" }
+
+    /// A path as one name: at most 255 bytes, and no two paths have the same.
+    private static func folderName(_ path: String) -> String {
+        let name = path.replacing("%", with: "%25").replacing("/", with: "%2F")
+        guard name.utf8.count > 200 else { return name }
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in path.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return name.prefix(60) + "%" + String(hash, radix: 16)
+    }
+
+    /// All that are there, also those inside others.
+    var submoduleStores: [CommitStore] {
+        ((try? entries(of: submodules)) ?? []).flatMap { name in
+            let path = name.replacing("%2F", with: "/").replacing("%25", with: "%")
+            let store = CommitStore(folder: "\(submodules)/\(name)", stage: stage + "/" + path)
+            return [store] + store.submoduleStores
+        }
+    }
+
+    /// Checks a commit out to a folder that may be there and is empty then.
+    ///
+    /// - Parameter name: what the repository keeps of it is called so: for a submodule of a release as the release.
+    func addWorkTree(_ commit: String, name: String, at target: String, _ git: GitProgram) async throws {
+        let administration = "\(path)/worktrees/\(name)"
+        let fresh = String(path.dropLast("repo.git".count)) + "work/" + name
+        let operation = "check out \(commit.prefix(12)) to \(target)"
+        try removeTree(administration)
+        try removeTree(fresh)
+        try await StaleLocks(ofOwn: path).sweep()
+        // git calls what it keeps of a work tree by its folder's name: so it is made under that name, and moved.
+        try await git.expect(
+            ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", fresh, commit], in: path,
+            operation: operation, code: .publish)
+        guard rename(fresh, target) == 0 else { throw fileFailure(operation) }
+        try writeLine("\(target)/.git", to: "\(administration)/gitdir")
+    }
+
+    private func writeLine(_ text: String, to file: String) throws {
+        let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw fileFailure("write \(file)") }
+        defer { close(descriptor) }
+        let bytes = Array("\(text)\n".utf8)
+        guard bytes.withUnsafeBytes({ write(descriptor, $0.baseAddress, $0.count) }) == bytes.count else {
+            throw fileFailure("write \(file)")
+        }
+    }
+
+    /// Checks out the repositories inside a commit that was checked out.
+    ///
+    /// - Parameters:
+    ///   - name: see `addWorkTree`.
+    ///   - root: where their parent was checked out.
+    func checkOut(_ submodules: [Submodule], name: String, below root: String, _ git: GitProgram) async throws {
+        for submodule in submodules {
+            let target = root + "/" + submodule.path
+            try await submodule.store.addWorkTree(submodule.commit, name: name, at: target, git)
+            try await checkOut(submodule.inner, name: name, below: target, git)
+        }
+    }
+
+    /// Keeps of the repositories inside commits what these need, and removes the rest.
+    ///
+    /// - Parameter commits: those of this store that are kept.
+    public func tidySubmodules(of commits: Set<String>, _ git: GitProgram) async {
+        let stores = submoduleStores
+        guard !stores.isEmpty else { return }
+        var needed: [String: Set<String>] = [:]
+        for commit in commits { await need(commit, in: self, &needed, git) }
+        for store in stores {
+            let releases = ((try? entries(of: store.path + "/worktrees")) ?? []).filter(Release.isName)
+            guard let commits = needed[store.path] else {
+                if releases.isEmpty { try? removeTree(String(store.path.dropLast("/repo.git".count))) }
+                continue
+            }
+            for commit in commits { try? await store.keep(commit, and: commits, git) }
+            await store.tidy(git)
+        }
+    }
+
+    private func need(
+        _ commit: String, in store: CommitStore, _ needed: inout [String: Set<String>], _ git: GitProgram
+    ) async {
+        for entry in (try? await SubmoduleEntry.all(of: commit, in: store, git)) ?? [] where entry.url != nil {
+            let inner = store.submodule(entry.path)
+            needed[inner.path, default: []].insert(entry.commit)
+            await need(entry.commit, in: inner, &needed, git)
+        }
+    }
+}

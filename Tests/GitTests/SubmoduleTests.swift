@@ -1,0 +1,184 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Git
+
+@Suite(.timeLimit(.minutes(2)))
+struct SubmoduleTests {
+    let upstream: Upstream
+    private let options = CommitContent.Options(depth: 1, hasSubmodules: true, hasLFS: false)
+
+    /// The app's repository has `libs/a`, which has `inner/b`.
+    init() async throws {
+        upstream = try await Upstream()
+        try await upstream.run(
+            """
+            for r in b a; do git init -q -b main ../$r; done
+            cd ../b; echo 1 > b; git add -A; git commit -qm b
+            cd ../a; echo 1 > a; echo 1 > gone; git add -A; git commit -qm a; \(Self.add) ../b inner/b; git commit -qm b
+            cd ../up; echo 1 > app; git add -A; git commit -qm app; \(Self.add) ../a libs/a; git commit -qm a
+            """, in: upstream.path)
+    }
+
+    private static let add = "git -c protocol.file.allow=always submodule --quiet add"
+
+    private var remote: Remote { Remote(url: upstream.path, ref: "main") }
+
+    /// Fetches the branch with all that it needs.
+    private func fetch(_ options: CommitContent.Options? = nil) async throws -> (commit: String, CommitContent) {
+        try await upstream.store.prepare(upstream.program)
+        let tip = try await upstream.program.tip(of: remote, from: upstream.store.path)
+        try await upstream.store.fetch(tip, from: remote, upstream.program)
+        let content = try await upstream.store.fetchContent(
+            of: tip.commit, from: remote, options ?? self.options, upstream.program)
+        return (tip.commit, content)
+    }
+
+    @discardableResult
+    private func publish(isStaged: Bool = false, hook: String = ":") async throws -> Workspace.Discarded {
+        let (commit, content) = try await fetch()
+        if isStaged {
+            try await upstream.store.stage(commit, submodules: content.submodules, content.git)
+            try await upstream.run(hook, in: upstream.store.stage)
+        }
+        return try await upstream.workspace.publish(
+            commit, from: upstream.store, stagedOutput: isStaged, origin: remote.url, submodules: content.submodules,
+            content.git)
+    }
+
+    private func files(_ root: String) async throws -> [String] {
+        try await upstream.run("find . -name .git -prune -o -type f -print | sort", in: root).split(separator: "\n")
+            .map { String($0.dropFirst(2)) }
+    }
+
+    private static let all = [
+        ".gitmodules", "app", "libs/a/.gitmodules", "libs/a/a", "libs/a/gone", "libs/a/inner/b/b",
+    ]
+
+    @Test("repositories inside a commit's, and inside those, are published with it", arguments: [false, true])
+    func published(isStaged: Bool) async throws {
+        try await publish(isStaged: isStaged)
+        #expect(try await files(upstream.workspace.path) == Self.all)
+        // To git all is as the commit has it.
+        #expect(try await upstream.run("git status --porcelain", in: upstream.workspace.path).isEmpty)
+        // What is no longer tracked goes, what somebody else put there stays.
+        try await upstream.run("echo mine > libs/a/mine; echo changed > libs/a/a", in: upstream.workspace.path)
+        try await upstream.run(
+            "git rm -q gone; echo 2 > a; git add -A; git commit -qm 2; cd ../up/libs/a; git pull -q ../../../a; cd ../..; git add -A; git commit -qm 2",
+            in: upstream.folder.path + "/a")
+        let discarded = try await publish(isStaged: isStaged)
+        #expect(discarded.paths == ["libs/a/a"])
+        #expect(
+            try await files(upstream.workspace.path)
+                == (Self.all + ["libs/a/mine"]).filter { $0 != "libs/a/gone" }.sorted())
+        #expect(upstream.folder.read("ws/libs/a/a") == "2\n")
+    }
+
+    @Test("what a hook wrote into a staged submodule comes along")
+    func output() async throws {
+        try await publish(isStaged: true, hook: "echo made > libs/a/made; echo other > libs/a/inner/b/b; cat libs/a/a")
+        #expect(upstream.folder.read("ws/libs/a/made") == "made\n")
+        #expect(upstream.folder.read("ws/libs/a/inner/b/b") == "other\n")
+        try await publish(isStaged: true)
+        #expect(
+            upstream.folder.read("ws/libs/a/made") == "made\n" && upstream.folder.read("ws/libs/a/inner/b/b") == "1\n")
+    }
+
+    @Test("a folder that was there before, without git or with a link that leads nowhere, becomes the submodule's")
+    func taken() async throws {
+        let (commit, plain) = try await fetch(CommitContent.Options(depth: 1, hasSubmodules: false, hasLFS: false))
+        #expect(plain.submodules.isEmpty)
+        _ = try await upstream.workspace.publish(
+            commit, from: upstream.store, stagedOutput: false, origin: remote.url, plain.git)
+        #expect(try await files(upstream.workspace.path) == [".gitmodules", "app"])
+        try await upstream.run(
+            "echo old > libs/a/a; echo kept > libs/a/kept; echo 'gitdir: /nowhere' > libs/a/.git",
+            in: upstream.workspace.path)
+        try await publish()
+        #expect(upstream.folder.read("ws/libs/a/a") == "1\n" && upstream.folder.read("ws/libs/a/kept") == "kept\n")
+    }
+
+    @Test("a symbolic link in a submodule's place leads nothing out of the workspace")
+    func link() async throws {
+        try await publish()
+        try await upstream.run(
+            "mkdir ../outside; rm -rf libs/a; ln -s ../../outside libs/a", in: upstream.workspace.path)
+        _ = try? await publish()
+        #expect(try FileManager.default.contentsOfDirectory(atPath: upstream.folder.path + "/outside").isEmpty)
+    }
+
+    @Test("a release has them too, knows when one was changed, and leaves nothing when it goes")
+    func releases() async throws {
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        let (commit, content) = try await fetch()
+        let release = try await releases.make(commit, submodules: content.submodules, content.git)
+        try await upstream.run("echo made > libs/a/inner/b/b", in: release.path)
+        try await releases.complete(release, content.git)
+        try releases.publish(release)
+        #expect(try await files(upstream.workspace.path) == Self.all)
+        #expect(try await files(release.path) == Self.all)
+        #expect(await releases.kept(commit, content.git) == release)
+        try await upstream.run("echo changed > libs/a/inner/b/b", in: release.path)
+        #expect(await releases.kept(commit, content.git) == nil)
+        let again = try await releases.make(commit, submodules: content.submodules, content.git)
+        try await releases.complete(again, content.git)
+        try releases.publish(again)
+        try releases.prune(keep: 0, grace: .zero)
+        let left = try await upstream.run(
+            "find . -path '*/worktrees/*' -prune -print", in: upstream.folder.path + "/state")
+        #expect(left.split(separator: "\n").count == 3 && !left.contains(release.name + "\n"), "\(left)")
+    }
+
+    @Test("without a network nothing is asked for what is there; what nobody needs any more is removed")
+    func kept() async throws {
+        let first = try await fetch().commit
+        try await upstream.run("mv ../a ../a-away; mv ../b ../b-away", in: upstream.path)
+        #expect(try await fetch().1.submodules.count == 1)
+        await upstream.store.tidySubmodules(of: [first], upstream.program)
+        #expect(try await fetch().1.submodules.first?.path == "libs/a")
+        // A commit without any.
+        try await upstream.run("git rm -q libs/a; git commit -qm gone", in: upstream.path)
+        let second = try await fetch()
+        #expect(second.1.submodules.isEmpty)
+        await upstream.store.tidySubmodules(of: [second.commit], upstream.program)
+        let left = try FileManager.default.contentsOfDirectory(atPath: upstream.folder.path + "/state/submodules")
+        #expect(left.isEmpty)
+    }
+
+    @Test("one that cannot be had is an error that names its repository; one without URL is left and said")
+    func missing() async throws {
+        try await upstream.run("mv ../a ../away", in: upstream.path)
+        let error = await gitError { _ = try await fetch() }
+        #expect(error?.code == .unreachable && error?.description.contains("/a") == true)
+        try await upstream.run(
+            "git rm -q --cached .gitmodules; echo > .gitmodules; git add -A; git commit -qm none", in: upstream.path)
+        let content = try await fetch().1
+        #expect(content.submodules.isEmpty && content.warnings.first?.contains("libs/a") == true)
+    }
+
+    @Test(
+        "URLs of submodules are resolved as git does",
+        arguments: [
+            ("../lib.git", "https://host/group/app.git", "https://host/group/lib.git"),
+            ("../../other/lib", "https://host/group/app/", "https://host/other/lib"),
+            ("./inner", "https://me:pw@host/app", "https://host/app/inner"),
+            ("../lib", "git@host:group/app", "git@host:group/lib"),
+            ("../lib", "git@host:app", "git@host:lib"), ("../lib", "/srv/app", "/srv/lib"),
+            ("https://me:pw@other/lib", "https://host/app", "https://other/lib"),
+            ("git@other:lib", "https://host/app", "git@other:lib"), ("/srv/lib", "/srv/app", "/srv/lib"),
+            ("file:///srv/lib", "file:///srv/app", "file:///srv/lib"),
+        ])
+    func urls(url: String, parent: String, expected: String) throws {
+        #expect(try Remote(submodule: url, of: Remote(url: parent, ref: nil), "x").url == expected)
+    }
+
+    @Test(
+        "a commit reaches no file and no program of this machine by a submodule's URL",
+        arguments: ["/etc", "file:///etc", "ext::sh -c id", "-u", "--upload-pack=x", "fd::0", "x::y", "C:x::y"])
+    func refused(url: String) {
+        #expect(throws: GitError.self) {
+            try Remote(submodule: url, of: Remote(url: "https://host/app", ref: nil), "x")
+        }
+    }
+}
