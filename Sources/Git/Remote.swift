@@ -108,11 +108,15 @@ extension GitProgram {
             guard let id = ids["\(name)^{}"] ?? ids[name[...]] else { continue }
             return RemoteTip(commit: String(id), reference: name == "HEAD" ? defaultBranch : name)
         }
-        let missing =
-            remote.ref.map {
-                "the remote has no branch or tag \"\($0)\"; set GITHUB_BRANCH to one that exists, or push it"
-            } ?? "the remote has no default branch; is it empty? Push a commit, or set GITHUB_BRANCH"
-        throw GitError(.missingRef, operation: operation, explanation: missing)
+        guard let ref = remote.ref else {
+            // The first push makes it better.
+            throw GitError(
+                .noCommit, operation: operation,
+                explanation: "the remote has no default branch; is it empty? Push a commit, or set GITHUB_BRANCH")
+        }
+        throw GitError(
+            .missingRef, operation: operation,
+            explanation: "the remote has no branch or tag \"\(ref)\"; set GITHUB_BRANCH to one that exists, or push it")
     }
 
     /// Runs a command that asks the remote. One that lies on this machine and belongs to another user is trusted: git's

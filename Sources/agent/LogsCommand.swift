@@ -44,7 +44,9 @@ struct LogsCommand: AsyncParsableCommand {
             if !found {
                 // The log file may be gone with its disk, or on another host; the record keeps the end.
                 write(Array(session.log.mask(entry.outputTail).utf8))
-                if !entry.outputTail.isEmpty {
+                if entry.status == .skipped {
+                    reporter.say("run \(entry.id) was skipped: \(session.log.mask(entry.errorMessage ?? ""))")
+                } else if !entry.outputTail.isEmpty {
                     reporter.say("the log file is not here; this is the end of the output as the record has it")
                 }
             }

@@ -30,7 +30,9 @@ struct BadInputTests {
     @Test("a branch that the remote does not have is named")
     func missingBranch() async throws {
         let once = try await box.once(Self.hooks.merging(["GITHUB_BRANCH": "nowhere"]) { $1 })
-        #expect(once.code == 69 && once.ended.errors.contains("nowhere") && !box.has("ran"), "\(once)")
+        #expect(once.code == 78 && once.ended.errors.contains("nowhere") && !box.has("ran"), "\(once)")
+        #expect(once.outcome == "unreachable" && once.json["error_kind"].string == "permanent")
+        #expect(once.json["error_message"].string?.contains("nowhere") == true)
     }
 
     @Test("an empty remote is reported; the first push is deployed")
@@ -38,6 +40,7 @@ struct BadInputTests {
         try await box.sh("git init -q --bare -b main empty.git")
         let once = try await box.once(["GITHUB_REPO_URL": "file://\(box.root)/empty.git"])
         #expect(once.code == 69 && once.ended.errors.contains("empty"), "\(once)")
+        #expect(once.json["error_kind"].string == "transient")
         try await box.sh("git push -q ../empty.git HEAD:main", in: box.work)
         #expect(try await box.once(["GITHUB_REPO_URL": "file://\(box.root)/empty.git"]).outcome == "deployed")
     }

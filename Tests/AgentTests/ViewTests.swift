@@ -33,7 +33,8 @@ struct ViewTests {
             "PRE_DEPLOY_COMMAND": command, "PRE_DEPLOY_TIMEOUT": "1500ms", "PRE_DEPLOY_FOLDER": "hooks",
             "AGENT_APP": "shop", "AGENT_HOST": "here",
         ])
-        #expect(once.json.keys == ["outcome", "deployment", "tasks"] && once.json["tasks"].isNull)
+        #expect(once.json.keys == ["outcome", "deployment", "tasks", "error_message", "error_kind"])
+        for key in ["tasks", "error_message", "error_kind"] { #expect(once.json[key].isNull) }
         let shown = try await box.json(
             "show", "\(once.deployment["id"])", settings: ["AGENT_APP": "shop", "AGENT_HOST": "here"])
         let listed = try await box.json("history", settings: ["AGENT_APP": "shop", "AGENT_HOST": "here"])[0]

@@ -335,16 +335,9 @@ public final class Watcher {
     /// - Returns: why a commit must not be used; nil when it may.
     private func verify(_ target: Target) async throws -> GitError? {
         guard let signatures = current.settings.git.signatures else { return nil }
-        let git = target.source?.git ?? localGit()
+        let git = target.source?.git ?? origin.localGit(current.settings, folder, stop: stop)
         return try await verified.refusal(
             of: target.commit, in: target.repository.path, signatures, folder: folder.path, git)
-    }
-
-    /// A git that asks no remote.
-    private func localGit() -> GitProgram {
-        GitProgram(
-            environment: origin.environment.entries, timeout: current.settings.gitTimeout,
-            killGrace: current.settings.killGrace, marker: folder.gitMarker, stop: stop)
     }
 
     /// Records a commit that is not used as a failed deployment that needs no further attempt.
@@ -563,7 +556,11 @@ public final class Watcher {
         // A spec outside the checkout may change without a commit.
         guard isOutside || place.head != current.head else { return }
         do {
-            if let head = place.head, !isOutside {
+            let base = try origin.base()
+            if let head = place.head, !isOutside,
+                try await verified.mayUse(
+                    head, in: workspace.path, base, folder, origin.localGit(base, folder, stop: stop))
+            {
                 current = (
                     head,
                     try await origin.settings(

@@ -25,15 +25,17 @@ public struct AgentSession: Sendable {
         var specProblem: SettingsError?
         do {
             let workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
-            if let head = try await workspace.state().head {
-                settings = try await origin.settings(for: head, in: workspace.repository, workspace: workspace.path)
-            } else if base.remote != nil {
-                // Before the first publish the spec of the commit fetched last says what is secret, and more.
-                let store = CommitStore(
-                    folder: StateDirectory(path: base.stateDirectory).workspace(base.workspace).path)
-                if let commit = await store.fetchedCommit() {
-                    settings = try await origin.settings(for: commit, in: store.repository, workspace: workspace.path)
-                }
+            let folder = StateDirectory(path: base.stateDirectory).workspace(base.workspace)
+            let store = CommitStore(folder: folder.path)
+            var verified = VerifiedCommits()
+            // Before the first publish the spec of the commit fetched last says what is secret, and more.
+            let head = try await workspace.state().head
+            let repository = head == nil ? store.repository : workspace.repository
+            let fetched = head == nil && base.remote != nil ? await store.fetchedCommit() : nil
+            if let commit = head ?? fetched,
+                try await verified.mayUse(commit, in: repository.path, base, folder, origin.localGit(base, folder))
+            {
+                settings = try await origin.settings(for: commit, in: repository, workspace: workspace.path)
             }
         } catch let error as SettingsError {
             // Not the end: with a remote the next commit may have a right one. The check says what is wrong.

@@ -1,0 +1,102 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Hooks that come from a repository of their own.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct HookRepositoryTests {
+    let box: Box
+    private var jobs: String { box.root + "/jobs" }
+
+    init() async throws {
+        box = try await Box()
+        try await box.sh("git init -q -b main jobs && git -C jobs config uploadpack.allowAnySHA1InWant true")
+        _ = try await job(["bin/pre": "echo \"one $(cat $DEPLOY_CHECKOUT/app.txt) $PWD\" >> $OUT/pre\n"])
+    }
+
+    private func job(_ files: [String: String]) async throws -> String {
+        for (name, text) in files { try box.write(text, to: jobs + "/" + name) }
+        return try await box.sh("git add -A; git commit -q --allow-empty -m job; git rev-parse HEAD", in: jobs)
+    }
+
+    private func settings(_ more: [String: String] = [:]) -> [String: String] {
+        [
+            "PRE_DEPLOY_COMMAND": "sh ./pre", "PRE_DEPLOY_FOLDER": "bin", "PRE_DEPLOY_REPO_URL": "file://\(jobs)",
+            // Of the app's repository, not of this one.
+            "GITHUB_REPO_FOLDER": "hooks",
+        ].merging(more) { $1 }
+    }
+
+    @Test("the hook runs in its own checkout, brought up to date before each run; the commit is on record")
+    func updated() async throws {
+        let first = try await box.sh("git rev-parse HEAD", in: jobs)
+        let once = try await box.once(settings())
+        #expect(once.outcome == "deployed" && once.runs[0]["hook_commit"].string == first, "\(once)")
+        let line = try #require(box.lines("pre").first)
+        // The app's commit is staged while the hook runs, and the hook's folder is none of the workspace.
+        #expect(line.hasPrefix("one v1 \(box.state)/") && line.hasSuffix("/bin"))
+        #expect(try await box.json("show", "\(once.deployment["id"])")["runs"][0]["hook_commit"].string == first)
+        let second = try await job(["bin/pre": "echo two >> $OUT/pre; echo kept >> cache; wc -l < cache >> $OUT/pre\n"])
+        for _ in 0..<2 {
+            let again = try await box.once(settings(), force: true)
+            #expect(again.runs[0]["hook_commit"].string == second)
+        }
+        // What a run wrote beside the tracked files stays.
+        #expect(box.lines("pre").dropFirst() == ["two", "1", "two", "2"])
+    }
+
+    @Test("the branch is the remote's default one, or the one that is set; POST_DEPLOY has a repository of its own")
+    func branch() async throws {
+        try await box.sh(
+            "git checkout -q -b next; echo 'echo next >> $OUT/pre' > bin/pre; git commit -qam next; git checkout -q main",
+            in: jobs)
+        let next = try await box.sh("git rev-parse next", in: jobs)
+        let once = try await box.once(
+            settings([
+                "PRE_DEPLOY_REPO_BRANCH": "next", "POST_DEPLOY_REPO_URL": jobs,
+                "POST_DEPLOY_COMMAND": "echo $DEPLOY_HOOK $DEPLOY_CHECKOUT >> $OUT/post",
+            ]))
+        #expect(box.lines("pre") == ["next"] && once.runs[0]["hook_commit"].string == next, "\(once)")
+        #expect(box.lines("post") == ["POST_DEPLOY \(box.workspace)"])
+        let main = try await box.sh("git rev-parse main", in: jobs)
+        #expect(once.runs[1]["hook_commit"].string == main)
+    }
+
+    @Test("a strict hook whose repository is away is put off; one that has no such branch fails; a lenient one warns")
+    func away() async throws {
+        let closed = "http://127.0.0.1:\(try await box.freePort())/jobs.git"
+        let off = try await box.once(settings(["PRE_DEPLOY_REPO_URL": closed]))
+        #expect(off.outcome == "deferred" && off.code == 75 && off.runs[0]["status"].string == "deferred", "\(off)")
+        #expect(
+            off.runs[0]["hook_commit"].isNull && off.runs[0]["error_message"].string?.contains("it was not run") == true
+        )
+        #expect(!FileManager.default.fileExists(atPath: box.workspace))
+        let missing = try await box.once(settings(["PRE_DEPLOY_REPO_BRANCH": "nowhere"]))
+        #expect(missing.outcome == "failed" && missing.runs[0]["status"].string == "failed", "\(missing)")
+        #expect(missing.deployment["error_message"].string?.contains("nowhere") == true)
+        let lenient = try await box.once(settings(["PRE_DEPLOY_REPO_URL": closed, "PRE_DEPLOY_MODE": "lenient"]))
+        #expect(lenient.outcome == "deployed" && lenient.deployment["warnings"].int == 1, "\(lenient)")
+        #expect(box.lines("pre").isEmpty && box.text(box.workspace + "/app.txt") == "v1\n")
+    }
+
+    @Test("a folder that the other repository does not have is a failure of the run")
+    func folder() async throws {
+        let once = try await box.once(settings(["PRE_DEPLOY_FOLDER": "nothing"]))
+        #expect(once.outcome == "failed")
+        #expect(once.runs[0]["error_message"].string?.contains("PRE_DEPLOY_FOLDER") == true, "\(once)")
+    }
+
+    @Test("`agent check` shows both, without a password")
+    func shown() async throws {
+        let ended = try await box.agent(
+            "check",
+            settings: settings([
+                "PRE_DEPLOY_REPO_URL": "https://ops:hunter2@hooks/x", "PRE_DEPLOY_REPO_BRANCH": "next",
+                "PRE_DEPLOY_PATHS": "db",
+            ]))
+        #expect(
+            ended.code == 0 && ended.output.contains("https://***@hooks/x") || ended.output.contains("ops:***@hooks/x"),
+            "\(ended)")
+        #expect(!"\(ended)".contains("hunter2") && ended.output.contains("PRE_DEPLOY_PATHS"))
+    }
+}

@@ -1,0 +1,148 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Hooks that run only when certain files have changed, and what they are told of them.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct PathFilterTests {
+    let box: Box
+
+    init() async throws { box = try await Box() }
+
+    private static let settings = [
+        "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/trace", "PRE_DEPLOY_PATHS": "db/ *.sql",
+        "POST_DEPLOY_COMMAND": "echo post >> $OUT/trace; sort < $DEPLOY_CHANGED_FILES > $OUT/changed",
+        "POST_DEPLOY_PATHS": ":!docs\n:!*.md",
+    ]
+
+    private func deploy(
+        _ more: [String: String] = [:], force: Bool = false, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> (once: Box.Once, ran: [String]) {
+        box.remove("trace")
+        let once = try await box.once(Self.settings.merging(more) { $1 }, force: force)
+        #expect(once.outcome == "deployed", "\(once)", sourceLocation: sourceLocation)
+        return (once, box.lines("trace"))
+    }
+
+    @Test(
+        "a hook runs when a file that changed since the last success matches; else it is recorded as skipped, with why")
+    func filtered() async throws {
+        try await box.commit(["db/1.sql": "1"])
+        #expect(try await deploy().ran == ["pre", "post"])
+        let first = try await box.head()
+        try await box.commit(["app.txt": "v2"])
+        let (once, ran) = try await deploy()
+        #expect(ran == ["post"] && box.lines("changed") == ["app.txt"])
+        let run = try #require(once.runs.first)
+        #expect(run["hook"].string == "PRE_DEPLOY" && run["status"].string == "skipped")
+        #expect(
+            run["error_message"].string
+                == "no file that changed since \(first.prefix(7)) matches PRE_DEPLOY_PATHS")
+        #expect(run["exit_code"].isNull && run["completed_at"].string != nil && once.deployment["warnings"].int == 0)
+        #expect(once.runs.count == 2 && once.runs[1]["status"].string == "succeeded")
+        #expect(try await box.agent("show", "\(once.deployment["id"])").output.contains("skipped"))
+        #expect(try await box.agent("logs", "\(run["id"])").errors.contains("was skipped: no file that changed"))
+        // Both.
+        try await box.commit(["docs/x": "1", "README.md": "1"])
+        let none = try await deploy()
+        #expect(none.ran == [] && none.once.runs.map { $0["status"].string } == ["skipped", "skipped"])
+        #expect(box.text(box.workspace + "/README.md") == "1")
+        // A change counts until a deployment with it has succeeded.
+        try await box.commit(["x/y.sql": "1"])
+        let failed = try await box.once(Self.settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 })
+        #expect(failed.outcome == "failed")
+        try await box.commit(["docs/x": "2"])
+        #expect(try await deploy().ran == ["pre", "post"])
+    }
+
+    @Test("the lists have every changed path, of a renamed file both, also names that no line can hold")
+    func lists() async throws {
+        let hook = [
+            "PRE_DEPLOY_PATHS": "", "POST_DEPLOY_PATHS": "",
+            "PRE_DEPLOY_COMMAND": "cp $DEPLOY_CHANGED_FILES $OUT/lines; cp $DEPLOY_CHANGED_FILES_Z $OUT/ending",
+        ]
+        _ = try await deploy(hook)
+        // The first time every file is new.
+        #expect(box.lines("lines") == ["app.txt"])
+        try await box.commit(["gone": "a text that is long enough to be found again\n", "sub/changed": "1"])
+        _ = try await deploy(hook)
+        try await box.sh("git mv gone moved; echo x > \"$(printf 'a\\nb')\"", in: box.work)
+        try await box.commit(["sub/changed": "2"])
+        _ = try await deploy(hook)
+        #expect(
+            box.text(box.out + "/ending")?.split(separator: "\0").sorted() == ["a\nb", "gone", "moved", "sub/changed"])
+        #expect(box.text(box.out + "/lines")?.contains("\nsub/changed\n") == true)
+    }
+
+    @Test(
+        "what asks for the hook in another way wins: --force, the same commit, a rollback, an attempt after a failure")
+    func asked() async throws {
+        #expect(try await deploy(["PRE_DEPLOY_PATHS": "app.txt"]).ran == ["pre", "post"])
+        #expect(try await deploy(force: true).ran == ["pre", "post"])
+        try await box.commit(["db/x": "1"])
+        #expect(try await deploy().ran == ["pre", "post"])
+        // Back: what has changed between the two matches neither.
+        try await box.commit(["docs/x": "1"])
+        #expect(try await deploy().ran == [])
+        box.remove("trace")
+        let back = try await box.json("rollback", "--with-pre", settings: Self.settings)
+        #expect(back["outcome"].string == "deployed" && box.lines("trace") == ["pre", "post"], "\(back)")
+        // A hook that ran since a person said so, and failed, is tried again.
+        try await box.commit(["docs/x": "2"])
+        let failed = try await box.once(
+            Self.settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }, force: true)
+        #expect(failed.outcome == "failed")
+        #expect(try await deploy().ran.first == "pre")
+    }
+
+    @Test(
+        "the last commit is fetched to be compared with where it is no longer there; else everything counts as changed")
+    func base() async throws {
+        let own = ["AGENT_LEDGER_URL": "sqlite:\(box.root)/record.sqlite"]
+        _ = try await deploy(own)
+        try await box.commit(["docs/x": "1"])
+        try FileManager.default.removeItem(atPath: box.state)
+        #expect(try await deploy(own).ran == [])
+        // Nobody has it any more.
+        try await box.sh(
+            "git checkout -q --orphan other; git add -A; git commit -qm other; git push -q -f origin HEAD:main; git -C ../up.git reflog expire --expire=now --all; git -C ../up.git gc -q --prune=now",
+            in: box.work)
+        try await box.commit(["docs/y": "1", "db/x": "1"])
+        try FileManager.default.removeItem(atPath: box.state)
+        let (once, ran) = try await deploy(own)
+        #expect(ran == ["pre", "post"] && once.ended.errors.contains("everything counts as changed"), "\(once)")
+    }
+
+    @Test("also without a remote, and where the workspace is a link", arguments: ["watched", "symlink"])
+    func otherWays(way: String) async throws {
+        var more = ["AGENT_PUBLISH": way]
+        if way == "watched" {
+            try await box.cloneWorkspace()
+            more = ["GITHUB_REPO_URL": ""]
+        }
+        _ = try await deploy(more)
+        try await box.commit(["docs/x": "1"])
+        if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
+        #expect(try await deploy(more).ran == [])
+        try await box.commit(["db/x": "1"])
+        if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
+        #expect(try await deploy(more).ran == ["pre", "post"])
+    }
+
+    @Test("a start that deploys always runs all hooks, until one deployment has succeeded")
+    func start() async throws {
+        _ = try await deploy()
+        try await box.commit(["docs/x": "1"])
+        box.remove("trace")
+        let app = try box.start(
+            "exec", "--", "sh", "-c", "touch $OUT/app; sleep 1000", settings: Self.settings)
+        try await until("the app runs and POST_DEPLOY ran", details: { app.errors }) {
+            box.has("app") && box.lines("trace").count == 2
+        }
+        #expect(box.lines("trace") == ["pre", "post"])
+        try await box.commit(["docs/x": "2"])
+        try await until("the next commit is deployed", details: { app.errors }) { try await box.history().count == 3 }
+        try await until("it is over") { try await box.history().first?["status"].string == "succeeded" }
+        #expect(box.lines("trace") == ["pre", "post"])
+    }
+}
