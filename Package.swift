@@ -94,7 +94,9 @@ let package = Package(
         ),
         .executableTarget(
             name: "agent-bench",
-            dependencies: ["CLibgit2", "DeployAgent", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell"],
+            dependencies: [
+                "CLibgit2", "DeployAgent", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell",
+            ],
             path: "Benchmarks/AgentBench",
             swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["Shell"], path: "Tests/TestSupport", swiftSettings: settings),

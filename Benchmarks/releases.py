@@ -1,11 +1,11 @@
-"""Releases: what publishing one costs beside what git takes for the same, the way back, and the disk."""
+"""Releases: what publishing one costs beside what git takes for the same, the way back, changed paths, and the disk."""
 import json
 import os
 import statistics
 import subprocess
 import time
 
-from measuring import AGENT, CLEAN, GIT, row, run
+from measuring import AGENT, CLEAN, GIT, inside, row, run, wall
 
 FILES = 10_000
 
@@ -15,6 +15,7 @@ def main(root):
     publish(root, upstream, work)
     back(root, upstream)
     first_clone(root, upstream)
+    changed_paths(root, upstream)
     disk(root)
 
 
@@ -106,6 +107,23 @@ def first_clone(root, upstream):
     figure, floor = statistics.median(ours), statistics.median(floors)
     row(f"first clone of {FILES:,} files, symlink: whole run-once", "≤ 1.1 × git clone --depth 1", f"{figure:.0f} ms",
         f"{floor:.0f} ms", f"{figure / floor:.2f} ×", figure <= 1.1 * floor)
+
+
+def changed_paths(root, upstream):
+    """Every file changed, and one."""
+    work = root / "changes"
+    run([*GIT, "clone", "-q", str(upstream), str(work)])
+    for what, files in ((f"all of {FILES:,} files", sorted(work.glob("d*/*.txt"))), ("one file of them", [work / "d00" / "f00000.txt"])):
+        run([*GIT, "branch", "-q", "-f", "base", "HEAD"], cwd=work)
+        for file in files:
+            file.write_text(file.read_text() + "changed\n")
+        run([*GIT, "commit", "-q", "-am", what], cwd=work)
+        figures = inside(dict(CLEAN, WORKSPACE_PATH=str(work)), "changes", 21)
+        assert figures["paths"] == len(files)
+        floor = wall([*GIT, "diff", "--name-only", "base", "HEAD"], 9, cwd=work)
+        row(f"changed paths of two commits that differ in {what}, held against three pathspecs", "≤ 50 ms",
+            f"{figures['changes_ms']:.1f} ms", f"{floor:.1f} ms (git diff)", f"{figures['changes_ms'] / floor:.2f} ×",
+            figures["changes_ms"] <= 50)
 
 
 def size(path):

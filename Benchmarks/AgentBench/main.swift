@@ -1,6 +1,7 @@
 import CLibgit2
 import DeployAgent
 import Foundation
+import Git
 import Ledger
 import LedgerSQLite
 import Shell
@@ -162,8 +163,27 @@ func measureRecord(_ count: Int) async throws -> [String: Double] {
     ]
 }
 
+/// What a filter by paths costs: the workspace's branch `base` compared with its HEAD, all paths held against three specs.
+func measureChanges(_ count: Int) async throws -> [String: Double] {
+    let repository = Repository(path: ProcessInfo.processInfo.environment["WORKSPACE_PATH"] ?? ".")
+    guard let base = try await repository.reference("refs/heads/base"), let head = try await repository.head() else {
+        throw BenchError(description: "there is no branch `base`")
+    }
+    let specs = ["none/", "*.sql", ":!docs"].compactMap(Pathspec.init)
+    var times: [Double] = []
+    var paths = 0
+    for _ in 0..<count {
+        let start = ContinuousClock.now
+        let changed = try await repository.changedFiles(from: base, to: head)
+        guard !changed.contain(specs) else { throw BenchError(description: "no path should match") }
+        times.append(milliseconds(ContinuousClock.now - start))
+        paths = changed.paths.count
+    }
+    return ["changes_ms": median(times), "paths": Double(paths)]
+}
+
 let usage = """
-    usage: agent-bench checks|libgit2|deployments|record|tasks COUNT
+    usage: agent-bench changes|checks|libgit2|deployments|record|tasks COUNT
            agent-bench fleet-prepare
            agent-bench fleet-claims SECONDS CLIENTS FIRST-DEPLOYMENT
            agent-bench fleet-checks AGENTS SECONDS
@@ -174,6 +194,7 @@ let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int($0) }
 do {
     let figures: [String: Double]
     switch (CommandLine.arguments.dropFirst().first, numbers.count) {
+    case ("changes", 1): figures = try await measureChanges(numbers[0])
     case ("checks", 1): figures = try await measureChecks(numbers[0])
     case ("libgit2", 1): figures = try measureFloor(numbers[0])
     case ("deployments", 1): figures = try await measureDeployments(numbers[0])

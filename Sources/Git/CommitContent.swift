@@ -70,7 +70,7 @@ extension CommitStore {
             content.warnings += own.warnings
             content.submodules.append(
                 Submodule(
-                    path: entry.path, commit: entry.commit, store: store, url: inner.displayURL, inner: own.submodules))
+                    path: entry.path, commit: entry.commit, store: store, url: inner.address, inner: own.submodules))
         }
         return content
     }
@@ -85,7 +85,7 @@ extension Remote {
     init(submodule url: String, of parent: Remote, _ operation: String) throws {
         var url = url
         if url.hasPrefix("./") || url.hasPrefix("../") {
-            var base = parent.displayURL
+            var base = parent.address
             while base.hasSuffix("/") { base.removeLast() }
             while true {
                 if url.hasPrefix("./") {
@@ -102,7 +102,7 @@ extension Remote {
             url = base.hasSuffix(":") ? base + url : base + "/" + url
         }
         // What is in the repository is no secret, and no argument: other credentials are a matter of settings.
-        let remote = Remote(url: Remote(url: url, ref: nil).displayURL, ref: nil)
+        let remote = Remote(url: Remote(url: url, ref: nil).address, ref: nil)
         let scheme = remote.url.firstRange(of: "://").map { remote.url[..<$0.lowerBound].lowercased() }
         let isTaken =
             switch scheme {

@@ -27,6 +27,11 @@ public struct CommitSignatures: Sendable, Equatable {
         var git = git
         switch kind {
         case .ssh:
+            guard git.has("ssh-keygen") else {
+                throw GitError(
+                    .gitMissing, operation: operation,
+                    explanation: "there is no `ssh-keygen` program in PATH; install it (Debian: openssh-client)")
+            }
             options += [
                 "-c", "gpg.ssh.program=ssh-keygen", "-c", "gpg.ssh.allowedSignersFile=\(signersFile)", "-c",
                 "gpg.ssh.revocationFile=",

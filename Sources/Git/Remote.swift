@@ -11,12 +11,18 @@ public struct Remote: Sendable, Equatable {
     }
 
     /// The URL without user and password, for messages.
-    public var displayURL: String {
+    public var displayURL: String { without(user: true) }
+
+    /// The URL without credentials, for git: the user of one for ssh is a part of the address.
+    public var address: String { without(user: !isSSH) }
+
+    private func without(user isLeftOut: Bool) -> String {
         guard let scheme = url.firstRange(of: "://") else { return url }
         let rest = url[scheme.upperBound...]
         let authority = rest.prefix { $0 != "/" }
         guard let at = authority.lastIndex(of: "@") else { return url }
-        return String(url[..<scheme.upperBound]) + rest[rest.index(after: at)...]
+        let user = isLeftOut ? "" : authority[..<at].prefix { $0 != ":" } + "@"
+        return String(url[..<scheme.upperBound]) + user + rest[rest.index(after: at)...]
     }
 
     /// `https://host:port` of an http or https URL; nil for every other kind.

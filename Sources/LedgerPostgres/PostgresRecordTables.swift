@@ -22,7 +22,7 @@ struct PostgresRecordTables: RecordTables {
             WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN $1::bigint AND $2::bigint ORDER BY runs.id
             """, [.integer(deployments.lowerBound), .integer(deployments.upperBound)]
         ).rows.map { row in
-            CopiedRun(run: try Run(row: row), failures: try row.get(21), original: try row.optional(22))
+            CopiedRun(run: try Run(row: row), failures: try row.get(22), original: try row.optional(23))
         }
     }
 

@@ -22,7 +22,7 @@ struct SQLiteRecordTables: RecordTables {
                 LEFT JOIN runs AS original ON original.id = runs.adopted
                 WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN ? AND ? ORDER BY runs.id
                 """, arguments: [deployments.lowerBound, deployments.upperBound]
-        ).map { row in CopiedRun(run: Run(row: row), failures: row[21], original: row[22]) }
+        ).map { row in CopiedRun(run: Run(row: row), failures: row[22], original: row[23]) }
     }
 
     func notifications(of deployments: ClosedRange<Int64>) throws -> [PendingNotification] {

@@ -89,11 +89,13 @@ import Testing
         ])
         #expect(
             try credentials(settings, for: "https://ops:h00k@hooks/x") == [
-                GitCredential(user: "x-access-token", password: "t0ken", origin: "https://host"),
                 GitCredential(user: "ops", password: "h00k", origin: "https://hooks"),
+                GitCredential(user: "x-access-token", password: "t0ken", origin: "https://host"),
                 GitCredential(user: "ci", password: "p@ss", origin: "https://other.example"),
                 GitCredential(user: "me", password: "plain", origin: "http://insecure:8080"),
             ])
+        // On the app's own host its own come first.
+        #expect(try credentials(settings, for: "https://ops:h00k@host/x").first?.user == "ops")
         #expect(settings.secrets.mask("p@ss and plain") == "*** and ***")
         // Rotated: the file is read again.
         try folder.write("credentials", "https://ci:new@other.example\n")
@@ -144,7 +146,12 @@ import Testing
         let error = #expect(throws: SettingsError.self) { try resolve(["AGENT_VERIFY_COMMIT": "gpg"]) }
         #expect(error?.description.contains("needs AGENT_ALLOWED_SIGNERS_FILE") == true)
         #expect(try resolve(["AGENT_VERIFY_COMMIT": "off"]).git.signatures == nil)
-        #expect(throws: SettingsError.self) { try resolve(["AGENT_VERIFY_COMMIT": "pgp"]) }
+        for (name, value) in [("AGENT_VERIFY_COMMIT", "pgp"), ("AGENT_SSH_HOST_KEY_CHECK", "maybe")] {
+            #expect(throws: SettingsError.self) { try resolve([name: value]) }
+        }
+        let hosts = try resolve([:], spec: "envs:\n- {key: AGENT_SSH_HOST_KEY_CHECK, value: 'false'}\n")
+        #expect(hosts.git.ssh.checksHostKeys)
+        #expect(hosts.warnings.contains { $0.contains("AGENT_SSH_HOST_KEY_CHECK in appspec.yaml does not count") })
     }
 
     @Test("a token is hidden wherever it comes from: a variable, a file, a URL's user")

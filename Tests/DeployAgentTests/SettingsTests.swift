@@ -62,7 +62,7 @@ import Testing
             ("PRE_DEPLOY_REPO_URL", "-https://h/r"), ("POST_DEPLOY_REPO_BRANCH", "-x"),
             ("PRE_DEPLOY_PATHS", ":(attr:x)a"),
             ("AGENT_GIT_DEPTH", "-1"), ("AGENT_SUBMODULES", "some"), ("AGENT_GIT_LFS", "on"),
-            ("AGENT_SSH_HOST_KEY_CHECK", "maybe"), ("AGENT_LEDGER_URL", "postgresql://[h/d"),
+            ("AGENT_LEDGER_URL", "postgresql://[h/d"),
             ("PRE_DEPLOY_SCOPE", "fleet"), ("POST_DEPLOY_SCOPE", "some"),
         ])
     func wrong(name: String, value: String) {

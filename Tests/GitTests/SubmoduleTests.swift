@@ -166,6 +166,8 @@ struct SubmoduleTests {
             ("../lib", "git@host:group/app", "git@host:group/lib"),
             ("../lib", "git@host:app", "git@host:lib"), ("../lib", "/srv/app", "/srv/lib"),
             ("https://me:pw@other/lib", "https://host/app", "https://other/lib"),
+            ("ssh://git@other/lib", "https://host/app", "ssh://git@other/lib"),
+            ("../lib", "ssh://git@host:22/app", "ssh://git@host:22/lib"),
             ("git@other:lib", "https://host/app", "git@other:lib"), ("/srv/lib", "/srv/app", "/srv/lib"),
             ("file:///srv/lib", "file:///srv/app", "file:///srv/lib"),
         ])

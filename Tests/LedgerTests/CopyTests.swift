@@ -30,10 +30,13 @@ struct CopyTests {
         let due = try #require(try await store.nextNotification(other.scope))
         try await store.write([.postponeNotification(due.id, until: Timestamp(milliseconds: 9))])
         let (running, run) = try await store.begin(.sample(commit: "c", startedAt: 4000)) {
-            .sample("POST_DEPLOY", parent: $0)
+            var draft = RunDraft.sample("POST_DEPLOY", parent: $0)
+            draft.hookCommit = "of another repository"
+            return draft
         }
         var adopted = RunDraft.sample(parent: running.id)
         adopted.scope = .fleet
+        adopted.hookCommit = "of one more"
         try await store.write([
             .adoptRun(adopted, of: try #require(run).id, RunResult(of: adoptedResult) ?? .sample(.succeeded))
         ])
@@ -60,6 +63,7 @@ struct CopyTests {
         let (expected, found) = (try await from.everything(), try await to.everything())
         let isSame = expected == found
         #expect(isSame && found.count == 4)
+        #expect(try await to.runs(deployment: 4).map(\.hookCommit) == ["of another repository", "of one more"])
         #expect(try await to.failures(series: 1, name: "PRE_DEPLOY") == 1)
         let again = try await to.copy(from, pageSize: pageSize)
         #expect(again.skipped == 4 && again.deployments == 0 && again.runs == 0 && again.notifications == 0)

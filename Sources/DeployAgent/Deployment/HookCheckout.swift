@@ -39,7 +39,7 @@ struct HookCheckout: Sendable {
         let content = try await store.fetchContent(of: tip.commit, from: remote.remote, settings.content, git)
         for warning in content.warnings { logger.warning("\(hook.rawValue): \(warning)") }
         _ = try await workspace.publish(
-            tip.commit, from: store, stagedOutput: false, origin: remote.remote.displayURL,
+            tip.commit, from: store, stagedOutput: false, origin: remote.remote.address,
             submodules: content.submodules,
             content.git)
         await store.tidySubmodules(of: [tip.commit], git)

@@ -643,7 +643,7 @@ public final class Watcher {
         return Target(
             commit: tip.commit, ref: ref, repository: store.repository,
             source: DeploymentPlan.Source(
-                store: store, remoteURL: remote.remote.displayURL, git: git, repair: repair))
+                store: store, remoteURL: remote.remote.address, git: git, repair: repair))
     }
 
     private func settings(of target: Target) async throws -> Settings {

@@ -68,7 +68,7 @@ public struct RecordReader: Sendable {
     /// Where the output of a run lies on this host; nil when it ran on another one.
     public func logPath(_ run: Run, of deployment: Deployment) -> String? {
         let isElsewhere = settings.ledger.isShared && deployment.scope.host != settings.host
-        return isElsewhere || run.adopted != nil ? nil : session.logPath(run: run.id)
+        return isElsewhere || run.adopted != nil || run.status == .skipped ? nil : session.logPath(run: run.id)
     }
 
     /// The same for a run whose deployment is not at hand.

@@ -29,7 +29,8 @@ extension SettingsReader {
             user: text(.username)?.value.trimmingSpace, token: token, tokenFile: tokenFile,
             credentialsFile: credentialsFile,
             ssh: SSHAccess(
-                keyFile: keyFile, knownHostsFile: knownHostsFile, checksHostKeys: flag(.sshHostKeyCheck)),
+                keyFile: keyFile, knownHostsFile: knownHostsFile,
+                checksHostKeys: flag(.sshHostKeyCheck, ofCommit: false)),
             authorityFile: authorityFile,
             depth: read(.gitDepth) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 1,
             hasSubmodules: read(.submodules) { ["recursive": true, "off": false][$0.lowercased()] } ?? true,
@@ -39,9 +40,11 @@ extension SettingsReader {
 
     /// What a commit could turn off itself would protect from nobody: not from an app spec.
     private mutating func signatures(_ absolute: (String) -> String) -> CommitSignatures? {
-        for setting in [Setting.verifyCommit, .allowedSignersFile] where appspec.values[setting.name]?.value != nil {
+        for setting in [Setting.verifyCommit, .allowedSignersFile, .sshHostKeyCheck]
+        where appspec.values[setting.name]?.value != nil {
             notices.append(
-                "\(setting.name) in \(appspecFile) does not count: what checks commits is set in the environment alone")
+                "\(setting.name) in \(appspecFile) does not count: what commits are checked by is set in the environment alone"
+            )
         }
         let kind = read(.verifyCommit, ofCommit: false) { text -> CommitSignatures.Kind?? in
             if text.lowercased() == "off" { return .some(nil) }

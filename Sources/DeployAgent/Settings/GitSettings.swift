@@ -66,15 +66,15 @@ extension GitSettings {
     ///   - app: the one whose origin the token is for; nil when there is none.
     /// - Throws: `GitError` `unreachable` when a file cannot be read: it may just be replaced.
     func credentials(for remote: RemoteSettings, app: RemoteSettings?) throws -> [GitCredential] {
-        var credentials: [GitCredential] = []
+        // What stands in a hook's own URL is meant for it, whatever host it is on.
+        var credentials = remote == app ? [] : [remote.credential].compactMap { $0 }
         // A token is never sent in the clear.
         if let app, app.remote.isEncrypted, let origin = app.remote.httpOrigin, let token = try currentToken() {
             credentials.append(
                 GitCredential(user: user ?? app.user ?? Self.userOfTokens, password: token, origin: origin))
         }
-        for remote in [app, remote].compactMap({ $0 }) {
-            guard var credential = remote.credential else { continue }
-            if remote == app, let user { credential.user = user }
+        if var credential = app?.credential {
+            if let user { credential.user = user }
             credentials.append(credential)
         }
         if let credentialsFile {

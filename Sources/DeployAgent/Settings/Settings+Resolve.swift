@@ -101,7 +101,7 @@ extension Settings {
             logFormat: logFormat, logLevel: logLevel, entrypoint: entrypoint, http: http,
             notifications: notifications, keep: keep, deployFile: deployFile, tasksTable: tasksTable,
             exports: exports(resolved, environment), secrets: secrets,
-            warnings: resolved.warnings + reader.notices + advice(&reader, hooks, environment, resolved),
+            warnings: resolved.warnings + reader.notices + advice(reader, git, hooks, environment, resolved),
             listing: Setting.all.map { setting in
                 let value = reader.found[setting.name]
                 return ListedSetting(
@@ -359,7 +359,7 @@ extension Settings {
     }
 
     private static func advice(
-        _ reader: inout SettingsReader, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
+        _ reader: SettingsReader, _ git: GitSettings, _ hooks: [HookSettings], _ environment: ProcessEnvironment,
         _ resolved: AppSpec.Resolved
     ) -> [String] {
         var advice = nearMisses(environment, resolved)
@@ -378,7 +378,7 @@ extension Settings {
                 "GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched"
             )
         }
-        if reader.found[Setting.sshHostKeyCheck.name] != nil, !reader.flag(.sshHostKeyCheck) {
+        if !git.ssh.checksHostKeys {
             advice.append(
                 "\(Setting.sshHostKeyCheck.name) is off: whoever answers for a host is taken for it, and gives what is run"
             )

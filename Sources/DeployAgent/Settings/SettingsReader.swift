@@ -60,8 +60,8 @@ struct SettingsReader {
         read(setting, DurationText.parse) ?? DurationText.parse(setting.fallback) ?? .seconds(30)
     }
 
-    mutating func flag(_ setting: Setting) -> Bool {
-        read(setting) { text in
+    mutating func flag(_ setting: Setting, ofCommit: Bool = true) -> Bool {
+        read(setting, ofCommit: ofCommit) { text in
             switch text.lowercased() {
             case "true", "1", "yes", "on": true
             case "false", "0", "no", "off": false
