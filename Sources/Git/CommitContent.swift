@@ -61,7 +61,9 @@ extension CommitStore {
             let inner = try Remote(submodule: url, of: remote, operation)
             let store = submodule(entry.path)
             try await store.prepare(git)
-            if await !store.holds(entry.commit) || store.depth != options.depth {
+            var isThere = await store.holds(entry.commit)
+            if !isThere { isThere = await store.keeps(entry.commit) }
+            if !isThere || store.depth != options.depth {
                 let tip = RemoteTip(commit: entry.commit, reference: nil)
                 try await store.fetch(tip, from: inner, depth: options.depth, git)
             }

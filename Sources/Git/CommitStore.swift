@@ -208,6 +208,7 @@ public struct CommitStore: Sendable {
     /// name than `stageAdministration` says.
     public func discardStage() throws {
         try removeTree(stage)
+        for store in submoduleStores { try removeTree(store.stageAdministration) }
         for name in try entries(of: path + "/worktrees") where !Release.isName(name) {
             try removeTree(path + "/worktrees/" + name)
         }

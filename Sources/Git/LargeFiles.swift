@@ -4,13 +4,21 @@ import Glibc
 /// Git LFS (https://git-lfs.com): a file in the commit that stands for a large one, which is kept elsewhere.
 struct LFSPointer: Sendable, Equatable {
     let path: String
+    /// Hash of the file's content, as its name in the storage.
+    let hash: String
 
     /// The first line of every pointer (version 1 of its specification).
     private static let mark = Array("version https://git-lfs.github.com/spec/v1\n".utf8)
     /// Larger files are none.
     static let limit = 1024
 
-    static func isOne(_ content: UnsafeRawBufferPointer) -> Bool { content.starts(with: mark) }
+    /// Nil for the content of a file that is none.
+    init?(path: String, content: [UInt8]) {
+        guard content.starts(with: Self.mark) else { return nil }
+        self.path = path
+        let lines = String(decoding: content, as: UTF8.self).split(separator: "\n")
+        hash = lines.first { $0.hasPrefix("oid sha256:") }.map { String($0.dropFirst("oid sha256:".count)) } ?? ""
+    }
 }
 
 extension Repository {
@@ -32,7 +40,7 @@ extension Repository {
         for path in paths.map({ String(decoding: $0, as: UTF8.self) }) {
             // One that is larger, a link or a submodule is none.
             guard let content = try? await file(path, in: commit, limit: LFSPointer.limit) else { continue }
-            if content.withUnsafeBytes(LFSPointer.isOne) { found.append(LFSPointer(path: path)) }
+            if let pointer = LFSPointer(path: path, content: content) { found.append(pointer) }
         }
         return found
     }
@@ -41,6 +49,28 @@ extension Repository {
 extension CommitStore {
     /// Where this store's large files are.
     var largeFiles: String { path + "/lfs" }
+
+    /// Removes large files that none of these commits has. What is checked out has them by itself.
+    func tidyLargeFiles(of commits: Set<String>) async {
+        guard isFolder(largeFiles) else { return }
+        var needed: Set<String> = []
+        for commit in commits {
+            // One that cannot be read says nothing of what it needs.
+            guard let pointers = try? await repository.lfsPointers(in: commit) else { return }
+            needed.formUnion(pointers.map(\.hash))
+        }
+        let objects = largeFiles + "/objects"
+        func names(_ folder: String) -> [String] { (try? entries(of: folder)) ?? [] }
+        // By the first four digits of their hash, in two levels.
+        for first in names(objects) {
+            for second in names("\(objects)/\(first)") {
+                for hash in names("\(objects)/\(first)/\(second)") where !needed.contains(hash) {
+                    unlink("\(objects)/\(first)/\(second)/\(hash)")
+                }
+            }
+        }
+        for folder in ["tmp", "incomplete", "logs"] { try? removeTree("\(largeFiles)/\(folder)") }
+    }
 
     /// Gets the large files of a commit, so that a checkout needs no network.
     func fetchLFS(_ commit: String, from remote: Remote, _ git: GitProgram) async throws {

@@ -49,8 +49,15 @@ struct SubmoduleEntry {
             }
             let fields = String(decoding: entry[..<tab], as: UTF8.self).split(separator: " ")
             let path = String(decoding: entry[(tab + 1)...], as: UTF8.self)
-            guard fields.count == 3 else { return nil }
+            guard fields.count == 3, isPath(path) else { return nil }
             return SubmoduleEntry(path: path, commit: String(fields[2]), url: urlsByPath[path] ?? nil)
+        }
+    }
+
+    /// Whether it leads to a place inside the checkout. git itself makes no such entries, and checks none out.
+    private static func isPath(_ path: String) -> Bool {
+        path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+            !$0.isEmpty && $0 != "." && $0 != ".." && $0.lowercased() != ".git"
         }
     }
 }
@@ -123,10 +130,11 @@ extension CommitStore {
         }
     }
 
-    /// Keeps of the repositories inside commits what these need, and removes the rest.
+    /// Keeps of large files and of the repositories inside commits what these need, and removes the rest.
     ///
     /// - Parameter commits: those of this store that are kept.
-    public func tidySubmodules(of commits: Set<String>, _ git: GitProgram) async {
+    public func tidyContent(of commits: Set<String>, _ git: GitProgram) async {
+        await tidyLargeFiles(of: commits)
         let stores = submoduleStores
         guard !stores.isEmpty else { return }
         var needed: [String: Set<String>] = [:]
@@ -138,6 +146,9 @@ extension CommitStore {
                 continue
             }
             for commit in commits { try? await store.keep(commit, and: commits, git) }
+            // Of a checkout that was broken off.
+            try? removeTree(String(store.path.dropLast("repo.git".count)) + "work")
+            await store.tidyLargeFiles(of: commits)
             await store.tidy(git)
         }
     }

@@ -90,6 +90,10 @@ public struct Workspace: Sendable {
         isInside: Bool, _ git: GitProgram
     ) async throws -> Discarded {
         let operation = "publish \(commit.prefix(12)) to \(path)"
+        // The link that was in the checkout's place, where the agent was killed before it was removed.
+        if !isInside, kind(of: path) == .folder, Releases.target(of: Releases.beside(path)) != nil {
+            unlink(Releases.beside(path))
+        }
         if Releases.target(of: path) != nil {
             return try await replaceLink(
                 commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules, git, operation)
@@ -265,8 +269,11 @@ public struct Workspace: Sendable {
         }
     }
 
-    /// Runs git's own housekeeping when it is due, by git's own measure.
-    public func tidy(_ git: GitProgram) async {
+    /// Runs git's own housekeeping when it is due, by git's own measure, also in the repositories inside.
+    public func tidy(submodules: [Submodule] = [], _ git: GitProgram) async {
+        for submodule in submodules {
+            await Workspace(path: "\(path)/\(submodule.path)").tidy(submodules: submodule.inner, git)
+        }
         guard let folder = try? await repository.gitFolders().own else { return }
         let note = WorkNote(in: folder)
         // One that is there tells the next publishing of locks that are there.

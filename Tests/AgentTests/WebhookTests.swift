@@ -65,6 +65,29 @@ struct WebhookTests {
         #expect(box.lines("post") == ["startup", "webhook", "webhook"])
     }
 
+    @Test("a push does not let go of the commit that was rolled back from; the next commit does")
+    func held() async throws {
+        let program = try start()
+        try await deployed(1, program)
+        let first = try await box.head()
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await send() == 202)
+        try await deployed(2, program)
+        #expect(try await box.agent("rollback").code == 0)
+        try await deployed(3, program)
+        #expect(try await box.head() == first)
+        let before = try await box.json("status")["last_check"].string ?? ""
+        #expect(try await send() == 202)
+        try await until("the push was looked at", details: { program.errors }) {
+            try await box.json("status")["last_check"].string ?? "" > before
+        }
+        #expect(try await box.history().count == 3)
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await send() == 202)
+        try await deployed(4, program)
+        #expect(box.text(box.workspace + "/app.txt") == "v3\n")
+    }
+
     @Test("what is no such push is answered and ignored, what is not signed is refused")
     func others() async throws {
         let program = try start()

@@ -60,6 +60,25 @@ struct LargeFileTests {
         #expect(await releases.kept(commit, content.git) == release)
     }
 
+    @Test("large files that no commit needs any more are removed")
+    func tidied() async throws {
+        func stored() async throws -> Int {
+            try await upstream.run("find repo.git/lfs -type f", in: upstream.folder.path + "/state").split(
+                separator: "\n"
+            ).count
+        }
+        let first = try await content().0
+        try await upstream.run("seq 20000 > assets/big.bin", in: upstream.path)
+        try await push()
+        let second = try await content().0
+        #expect(try await stored() == 2)
+        await upstream.store.tidyContent(of: [first, second], upstream.program)
+        #expect(try await stored() == 2)
+        await upstream.store.tidyContent(of: [second], upstream.program)
+        #expect(try await stored() == 1)
+        _ = try await content()
+    }
+
     @Test("large files that the remote does not have are an error, before anything is published")
     func missing() async throws {
         try await upstream.run("rm -rf ../served.git/lfs", in: upstream.path)

@@ -135,15 +135,50 @@ struct SubmoduleTests {
         let first = try await fetch().commit
         try await upstream.run("mv ../a ../a-away; mv ../b ../b-away", in: upstream.path)
         #expect(try await fetch().1.submodules.count == 1)
-        await upstream.store.tidySubmodules(of: [first], upstream.program)
+        await upstream.store.tidyContent(of: [first], upstream.program)
         #expect(try await fetch().1.submodules.first?.path == "libs/a")
         // A commit without any.
         try await upstream.run("git rm -q libs/a; git commit -qm gone", in: upstream.path)
         let second = try await fetch()
         #expect(second.1.submodules.isEmpty)
-        await upstream.store.tidySubmodules(of: [second.commit], upstream.program)
+        await upstream.store.tidyContent(of: [second.commit], upstream.program)
         let left = try FileManager.default.contentsOfDirectory(atPath: upstream.folder.path + "/state/submodules")
         #expect(left.isEmpty)
+    }
+
+    @Test("the way back to an earlier commit needs no network")
+    func back() async throws {
+        let first = try await fetch().commit
+        try await upstream.store.keep(first, and: [], upstream.program)
+        try await upstream.run(
+            "echo 2 > a; git commit -qam 2; cd ../up/libs/a; git pull -q ../../../a; cd ../..; git add -A; git commit -qm 2",
+            in: upstream.folder.path + "/a")
+        let second = try await fetch().commit
+        await upstream.store.tidyContent(of: [first, second], upstream.program)
+        try await upstream.run(
+            "mv ../a ../a-away; mv ../b ../b-away; mv ../up ../up-away", in: upstream.folder.path + "/a")
+        for (commit, expected) in [(first, "1\n"), (second, "2\n"), (first, "1\n")] {
+            let content = try await upstream.store.fetchContent(of: commit, from: remote, options, upstream.program)
+            _ = try await upstream.workspace.publish(
+                commit, from: upstream.store, stagedOutput: false, origin: remote.url, submodules: content.submodules,
+                content.git)
+            #expect(upstream.folder.read("ws/libs/a/a") == expected)
+        }
+    }
+
+    @Test("a path that leads out of the checkout names no store, and is checked out by nobody")
+    func paths() async throws {
+        let tree = try await upstream.run(
+            """
+            blob=$(git rev-parse HEAD:.gitmodules | head -1)
+            printf '160000 commit %s\t..\n100644 blob %s\t.gitmodules\n' $(git -C ../b rev-parse HEAD) \
+                $(printf '[submodule "x"]\n\tpath = ..\n\turl = ../b\n' | git hash-object -w --stdin) | git mktree --missing
+            """, in: upstream.path)
+        try await upstream.run(
+            "git reset -q --hard $(git commit-tree -m hostile \(tree.split(separator: "\n").last ?? "")) || git update-ref HEAD $(git commit-tree -m hostile \(tree.split(separator: "\n").last ?? ""))",
+            in: upstream.path)
+        let content = try await fetch().1
+        #expect(content.submodules.isEmpty)
     }
 
     @Test("one that cannot be had is an error that names its repository; one without URL is left and said")

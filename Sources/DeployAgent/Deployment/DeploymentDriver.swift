@@ -335,8 +335,8 @@ struct DeploymentDriver: Sendable {
         } catch {
             logger.warning("old releases could not be tidied up: \(error)")
         }
-        await source.store.tidySubmodules(of: kept, source.git)
+        await source.store.tidyContent(of: kept, source.git)
         await source.store.tidy(source.git)
-        if releases == nil { await workspace.tidy(source.git) }
+        if releases == nil { await workspace.tidy(submodules: source.submodules, source.git) }
     }
 }

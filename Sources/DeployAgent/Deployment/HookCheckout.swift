@@ -42,8 +42,9 @@ struct HookCheckout: Sendable {
             tip.commit, from: store, stagedOutput: false, origin: remote.remote.address,
             submodules: content.submodules,
             content.git)
-        await store.tidySubmodules(of: [tip.commit], git)
+        await store.tidyContent(of: [tip.commit], git)
         await store.tidy(git)
+        await workspace.tidy(submodules: content.submodules, git)
         return (workspace.path, tip.commit)
     }
 }

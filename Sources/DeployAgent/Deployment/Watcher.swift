@@ -217,7 +217,7 @@ public final class Watcher {
             isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
         switch Decision.decide(facts, situation) {
         case .nothing(.deployed):
-            if tasks.isDue(trigger), try await hasPassed(facts.latestOfCommit) {
+            if refused == nil, tasks.isDue(trigger), try await hasPassed(facts.latestOfCommit) {
                 try await lookAtTasks(target, settings, scope, facts, trigger, deploying, waiting)
             }
             return .unchanged(commit: target.commit, .deployed)
