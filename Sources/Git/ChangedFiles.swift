@@ -5,11 +5,14 @@ import Glibc
 /// are among them. Raw bytes, in order.
 public struct ChangedFiles: Sendable, Equatable {
     public let paths: [[UInt8]]
+    /// Those of them that are submodules.
+    var submodules: Set<[UInt8]> = []
 
     /// Whether one of the paths matches, see `Pathspec`.
     public func contain(_ specs: [Pathspec]) -> Bool {
         let matcher = Pathspec.Matcher(specs)
         return paths.contains(where: matcher.matches)
+            || submodules.contains { matcher.matches($0 + [UInt8(ascii: "/")]) }
     }
 
     /// Each path with a byte after it.
@@ -48,15 +51,18 @@ extension Repository {
         }
         defer { git_diff_free(diff) }
         var paths: [[UInt8]] = []
+        var submodules: Set<[UInt8]> = []
         for index in 0..<git_diff_num_deltas(diff) {
-            guard let name = git_diff_get_delta(diff, index)?.pointee.new_file.path else { continue }
+            guard let delta = git_diff_get_delta(diff, index)?.pointee, let name = delta.new_file.path else { continue }
             let bytes = UnsafeBufferPointer(start: name, count: strlen(name)).map { UInt8(bitPattern: $0) }
             if paths.last != bytes { paths.append(bytes) }
+            let modes = [delta.old_file.mode, delta.new_file.mode]
+            if modes.contains(UInt16(GIT_FILEMODE_COMMIT.rawValue)) { submodules.insert(bytes) }
         }
-        return ChangedFiles(paths: paths)
+        return ChangedFiles(paths: paths, submodules: submodules)
     }
 
-    private func withTree<T>(
+    func withTree<T>(
         of commit: String, _ handle: OpaquePointer, _ body: (OpaquePointer) throws -> T
     ) throws -> T {
         try Self.withCommit(commit, handle, path) { commit in

@@ -60,6 +60,7 @@ extension CommitStore {
             let operation = "fetch submodule \(entry.path)"
             let inner = try Remote(submodule: url, of: remote, operation)
             let store = submodule(entry.path)
+            closeSubmodules()
             try await store.prepare(git)
             var isThere = await store.holds(entry.commit)
             if !isThere { isThere = await store.keeps(entry.commit) }

@@ -25,6 +25,8 @@ public struct CommitSignatures: Sendable, Equatable {
         let others = ["openpgp", "x509", "ssh"].filter { $0 != (kind == .gpg ? "openpgp" : "ssh") }
         var options = others.flatMap { ["-c", "gpg.\($0).program=/bin/false"] }
         var git = git
+        var home = ""
+        defer { if !home.isEmpty { try? removeTree(home) } }
         switch kind {
         case .ssh:
             guard git.has("ssh-keygen") else {
@@ -37,28 +39,46 @@ public struct CommitSignatures: Sendable, Equatable {
                 "gpg.ssh.revocationFile=",
             ]
         case .gpg:
-            let home = folder + "/gnupg"
-            try removeTree(home)
+            // Of this process alone: others may verify at this moment.
+            home = "\(folder)/gnupg-\(getpid())"
+            try sweepHomes(folder)
             guard mkdir(home, 0o700) == 0 else { throw fileFailure("create \(home)") }
-            let imported = try await git.run(
+            try await git.expect(
                 ["--homedir", home, "--batch", "--quiet", "--import", "--", signersFile], in: folder,
-                operation: operation, program: "gpg")
-            guard imported.exitCode == 0 else { throw imported.error(.signature, operation) }
+                operation: "read \(signersFile)", code: .publish, program: "gpg")
             git = git.adding("GNUPGHOME", home)
             options += [
                 "-c", "gpg.program=gpg", "-c", "gpg.openpgp.program=gpg", "-c", "gpg.minTrustLevel=undefined",
             ]
         }
-        let result = try await git.run(options + ["verify-commit", commit], in: repository, operation: operation)
-        guard result.exitCode == 0 else {
-            // Nothing at all is said of a commit without one.
-            let reason =
-                result.message.hasPrefix("git ended with") ? "it has no signature of this kind" : result.message
-            throw GitError(
-                .signature, operation: operation,
-                explanation:
-                    "\(reason); AGENT_VERIFY_COMMIT=\(kind.rawValue) deploys only what one of \(signersFile) has signed"
-            )
+        let result = try await git.run(
+            options + ["verify-commit", "--raw", commit], in: repository, operation: operation)
+        guard result.exitCode != 0 else { return }
+        // Nothing at all is said of a commit without a signature, or with one of another kind.
+        let isUnsigned = result.message == "git ended with exit code 1"
+        guard isUnsigned || Self.verdicts.contains(where: result.message.contains) else {
+            // Of the commit that says nothing: the disk may be full.
+            throw result.error(.publish, operation)
+        }
+        throw GitError(
+            .signature, operation: operation,
+            explanation:
+                "\(isUnsigned ? "it has no signature of this kind" : result.message); AGENT_VERIFY_COMMIT=\(kind.rawValue) deploys only what one of \(signersFile) has signed"
+        )
+    }
+
+    /// What ssh-keygen, gpg (doc/DETAILS of GnuPG) and git say of a signature that does not hold.
+    private static let verdicts = [
+        "No principal matched", "incorrect signature", "Could not verify signature", "Signature verification failed",
+        "key is revoked", "BADSIG", "ERRSIG", "NO_PUBKEY", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA",
+        "allowedSignersFile needs to be configured",
+    ]
+
+    /// Removes the key rings of processes that are no more.
+    private func sweepHomes(_ folder: String) throws {
+        for name in try entries(of: folder) where name.hasPrefix("gnupg-") {
+            guard let pid = pid_t(name.dropFirst("gnupg-".count)) else { continue }
+            if pid == getpid() || kill(pid, 0) != 0 && errno == ESRCH { try removeTree("\(folder)/\(name)") }
         }
     }
 }

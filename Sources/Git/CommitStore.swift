@@ -120,7 +120,7 @@ public struct CommitStore: Sendable {
         }
         // What is cut off already comes only when it is asked for.
         let isCut = access("\(path)/shallow", F_OK) == 0
-        let history = depth > 0 ? ["--depth=\(depth)"] : isCut ? ["--unshallow"] : []
+        let history = depth > 0 ? ["--depth=\(depth)"] : (isCut ? ["--unshallow"] : []) + ["--update-shallow"]
         var result = try await fetch(history, ["+\(tip.commit):\(Self.target)"])
         if result.exitCode != 0, let reference = tip.reference {
             // A server that does not hand out commits by id does so by name; one without any program behind it (plain
@@ -134,9 +134,11 @@ public struct CommitStore: Sendable {
             }
         } else if result.exitCode != 0 {
             // A commit id that the server does not hand out by itself is looked for in the history of all branches.
+            guard RemoteFailure.mayBeRefusal(result.message) else { throw result.remoteError(remote, operation) }
             let all = try await fetch([], ["+refs/heads/*:refs/agent/heads/*", "+refs/tags/*:refs/agent/tags/*"])
             if all.exitCode == 0 {
                 result = try await adopt(tip.commit)
+                try await dropHelpers(git, operation)
                 guard result.exitCode == 0 else {
                     throw GitError(
                         .missingRef, operation: operation,
@@ -151,6 +153,16 @@ public struct CommitStore: Sendable {
                     ? "the ref moved meanwhile; the next check takes the newer commit" : result.message)
         }
         try note(depth: depth)
+    }
+
+    /// Removes the refs by which a commit was looked for: they would keep the whole history.
+    private func dropHelpers(_ git: GitProgram, _ operation: String) async throws {
+        let listed = try await git.expect(
+            ["for-each-ref", "--format=delete %(refname)", "refs/agent/heads", "refs/agent/tags"], in: path,
+            operation: operation, code: .publish)
+        let input = try keepInput(listed.output)
+        defer { unlink(input) }
+        try await git.expect(["update-ref", "--stdin"], in: path, operation: operation, code: .publish, input: input)
     }
 
     /// Fetches a commit that is only compared with, and keeps it as one that a way back leads to.
@@ -189,6 +201,19 @@ public struct CommitStore: Sendable {
         try discardStage()
         for store in submoduleStores { try removeTree(store.path) }
         try removeTree(path)
+    }
+
+    /// Removes the folder that holds the repository, with all that lies there.
+    public func removeWithFolder() throws { try removeTree(String(path.dropLast("/repo.git".count))) }
+
+    /// Removes what of the repositories inside its commits cannot be read; returns the paths.
+    public func discardDamagedSubmodules(content: Bool, _ git: GitProgram) async throws -> [String] {
+        var removed: [String] = []
+        for store in submoduleStores where await !store.isSound(content: content, git) {
+            try store.removeWithFolder()
+            removed.append(store.path)
+        }
+        return removed
     }
 
     /// Checks a commit out to the staging folder, which is emptied first.

@@ -39,7 +39,7 @@ public struct GitProgram: Sendable {
             "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
             "GIT_ALTERNATE_OBJECT_DIRECTORIES=", "GIT_NAMESPACE=", "GIT_PREFIX=", "GIT_SHALLOW_FILE=",
             "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE",
-            "GIT_CURL_VERBOSE=",
+            "GIT_CURL_VERBOSE=", "GIT_LFS_SKIP_SMUDGE=",
             "GIT_CONFIG_COUNT=", "GIT_DEFAULT_HASH=", "GIT_DEFAULT_REF_FORMAT=", "AGENT_", "GITHUB_TOKEN=",
             // The marker of a run that this agent itself is part of: git's processes are found by the agent's own.
             "\(Command.markerVariable)=",
@@ -179,9 +179,10 @@ public struct GitProgram: Sendable {
     @discardableResult
     func expect(
         _ arguments: [String], in folder: String, operation: String, code: GitError.Code, network: Bool = false,
-        input: String? = nil
+        input: String? = nil, program name: String = "git"
     ) async throws -> Result {
-        let result = try await run(arguments, in: folder, operation: operation, network: network, input: input)
+        let result = try await run(
+            arguments, in: folder, operation: operation, network: network, input: input, program: name)
         guard result.exitCode == 0 else { throw result.error(code, operation) }
         return result
     }

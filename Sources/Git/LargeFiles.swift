@@ -24,25 +24,59 @@ struct LFSPointer: Sendable, Equatable {
 extension Repository {
     /// Whether a commit's attributes say that some files are kept by Git LFS.
     func usesLFS(_ commit: String) async throws -> Bool {
-        let name = Array(".gitattributes".utf8)
-        for path in try await changedFiles(from: nil, to: commit).paths
-        where path == name || path.suffix(name.count + 1) == [UInt8(ascii: "/")] + name {
-            let file = try await file(String(decoding: path, as: UTF8.self), in: commit, limit: 1 << 20)
-            if let file, String(decoding: file, as: UTF8.self).contains("filter=lfs") { return true }
+        var uses = false
+        for file in try await files(
+            of: commit, limit: 1 << 20, where: { $0.split(separator: "/").last == ".gitattributes" })
+        {
+            uses = uses || String(decoding: file.content, as: UTF8.self).contains("filter=lfs")
         }
-        return false
+        return uses
     }
 
-    /// The pointers in a commit, by path.
+    /// The pointers in a commit.
     func lfsPointers(in commit: String) async throws -> [LFSPointer] {
-        let paths = try await changedFiles(from: nil, to: commit).paths
-        var found: [LFSPointer] = []
-        for path in paths.map({ String(decoding: $0, as: UTF8.self) }) {
-            // One that is larger, a link or a submodule is none.
-            guard let content = try? await file(path, in: commit, limit: LFSPointer.limit) else { continue }
-            if let pointer = LFSPointer(path: path, content: content) { found.append(pointer) }
+        try await files(of: commit, limit: LFSPointer.limit) { _ in true }
+            .compactMap { LFSPointer(path: $0.path, content: $0.content) }
+    }
+
+    /// Small files of a commit, in one pass over its trees. Of larger ones the size alone is read.
+    private func files(
+        of commit: String, limit: Int, where isWanted: @escaping @Sendable (String) -> Bool
+    ) async throws -> [(path: String, content: [UInt8])] {
+        try await read { handle in
+            var database: OpaquePointer?
+            guard git_repository_odb(&database, handle) == 0, let database else { throw Self.failure("read \(path)") }
+            defer { git_odb_free(database) }
+            var found: [(path: String, content: [UInt8])] = []
+            func visit(_ tree: OpaquePointer, _ prefix: String) throws {
+                for index in 0..<git_tree_entrycount(tree) {
+                    guard let entry = git_tree_entry_byindex(tree, index), let name = git_tree_entry_name(entry) else {
+                        continue
+                    }
+                    let path = prefix + String(cString: name)
+                    switch git_tree_entry_filemode(entry) {
+                    case GIT_FILEMODE_TREE:
+                        var inner: OpaquePointer?
+                        guard git_tree_lookup(&inner, handle, git_tree_entry_id(entry)) == 0, let inner else {
+                            throw Self.failure("read \(path)")
+                        }
+                        defer { git_tree_free(inner) }
+                        try visit(inner, path + "/")
+                    case GIT_FILEMODE_BLOB, GIT_FILEMODE_BLOB_EXECUTABLE:
+                        var (size, type) = (0, GIT_OBJECT_ANY)
+                        guard isWanted(path) else { continue }
+                        guard git_odb_read_header(&size, &type, database, git_tree_entry_id(entry)) == 0 else {
+                            throw Self.failure("read \(path)")
+                        }
+                        guard size <= limit else { continue }
+                        found.append((path, try Self.content(of: entry, handle, path, limit: limit)))
+                    default: continue
+                    }
+                }
+            }
+            try withTree(of: commit, handle) { try visit($0, "") }
+            return found
         }
-        return found
     }
 }
 
@@ -51,14 +85,12 @@ extension CommitStore {
     var largeFiles: String { path + "/lfs" }
 
     /// Removes large files that none of these commits has. What is checked out has them by itself.
-    func tidyLargeFiles(of commits: Set<String>) async {
+    ///
+    /// - Throws: `GitError` when a commit cannot be read: then nothing is removed.
+    func tidyLargeFiles(of commits: Set<String>) async throws {
         guard isFolder(largeFiles) else { return }
         var needed: Set<String> = []
-        for commit in commits {
-            // One that cannot be read says nothing of what it needs.
-            guard let pointers = try? await repository.lfsPointers(in: commit) else { return }
-            needed.formUnion(pointers.map(\.hash))
-        }
+        for commit in commits { needed.formUnion(try await repository.lfsPointers(in: commit).map(\.hash)) }
         let objects = largeFiles + "/objects"
         func names(_ folder: String) -> [String] { (try? entries(of: folder)) ?? [] }
         // By the first four digits of their hash, in two levels.
@@ -75,6 +107,9 @@ extension CommitStore {
     /// Gets the large files of a commit, so that a checkout needs no network.
     func fetchLFS(_ commit: String, from remote: Remote, _ git: GitProgram) async throws {
         let operation = "fetch the large files of \(commit.prefix(12)) from \(remote.displayURL)"
+        // Where there is no checkout, its `.lfsconfig` is read from HEAD's commit.
+        try await git.expect(
+            ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
         let result = try await git.configuring("remote.agent.url", remote.url).run(
             ["lfs", "fetch", "agent", commit], in: path, operation: operation, network: true)
         guard result.exitCode == 0 else { throw result.remoteError(remote, operation) }
@@ -87,6 +122,29 @@ extension GitProgram {
         configuring("filter.lfs.process", "git-lfs filter-process").configuring("filter.lfs.required", "true")
             .configuring("filter.lfs.clean", "git-lfs clean -- %f").configuring(
                 "filter.lfs.smudge", "git-lfs smudge -- %f")
+    }
+
+    /// Removes from a checkout what still is a pointer: then the next one writes it out. An entry that has not changed would
+    /// not be looked at.
+    func removePointers(of commit: String, in checkout: String, from store: CommitStore) async throws {
+        guard kind(of: store.largeFiles) == .folder else { return }
+        for pointer in try await store.repository.lfsPointers(in: commit) {
+            let file = "\(checkout)/\(pointer.path)"
+            var info = stat()
+            guard lstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_size <= LFSPointer.limit,
+                let content = smallFile(file), LFSPointer(path: pointer.path, content: content) != nil
+            else { continue }
+            unlink(file)
+        }
+    }
+
+    private func smallFile(_ path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: LFSPointer.limit)
+        let count = read(descriptor, &bytes, bytes.count)
+        return count < 0 ? nil : Array(bytes.prefix(count))
     }
 
     /// The same for a checkout that is not the store's: large files come from there.

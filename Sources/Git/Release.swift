@@ -73,7 +73,16 @@ public struct Release: Sendable, Equatable {
     /// Whatever a hook did with git there (added, committed, removed `.git`): HEAD is the commit, and the index knows the
     /// tracked files as they are, so that a change of one can be told later.
     func complete(_ git: GitProgram) async throws {
-        for inner in submodules { try await Self.complete(inner, git) }
+        for inner in submodules {
+            // Where a hook put something else, there is nothing of the submodule's to be completed.
+            guard kind(of: inner.path) == .folder, inner.path.hasPrefix(path + "/"),
+                resolveFolder(String(inner.path.dropFirst(path.count + 1)), below: path) != nil
+            else {
+                try removeTree(inner.administration)
+                continue
+            }
+            try await Self.complete(inner, git)
+        }
         try await Self.complete(Checkout(path: path, administration: administration, commit: commit), git)
         try await writeToDisk(path)
         try markReady()
@@ -86,7 +95,7 @@ public struct Release: Sendable, Equatable {
     private struct Checkout {
         let path: String
         let administration: String
-        /// Nil for what its HEAD was when it was made.
+        /// What its HEAD is set to; nil leaves it.
         var commit: String?
     }
 

@@ -10,6 +10,15 @@ enum RemoteFailure {
         return .unreachable
     }
 
+    /// Whether a server may have refused what was asked for, and not failed.
+    static func mayBeRefusal(_ message: String) -> Bool {
+        ![
+            "returned error: 5", "Could not resolve", "Failed to connect", "unable to connect", "onnection refused",
+            "onnection timed out", "onnection reset", "early EOF", "RPC failed", "Operation too slow",
+            "the remote end hung up unexpectedly", "unable to look up",
+        ].contains(where: message.contains)
+    }
+
     private static let table: [(GitError.Code, [String])] = [
         (
             .untrusted,
@@ -21,19 +30,20 @@ enum RemoteFailure {
                 "SSL: certificate subject name", "SSL certificate problem", "Problem with the SSL CA cert",
             ]
         ),
-        (.throttled, ["The requested URL returned error: 429"]),
+        (.throttled, ["The requested URL returned error: 429", "Rate limit exceeded"]),
         (
             .denied,
             [
                 "Authentication failed for", "could not read Username", "could not read Password",
                 "The requested URL returned error: 401", "The requested URL returned error: 403", "Permission denied (",
-                "Too many authentication failures", "CONNECT tunnel failed, response 407",
+                "Too many authentication failures", "Authorization error:", "CONNECT tunnel failed, response 407",
             ]
         ),
         (
             .missingRepository,
             [
-                "does not appear to be a git repository", "Repository not found", "repository not exported",
+                "does not appear to be a git repository", "Repository or object not found:", "Repository not found",
+                "repository not exported",
                 "access denied or repository not exported", "' not found", "The requested URL returned error: 404",
                 "The project you were looking for could not be found", "is not a git command", "' not allowed",
             ]

@@ -188,7 +188,7 @@ public struct Repository: Sendable {
         }
     }
 
-    private static func content(
+    static func content(
         of entry: OpaquePointer, _ handle: OpaquePointer, _ name: String, limit: Int
     ) throws -> [UInt8] {
         var blob: OpaquePointer?

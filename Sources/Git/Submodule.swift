@@ -71,6 +71,12 @@ extension CommitStore {
     /// The folder with the stores of the repositories inside this one's commits.
     private var submodules: String { String(path.dropLast("repo.git".count)) + "submodules" }
 
+    /// Makes that folder, closed to other users: what a hook made of tracked files lies in there, too.
+    func closeSubmodules() {
+        mkdir(submodules, 0o700)
+        chmod(submodules, 0o700)
+    }
+
     /// A path as one name: at most 255 bytes, and no two paths have the same.
     private static func folderName(_ path: String) -> String {
         let name = path.replacing("%", with: "%25").replacing("/", with: "%2F")
@@ -133,12 +139,13 @@ extension CommitStore {
     /// Keeps of large files and of the repositories inside commits what these need, and removes the rest.
     ///
     /// - Parameter commits: those of this store that are kept.
-    public func tidyContent(of commits: Set<String>, _ git: GitProgram) async {
-        await tidyLargeFiles(of: commits)
+    /// - Throws: `GitError` when it cannot be found out what they need: then it is all kept.
+    public func tidyContent(of commits: Set<String>, _ git: GitProgram) async throws {
+        try await tidyLargeFiles(of: commits)
         let stores = submoduleStores
         guard !stores.isEmpty else { return }
         var needed: [String: Set<String>] = [:]
-        for commit in commits { await need(commit, in: self, &needed, git) }
+        for commit in commits { try await need(commit, in: self, &needed, git) }
         for store in stores {
             let releases = ((try? entries(of: store.path + "/worktrees")) ?? []).filter(Release.isName)
             guard let commits = needed[store.path] else {
@@ -148,18 +155,20 @@ extension CommitStore {
             for commit in commits { try? await store.keep(commit, and: commits, git) }
             // Of a checkout that was broken off.
             try? removeTree(String(store.path.dropLast("repo.git".count)) + "work")
-            await store.tidyLargeFiles(of: commits)
+            try await store.tidyLargeFiles(of: commits)
             await store.tidy(git)
         }
     }
 
     private func need(
         _ commit: String, in store: CommitStore, _ needed: inout [String: Set<String>], _ git: GitProgram
-    ) async {
-        for entry in (try? await SubmoduleEntry.all(of: commit, in: store, git)) ?? [] where entry.url != nil {
+    ) async throws {
+        for entry in try await SubmoduleEntry.all(of: commit, in: store, git) where entry.url != nil {
             let inner = store.submodule(entry.path)
+            // One that is not there was published without it.
+            guard (try? await inner.repository.commit(entry.commit)) != nil else { continue }
             needed[inner.path, default: []].insert(entry.commit)
-            await need(entry.commit, in: inner, &needed, git)
+            try await need(entry.commit, in: inner, &needed, git)
         }
     }
 }

@@ -113,6 +113,7 @@ public struct Workspace: Sendable {
         case .empty:
             isNew = true
             folders = (path + "/.git", path + "/.git")
+            if kind(of: folders.own) != .folder { unlink(folders.own) }
             makeFolders(folders.own)
         case .checkout(let current):
             head = current
@@ -128,7 +129,11 @@ public struct Workspace: Sendable {
                 to: commit, from: store, stagedOutput: stagedOutput, head: head, submodules, git, operation)
             discarded.locks = locks
             for submodule in submodules {
-                let inner = try await publish(submodule, stagedOutput: stagedOutput, git)
+                // What a hook put in its staged folder's place is not looked into: a link may lead to others' files.
+                let isStaged =
+                    stagedOutput && resolveFolder(submodule.path, below: store.stage) != nil
+                    && kind(of: submodule.store.stage) == .folder
+                let inner = try await publish(submodule, stagedOutput: isStaged, git)
                 discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
                 discarded.locks += inner.locks
             }
@@ -184,6 +189,7 @@ public struct Workspace: Sendable {
         (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
         var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
         let mover = stagedOutput ? try await prepareMove(of: commit, from: store, submodules, git, operation) : nil
+        try await git.removePointers(of: commit, in: path, from: store)
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )

@@ -77,6 +77,39 @@ struct PathFilterTests {
     }
 
     @Test(
+        "what a hook did for a commit that was not deployed in the end counts as well, and a run that failed is made up for"
+    )
+    func undone() async throws {
+        let strict = ["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_PATHS": "conf", "PRE_DEPLOY_COMMAND": ""]
+        try await box.commit(["conf/x": "1"])
+        _ = try await deploy(strict)
+        try await box.commit(["conf/x": "2"])
+        let failed = try await box.once(
+            Self.settings.merging(strict) { $1 }.merging(["POST_DEPLOY_COMMAND": "exit 1"]) { $1 })
+        #expect(failed.outcome == "failed")
+        // Back to what was deployed last: nothing has changed since, and the hook has to undo what it did.
+        try await box.commit(["conf/x": "1"])
+        #expect(try await deploy(strict).ran == ["post"])
+        // PRE_DEPLOY succeeded for a commit whose POST_DEPLOY failed.
+        let both = ["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_PATHS": ""]
+        try await box.commit(["db/x": "1"])
+        let half = try await box.once(
+            Self.settings.merging(both) { $1 }.merging(["POST_DEPLOY_COMMAND": "exit 1"]) { $1 })
+        #expect(half.outcome == "failed")
+        try await box.sh("git rm -q db/x", in: box.work)
+        try await box.commit()
+        #expect(try await deploy(both).ran == ["pre", "post"])
+        // A lenient failure is a success of the deployment, and none of the hook.
+        try await box.commit(["conf/x": "3"])
+        let lenient = ["POST_DEPLOY_PATHS": "conf", "PRE_DEPLOY_COMMAND": ""]
+        _ = try await deploy(lenient.merging(["POST_DEPLOY_COMMAND": "exit 1"]) { $1 })
+        try await box.commit(["docs/x": "1"])
+        #expect(try await deploy(lenient).ran == ["post"])
+        try await box.commit(["docs/x": "2"])
+        #expect(try await deploy(lenient).ran == [])
+    }
+
+    @Test(
         "what asks for the hook in another way wins: --force, the same commit, a rollback, an attempt after a failure")
     func asked() async throws {
         #expect(try await deploy(["PRE_DEPLOY_PATHS": "app.txt"]).ran == ["pre", "post"])
@@ -125,7 +158,10 @@ struct PathFilterTests {
         _ = try await deploy(more)
         try await box.commit(["docs/x": "1"])
         if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
-        #expect(try await deploy(more).ran == [])
+        // A release is made anew, and needs what PRE_DEPLOY makes.
+        let (once, ran) = try await deploy(more)
+        #expect(ran == (way == "symlink" ? ["pre"] : []))
+        #expect(once.ended.errors.contains("PRE_DEPLOY_PATHS does not count") == (way == "symlink"))
         try await box.commit(["db/x": "1"])
         if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
         #expect(try await deploy(more).ran == ["pre", "post"])

@@ -72,9 +72,9 @@ struct LargeFileTests {
         try await push()
         let second = try await content().0
         #expect(try await stored() == 2)
-        await upstream.store.tidyContent(of: [first, second], upstream.program)
+        try await upstream.store.tidyContent(of: [first, second], upstream.program)
         #expect(try await stored() == 2)
-        await upstream.store.tidyContent(of: [second], upstream.program)
+        try await upstream.store.tidyContent(of: [second], upstream.program)
         #expect(try await stored() == 1)
         _ = try await content()
     }

@@ -135,13 +135,13 @@ struct SubmoduleTests {
         let first = try await fetch().commit
         try await upstream.run("mv ../a ../a-away; mv ../b ../b-away", in: upstream.path)
         #expect(try await fetch().1.submodules.count == 1)
-        await upstream.store.tidyContent(of: [first], upstream.program)
+        try await upstream.store.tidyContent(of: [first], upstream.program)
         #expect(try await fetch().1.submodules.first?.path == "libs/a")
         // A commit without any.
         try await upstream.run("git rm -q libs/a; git commit -qm gone", in: upstream.path)
         let second = try await fetch()
         #expect(second.1.submodules.isEmpty)
-        await upstream.store.tidyContent(of: [second.commit], upstream.program)
+        try await upstream.store.tidyContent(of: [second.commit], upstream.program)
         let left = try FileManager.default.contentsOfDirectory(atPath: upstream.folder.path + "/state/submodules")
         #expect(left.isEmpty)
     }
@@ -154,7 +154,7 @@ struct SubmoduleTests {
             "echo 2 > a; git commit -qam 2; cd ../up/libs/a; git pull -q ../../../a; cd ../..; git add -A; git commit -qm 2",
             in: upstream.folder.path + "/a")
         let second = try await fetch().commit
-        await upstream.store.tidyContent(of: [first, second], upstream.program)
+        try await upstream.store.tidyContent(of: [first, second], upstream.program)
         try await upstream.run(
             "mv ../a ../a-away; mv ../b ../b-away; mv ../up ../up-away", in: upstream.folder.path + "/a")
         for (commit, expected) in [(first, "1\n"), (second, "2\n"), (first, "1\n")] {

@@ -36,18 +36,36 @@ struct PathFilter {
     let repository: Repository
     let logger: Logger
 
+    /// What is known of a hook besides.
+    enum Standing {
+        /// It runs whatever has changed.
+        case isAsked
+        /// Its last run was for that commit, and succeeded or had nothing to do.
+        case ranFor(String)
+        case neverRan
+    }
+
     /// - Parameters:
     ///   - fetch: gets the base's commit where it is not there; returns whether it could.
-    ///   - isAsked: of hooks with paths, whether one must run whatever has changed: an earlier attempt of it failed, say.
+    ///   - standing: is asked of hooks with paths.
     func read(
-        fetch: () async -> Bool, isAsked: (HookSettings) async throws -> Bool
+        fetch: () async -> Bool, standing: (HookSettings) async throws -> Standing
     ) async throws -> ChangedSince {
         let filtered = settings.hooks.filter { !$0.paths.isEmpty }
         var changed = try await compare(fetch: filtered.isEmpty ? { false } : fetch)
         // The same commit once more: nothing differs, and there is a reason that the filter does not know.
         guard changed.base != commit else { return changed }
-        for hook in filtered where try await !isAsked(hook) {
-            guard !changed.files.contain(hook.paths.compactMap(Pathspec.init)) else { continue }
+        for hook in filtered {
+            switch try await standing(hook) {
+            case .isAsked: continue
+            case .neverRan: break
+            case .ranFor(let last):
+                // It may have run for a commit that was not deployed in the end: what it did then counts, too.
+                guard last != changed.base, last != commit else { break }
+                guard let since = try? await repository.changedFiles(from: last, to: commit), !since.contain(hook.paths)
+                else { continue }
+            }
+            guard !changed.files.contain(hook.paths) else { continue }
             let since = changed.base.map { "that changed since \($0.prefix(7))" } ?? "of the commit"
             changed.skipped[hook.hook] = "no file \(since) matches \(Setting.paths(hook.hook).name)"
         }

@@ -161,6 +161,9 @@ extension DeploymentDriver {
             return Done(
                 result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
         case .adopted(let run, var result, let failures, let retryIn, _):
+            // Which one ran there, that run says.
+            var draft = draft
+            draft.hookCommit = nil
             result.completedAt = .now
             result.outputTail = ""
             progress.pending.append(.adoptRun(draft, of: run, result))

@@ -317,7 +317,6 @@ struct DeploymentDriver: Sendable {
         }
         guard let source = plan.source, !runner.stop.isRequested else { return }
         let publish = plan.settings.publish
-        var kept: Set<String> = [plan.commit.id]
         do {
             let succeeded = try await ledger.history(.succeeded(plan.scope))
             // Of a workspace that was a link all may go. Commits that failed past publishing must not push out the good one.
@@ -330,12 +329,11 @@ struct DeploymentDriver: Sendable {
             for commit in succeeded.map(\.commit) where !last.contains(commit) && last.count <= publish.keptReleases {
                 last.append(commit)
             }
-            kept.formUnion(last)
             try await source.store.keep(plan.commit.id, and: Set(last), source.git)
+            try await source.store.tidyContent(of: Set(last).union([plan.commit.id]), source.git)
         } catch {
             logger.warning("old releases could not be tidied up: \(error)")
         }
-        await source.store.tidyContent(of: kept, source.git)
         await source.store.tidy(source.git)
         if releases == nil { await workspace.tidy(submodules: source.submodules, source.git) }
     }

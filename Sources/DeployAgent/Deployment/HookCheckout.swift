@@ -1,4 +1,5 @@
 import Git
+import Glibc
 import Ledger
 import Logging
 
@@ -28,6 +29,21 @@ struct HookCheckout: Sendable {
     /// - Returns: its path, and the commit.
     /// - Throws: `GitError`.
     func update(_ git: GitProgram) async throws -> (path: String, commit: String) {
+        // Closed to other users, whatever the workspace is.
+        let all = folder.path + "/hooks"
+        mkdir(all, 0o700)
+        chmod(all, 0o700)
+        do {
+            return try await checkOut(git)
+        } catch let error as GitError where [.corrupt, .publish, .notACheckout].contains(error.code) {
+            // It is all a copy: once, it is made anew.
+            logger.notice("\(home) is made anew: \(error.description)")
+            try CommitStore(folder: home).removeWithFolder()
+            return try await checkOut(git)
+        }
+    }
+
+    private func checkOut(_ git: GitProgram) async throws -> (path: String, commit: String) {
         let store = CommitStore(folder: home)
         let workspace = Workspace(path: home + "/checkout")
         try await store.prepare(git)
@@ -42,7 +58,7 @@ struct HookCheckout: Sendable {
             tip.commit, from: store, stagedOutput: false, origin: remote.remote.address,
             submodules: content.submodules,
             content.git)
-        await store.tidyContent(of: [tip.commit], git)
+        try? await store.tidyContent(of: [tip.commit], git)
         await store.tidy(git)
         await workspace.tidy(submodules: content.submodules, git)
         return (workspace.path, tip.commit)

@@ -74,6 +74,8 @@ public final class Watcher {
     private var toRecoverFrom = Recovery.Reason.killed
     /// Whether the store was found sound since the remote answered last.
     private var isStoreExamined = false
+    /// The error after which it was examined last and found sound.
+    private var soundDespite: String?
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
     private(set) var tasks = TaskWatch()
@@ -323,10 +325,16 @@ public final class Watcher {
             guard let source = target.source, let remote = current.settings.remote, let base = facts.lastSucceededCommit
             else { return false }
             return await source.store.fetchToCompare(base, from: remote.remote, source.git)
-        } isAsked: { hook in
-            if runsAll { return true }
-            guard let series else { return false }
-            return try await ledger.failures(series: series, name: hook.hook.rawValue) > 0
+        } standing: { hook in
+            if runsAll { return .isAsked }
+            if let series, try await ledger.failures(series: series, name: hook.hook.rawValue) > 0 { return .isAsked }
+            let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
+            guard let last = try await ledger.lastRun(scope, name: hook.hook.rawValue) else { return .neverRan }
+            // What failed, was broken off or put off is not done, whatever came of its deployment.
+            guard last.status == .succeeded || last.status == .skipped,
+                let deployment = try await ledger.deployment(last.parent)
+            else { return .isAsked }
+            return .ranFor(deployment.commit)
         }
     }
 
@@ -439,7 +447,9 @@ public final class Watcher {
     private func hasPassed(_ deployment: Deployment?) async throws -> Bool {
         guard let deployment, deployment.warnings > 0 else { return true }
         let runs = try await ledger.runs(deployment: deployment.id)
-        return runs.allSatisfy { $0.kind != .hook || $0.name != Hook.preDeploy.rawValue || $0.status == .succeeded }
+        return runs.allSatisfy {
+            $0.kind != .hook || $0.name != Hook.preDeploy.rawValue || [.succeeded, .skipped].contains($0.status)
+        }
     }
 
     private func lookAtTasks(
@@ -540,9 +550,15 @@ public final class Watcher {
             !stop.isRequested,
             let remote = current.settings.remote, let git = try? self.git.program(for: remote, current.settings).program
         else { return false }
-        guard await !store.isSound(content: error.code != .unreachable, git) else {
+        guard error.explanation != soundDespite else { return false }
+        let isDeep = error.code != .unreachable
+        guard await !store.isSound(content: isDeep, git) else {
             isStoreExamined = true
-            return false
+            let removed = try await store.discardDamagedSubmodules(content: isDeep, git)
+            for path in removed { logger.notice("\(path) is damaged and is fetched anew") }
+            // That of a submodule, say: an outage is no reason to look at each check.
+            soundDespite = removed.isEmpty ? error.explanation : nil
+            return !removed.isEmpty
         }
         logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
         try store.discard()
@@ -606,7 +622,7 @@ public final class Watcher {
             return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
         }
         let (git, basis) = try self.git.program(for: remote, current.settings)
-        if trigger.respectsBackoff, let refusal, refusal.holds(for: basis) { throw refusal.error }
+        if trigger == .poll, let refusal, refusal.holds(for: basis) { throw refusal.error }
         do {
             let tip = try await fetchTip(of: remote, git)
             refusal = nil

@@ -39,6 +39,7 @@ public struct RemoteSettings: Sendable, Equatable {
             user = credentials.user.isEmpty ? nil : credentials.user
             password = credentials.rawPassword.map(URLCredentials.decoded)
         }
+        if plain.contains("://"), !isHTTP { plain = Remote(url: plain, ref: nil).address }
         // A relative path means the agent's folder, not the one in which git runs.
         let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
         remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)

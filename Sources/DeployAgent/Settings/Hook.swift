@@ -1,3 +1,4 @@
+public import Git
 public import Ledger
 
 /// A place in a deployment where the team's command runs.
@@ -70,7 +71,7 @@ public struct HookSettings: Sendable, Equatable {
     /// Whether every host runs it, or one for all.
     public var scope: RunScope
     /// Pathspecs of which a changed file must match one; none: it runs whatever changed.
-    public var paths: [String]
+    public var paths: [Pathspec]
     /// The repository in whose checkout it runs; nil for the app's.
     public var remote: RemoteSettings?
 }

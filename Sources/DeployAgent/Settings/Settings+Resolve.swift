@@ -34,9 +34,16 @@ extension Settings {
         let remote = url.map { RemoteSettings(url: $0.value, branch: branch, absolute) }
 
         let repoFolder = reader.folder(.repoFolder)
-        let hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader, absolute) }
+        var hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader, absolute) }
         let isGated = reader.flag(.gate)
         let publish = readPublish(&reader, hasRemote: remote != nil)
+        if publish.mode == .symlink, let index = hooks.firstIndex(where: { $0.hook == .preDeploy && !$0.paths.isEmpty })
+        {
+            hooks[index].paths = []
+            reader.notices.append(
+                "\(Setting.paths(.preDeploy).name) does not count with \(Setting.publish.name)=symlink: each release is made anew, and needs what PRE_DEPLOY makes"
+            )
+        }
         let interval = reader.duration(.syncInterval)
         let gitTimeout = reader.duration(.gitTimeout)
         let ledgerTimeout = reader.duration(.ledgerTimeout)
@@ -136,7 +143,7 @@ extension Settings {
         let own = reader.folder(.folder(hook))
         let timeout = reader.duration(.timeout(hook))
         var (mode, retries, scope) = (hook.defaultMode, hook.defaultRetries, RunScope.host)
-        var (paths, remote): ([String], RemoteSettings?) = ([], nil)
+        var (paths, remote): ([Pathspec], RemoteSettings?) = ([], nil)
         if hook != .failedDeploy {
             scope = reader.read(.scope(hook)) { RunScope(rawValue: $0.lowercased()) } ?? scope
             mode = reader.read(.mode(hook)) { HookMode(rawValue: $0.lowercased()) } ?? mode
@@ -153,9 +160,10 @@ extension Settings {
             timeout: timeout, mode: mode, retries: retries, scope: scope, paths: paths, remote: remote)
     }
 
-    private static func readPaths(_ text: String) -> [String]? {
-        let paths = text.split(whereSeparator: \.isWhitespace).map(String.init)
-        return paths.allSatisfy { Pathspec($0) != nil } ? paths : nil
+    private static func readPaths(_ text: String) -> [Pathspec]? {
+        let texts = text.split(whereSeparator: \.isWhitespace)
+        let paths = texts.compactMap { Pathspec(String($0)) }
+        return paths.count == texts.count ? paths : nil
     }
 
     /// Where a hook has a repository of its own.

@@ -97,7 +97,9 @@ public final class Vitals: Sendable {
             state.ref = deployment.ref
             state.attempt = deployment.attempt
             state.lastSucceededDeployment = lastSucceeded?.completedAt
-            for run in runs where run.status != .running { state.lastRuns[run.name] = run.status }
+            for run in runs where run.status != .running && run.status != .skipped {
+                state.lastRuns[run.name] = run.status
+            }
         }
     }
 
@@ -152,6 +154,8 @@ public final class Vitals: Sendable {
             if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
             for run in runs where run.status != .running && run.kind == .hook {
                 state.runs[run.name, default: [:]][run.status, default: 0] += 1
+                // It took no time, and an alert on the run before is not cleared by it.
+                if run.status == .skipped { continue }
                 state.lastRuns[run.name] = run.status
                 if let completed = run.completedAt {
                     state.durations[run.name, default: Durations()].add(

@@ -105,6 +105,12 @@ extension AgentSession {
     public func deployFile() async throws -> (commit: String?, file: DeployFile?) {
         let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
         guard let commit = try await workspace.state().head else { return (nil, nil) }
+        if let signatures = settings.git.signatures {
+            // What nobody has signed is not run, also not by hand.
+            let folder = state.workspace(settings.workspace)
+            try await signatures.expect(
+                commit, in: workspace.path, folder: folder.path, origin.localGit(settings, folder))
+        }
         return (
             commit,
             try await origin.deployFile(
