@@ -6,7 +6,13 @@ import Glibc
 public struct ChangedFiles: Sendable, Equatable {
     public let paths: [[UInt8]]
     /// Those of them that are submodules.
-    var submodules: Set<[UInt8]> = []
+    let submodules: Set<[UInt8]>
+
+    public init(paths: [[UInt8]]) { self.init(paths: paths, submodules: []) }
+
+    init(paths: [[UInt8]], submodules: Set<[UInt8]>) {
+        (self.paths, self.submodules) = (paths, submodules)
+    }
 
     /// Whether one of the paths matches, see `Pathspec`.
     public func contain(_ specs: [Pathspec]) -> Bool {

@@ -209,7 +209,8 @@ public struct CommitStore: Sendable {
     /// Removes what of the repositories inside its commits cannot be read; returns the paths.
     public func discardDamagedSubmodules(content: Bool, _ git: GitProgram) async throws -> [String] {
         var removed: [String] = []
-        for store in submoduleStores where await !store.isSound(content: content, git) {
+        for store in submoduleStores where isFolder(store.path) {
+            guard await !store.isSound(content: content, git) else { continue }
             try store.removeWithFolder()
             removed.append(store.path)
         }

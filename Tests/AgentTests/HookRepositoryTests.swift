@@ -79,6 +79,22 @@ struct HookRepositoryTests {
         #expect(box.lines("pre").isEmpty && box.text(box.workspace + "/app.txt") == "v1\n")
     }
 
+    @Test("what the agent keeps of it is closed to others, and made anew where it is damaged")
+    func damaged() async throws {
+        #expect(try await box.once(settings(["AGENT_PUBLISH": "symlink"])).outcome == "deployed")
+        let hooks = try await box.sh("echo state/workspaces/*/hooks")
+        #expect(try await box.sh("stat -c %a \(hooks)") == "700")
+        for damage in [
+            "find \(hooks)/PRE_DEPLOY/repo.git/objects -type f -exec truncate -s 0 {} +",
+            "rm -rf \(hooks)/PRE_DEPLOY/checkout/.git",
+        ] {
+            try await box.sh("chmod -R u+w \(hooks); \(damage)")
+            _ = try await job([:])
+            let once = try await box.once(settings(["AGENT_PUBLISH": "symlink"]), force: true)
+            #expect(once.outcome == "deployed", "\(damage): \(once)")
+        }
+    }
+
     @Test("a folder that the other repository does not have is a failure of the run")
     func folder() async throws {
         let once = try await box.once(settings(["PRE_DEPLOY_FOLDER": "nothing"]))

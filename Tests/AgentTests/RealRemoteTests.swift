@@ -216,6 +216,13 @@ struct RealRemoteTests {
         #expect(refused.deployment["error_message"].string?.contains("no signature") == true)
         #expect(!FileManager.default.fileExists(atPath: box.workspace))
         #expect(try await box.once(settings).outcome == "unchanged")
+        // By hand neither.
+        try await box.sh("git clone -q up.git own")
+        try box.write("version: 1\ntasks:\n- {id: a-v1, command: touch $OUT/ran}\n", to: box.root + "/own/deploy.yaml")
+        try await box.sh("git add -A; git commit -qm tasks", in: box.root + "/own")
+        let own = settings.merging(["WORKSPACE_PATH": box.root + "/own", "GITHUB_REPO_URL": ""]) { $1 }
+        let byHand = try await box.agent("tasks", "run", settings: own)
+        #expect(byHand.code != 0 && !box.has("ran") && byHand.errors.contains("signature"), "\(byHand)")
         let files = try await box.sh("find state -name 'appspec.yaml' -o -name stage")
         #expect(files.isEmpty)
         // `agent retry` asks again.
@@ -238,6 +245,28 @@ struct RealRemoteTests {
         let hook = try await box.once(
             settings.merging(["PRE_DEPLOY_REPO_URL": "file://\(box.root)/jobs"]) { $1 }, force: true)
         #expect(hook.outcome == "failed" && hook.runs[0]["status"].string == "failed", "\(hook)")
+    }
+
+    @Test("a signature that this machine cannot check is no verdict: the commit is tried again")
+    func machine() async throws {
+        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f key; printf 'a@t ' > signers; cat key.pub >> signers")
+        try await box.sh(
+            "git -c gpg.format=ssh -c user.signingKey=../key commit -q --allow-empty -S -m signed; git push -q origin HEAD:main",
+            in: box.work)
+        let settings = ["AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers"]
+        let full = try await box.once(settings.merging(["TMPDIR": "/nonexistent"]) { $1 })
+        #expect(full.code == 1 && full.deployment.isNull, "\(full)")
+        #expect(try await box.once(settings).outcome == "deployed")
+    }
+
+    @Test("a start asks again while its time lasts, also what refused")
+    func start() async throws {
+        let app = try box.start(
+            "exec", "--", "sh", "-c", "touch $OUT/app; sleep 1000",
+            settings: ["GITHUB_BRANCH": "later", "GITHUB_SYNC_INTERVAL": "1h"])
+        try await until("it was refused", details: { app.errors }) { app.errors.contains("has no branch or tag") }
+        try await box.sh("git push -q origin HEAD:later", in: box.work)
+        try await until("the app runs", details: { app.errors }) { box.has("app") }
     }
 
     @Test("large files that are left as pointers are a warning of the deployment")

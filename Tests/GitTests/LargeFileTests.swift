@@ -60,6 +60,28 @@ struct LargeFileTests {
         #expect(await releases.kept(commit, content.git) == release)
     }
 
+    @Test(
+        "what was left as a pointer is written out once the large files are there, in place and staged",
+        arguments: [false, true])
+    func later(isStaged: Bool) async throws {
+        let (commit, plain) = try await content(hasLFS: false)
+        _ = try await upstream.workspace.publish(
+            commit, from: upstream.store, stagedOutput: false, origin: remote.url, plain.git)
+        let whole = try await content().1
+        if isStaged { try await upstream.store.stage(commit, whole.git) }
+        _ = try await upstream.workspace.publish(
+            commit, from: upstream.store, stagedOutput: isStaged, origin: remote.url, whole.git)
+        #expect(upstream.folder.read("ws/assets/big.bin")?.hasPrefix("1\n2\n") == true)
+    }
+
+    @Test("a commit's .lfsconfig says where its large files are")
+    func elsewhere() async throws {
+        try await upstream.run(
+            "git init -q --bare -b main ../other.git; mv ../served.git/lfs ../other.git/lfs; git config -f .lfsconfig lfs.url file://$PWD/../other.git; git add -A; git commit -qm config; git push -q --no-verify origin HEAD:main",
+            in: upstream.path)
+        #expect(try await content().1.warnings.isEmpty)
+    }
+
     @Test("large files that no commit needs any more are removed")
     func tidied() async throws {
         func stored() async throws -> Int {

@@ -108,6 +108,44 @@ struct SubmoduleTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: upstream.folder.path + "/outside").isEmpty)
     }
 
+    @Test(
+        "what a hook put in a submodule's place is not looked into: others' files stay where they are",
+        arguments: [false, true])
+    func replaced(isRelease: Bool) async throws {
+        try await upstream.run("git clone -q b shared; echo data > shared/data", in: upstream.folder.path)
+        let hook = "rm -rf libs/a; ln -s \(upstream.folder.path)/shared libs/a"
+        if isRelease {
+            let releases = Releases(of: upstream.store, workspace: upstream.folder.path + "/link")
+            let (commit, content) = try await fetch()
+            let release = try await releases.make(commit, submodules: content.submodules, content.git)
+            try await upstream.run(hook, in: release.path)
+            try await releases.complete(release, content.git)
+            try releases.publish(release)
+        } else {
+            try await publish(isStaged: true, hook: hook)
+            #expect(try await files(upstream.workspace.path) == Self.all)
+            try await publish(isStaged: true, hook: "rm -rf libs/a")
+            #expect(try await files(upstream.workspace.path) == Self.all)
+        }
+        #expect(
+            try await upstream.run("cat shared/data; git -C shared status --porcelain", in: upstream.folder.path)
+                == "data\n?? data\n")
+    }
+
+    @Test("stores of submodules are closed to other users, and a damaged one is found")
+    func stores() async throws {
+        let (commit, _) = try await fetch()
+        #expect(try await upstream.run("stat -c %a submodules", in: upstream.folder.path + "/state") == "700\n")
+        #expect(try await upstream.store.discardDamagedSubmodules(content: true, upstream.program).isEmpty)
+        try await upstream.run(
+            "for f in $(find submodules/*/repo.git/objects -type f); do chmod u+w $f; : > $f; done",
+            in: upstream.folder.path + "/state")
+        #expect(try await upstream.store.discardDamagedSubmodules(content: true, upstream.program).count == 1)
+        #expect(
+            try await upstream.store.fetchContent(of: commit, from: remote, options, upstream.program).submodules.count
+                == 1)
+    }
+
     @Test("a release has them too, knows when one was changed, and leaves nothing when it goes")
     func releases() async throws {
         let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)

@@ -51,6 +51,8 @@ struct PathFilter {
     func read(
         fetch: () async -> Bool, standing: (HookSettings) async throws -> Standing
     ) async throws -> ChangedSince {
+        // Nobody asks what has changed.
+        guard !settings.hooks.isEmpty else { return ChangedSince(base: base, files: ChangedFiles(paths: [])) }
         let filtered = settings.hooks.filter { !$0.paths.isEmpty }
         var changed = try await compare(fetch: filtered.isEmpty ? { false } : fetch)
         // The same commit once more: nothing differs, and there is a reason that the filter does not know.

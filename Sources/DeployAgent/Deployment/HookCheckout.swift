@@ -35,10 +35,14 @@ struct HookCheckout: Sendable {
         chmod(all, 0o700)
         do {
             return try await checkOut(git)
-        } catch let error as GitError where [.corrupt, .publish, .notACheckout].contains(error.code) {
+        } catch let error as GitError
+            where [.corrupt, .publish, .notACheckout, .unreachable].contains(error.code)
+        {
+            let store = CommitStore(folder: home)
+            if error.code == .unreachable, await store.isSound(content: true, git) { throw error }
             // It is all a copy: once, it is made anew.
             logger.notice("\(home) is made anew: \(error.description)")
-            try CommitStore(folder: home).removeWithFolder()
+            try store.removeWithFolder()
             return try await checkOut(git)
         }
     }
