@@ -177,7 +177,8 @@ public struct Workspace: Sendable {
         // protocols the operator allows is meant for remotes.
         let common = try await repository.gitFolders().common
         // A history that is whole stays so; one that is cut gets as long as was asked for.
-        let isCut = access(common + "/shallow", F_OK) == 0 && store.depth != 1
+        let wasCut = access(common + "/shallow", F_OK) == 0
+        let isCut = wasCut && store.depth != 1
         let history = !isCut ? [] : [store.depth == 0 ? "--unshallow" : "--depth=\(store.depth)"]
         try await git.expect(
             [
@@ -185,6 +186,7 @@ public struct Workspace: Sendable {
                 "--no-write-fetch-head", "--no-recurse-submodules",
             ] + history + ["--", store.path, commit],
             in: path, operation: operation, code: .publish)
+        if !wasCut { try await joinHistory(common, git, operation) }
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
         (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
         var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
@@ -201,6 +203,49 @@ public struct Workspace: Sendable {
         try await writeToDisk(path)
         discarded.paths += replaced.map(\.text)
         return discarded
+    }
+
+    /// Joins a commit that came without its history to the one that is here, where that has its parents.
+    private func joinHistory(_ common: String, _ git: GitProgram, _ operation: String) async throws {
+        let file = common + "/shallow"
+        guard let text = readSmall(file) else { return }
+        var cut: [Substring] = []
+        for commit in text.split(separator: "\n") {
+            // As the commit has them, wherever the history is cut.
+            let content = try await git.expect(
+                ["cat-file", "commit", String(commit)], in: path, operation: operation, code: .publish)
+            let parents = String(decoding: content.output, as: UTF8.self).split(separator: "\n")
+                .prefix { $0.hasPrefix("tree ") || $0.hasPrefix("parent ") }.filter { $0.hasPrefix("parent ") }
+            var isJoined = true
+            for parent in parents where isJoined {
+                let found = try await git.run(
+                    ["cat-file", "-e", String(parent.dropFirst("parent ".count))], in: path, operation: operation)
+                isJoined = found.exitCode == 0
+            }
+            if !isJoined { cut.append(commit) }
+        }
+        guard cut.count < text.split(separator: "\n").count else { return }
+        guard !cut.isEmpty else {
+            unlink(file)
+            return
+        }
+        let fresh = file + ".agent-new"
+        let descriptor = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw fileFailure("write \(fresh)") }
+        defer { close(descriptor) }
+        let bytes = Array(cut.map { "\($0)\n" }.joined().utf8)
+        guard bytes.withUnsafeBytes({ write(descriptor, $0.baseAddress, $0.count) }) == bytes.count,
+            rename(fresh, file) == 0
+        else { throw fileFailure("write \(file)") }
+    }
+
+    private func readSmall(_ file: String) -> String? {
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 64 * 1024)
+        let count = read(descriptor, &bytes, bytes.count)
+        return count <= 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
     }
 
     /// Untracked files where the commit brings tracked ones, or folders that lead to them.

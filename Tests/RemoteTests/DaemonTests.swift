@@ -19,6 +19,28 @@ struct DaemonTests {
         #expect(branch?.code == .missingRef && branch?.code.isPermanent == true)
     }
 
+    @Test("a checkout of somebody's own that is whole stays so, while no commit is passed over")
+    func whole() async throws {
+        let served = try await Served()
+        for _ in 0..<3 { try await served.commit() }
+        let workspace = Workspace(path: served.folder.path + "/ws")
+        try await git("clone -q served/up.git ws", in: served.folder.path)
+        for expected in ["5", "6"] {
+            try await served.commit()
+            let commit = try await served.fetch("file://\(served.root)/\(served.name)", served.program())
+            _ = try await workspace.publish(
+                commit, from: served.store, stagedOutput: false, origin: "x", served.program())
+            #expect(try await git("rev-list --count HEAD", in: workspace.path) == expected)
+        }
+        // The one between is nowhere: the history ends there.
+        try await served.commit()
+        try await served.commit()
+        let commit = try await served.fetch("file://\(served.root)/\(served.name)", served.program())
+        _ = try await workspace.publish(commit, from: served.store, stagedOutput: false, origin: "x", served.program())
+        #expect(try await git("rev-list --count HEAD", in: workspace.path) == "1")
+        #expect(try await git("rev-list --count origin/main", in: workspace.path) == "4")
+    }
+
     @Test("the history is as long as it was asked for, and may be made longer and shorter again")
     func depth() async throws {
         let served = try await Served()
