@@ -72,7 +72,16 @@ public struct Release: Sendable, Equatable {
     ///
     /// Whatever a hook did with git there (added, committed, removed `.git`): HEAD is the commit, and the index knows the
     /// tracked files as they are, so that a change of one can be told later.
-    func complete(_ git: GitProgram) async throws {
+    func complete(isAsMade: Bool, _ git: GitProgram) async throws {
+        if !isAsMade { try await takeAsIs(git) }
+        try await writeToDisk(path)
+        try markReady()
+        guard let folder = OpenFolder(path: administration), fsync(folder.descriptor) == 0 else {
+            throw fileFailure("complete \(path)")
+        }
+    }
+
+    private func takeAsIs(_ git: GitProgram) async throws {
         for inner in submodules {
             // Where a hook put something else, there is nothing of the submodule's to be completed.
             guard kind(of: inner.path) == .folder, inner.path.hasPrefix(path + "/"),
@@ -84,11 +93,6 @@ public struct Release: Sendable, Equatable {
             try await Self.complete(inner, git)
         }
         try await Self.complete(Checkout(path: path, administration: administration, commit: commit), git)
-        try await writeToDisk(path)
-        try markReady()
-        guard let folder = OpenFolder(path: administration), fsync(folder.descriptor) == 0 else {
-            throw fileFailure("complete \(path)")
-        }
     }
 
     /// One repository's part of a release.

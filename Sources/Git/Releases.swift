@@ -134,8 +134,10 @@ public struct Releases: Sendable {
     }
 
     /// Takes what lies in a release as what it is; from then on it may be published.
-    public func complete(_ release: Release, _ git: GitProgram) async throws {
-        try await release.complete(git)
+    ///
+    /// - Parameter isAsMade: whether nobody has had it to change it.
+    public func complete(_ release: Release, isAsMade: Bool = false, _ git: GitProgram) async throws {
+        try await release.complete(isAsMade: isAsMade, git)
     }
 
     /// Removes a release that is not published.

@@ -275,7 +275,23 @@ public struct Workspace: Sendable {
                 above = parent.parent
             }
         }
+        found.formUnion(try await submodulesInTheWay(of: commit, head: head, git, operation))
         return found.sorted { $0.text < $1.text }
+    }
+
+    /// Submodules' folders where the commit has a file: with all that lies there untracked they make way for it.
+    private func submodulesInTheWay(
+        of commit: String, head: String?, _ git: GitProgram, _ operation: String
+    ) async throws -> [FileName] {
+        guard head != nil, kind(of: path + "/.gitmodules") != .missing else { return [] }
+        let changed = try await git.expect(
+            ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--diff-filter=T", commit, "--"], in: path,
+            operation: operation, code: .publish)
+        // `:MODE MODE ID ID T`, then the path; the second mode is the index's.
+        let fields = Array(changed.output.entriesEndingInNUL)
+        return stride(from: 0, to: fields.count - 1, by: 2).compactMap { index in
+            fields[index].dropFirst(8).starts(with: "160000".utf8) ? FileName(fields[index + 1]) : nil
+        }
     }
 
     /// Says what of the staged checkout is to be moved, and finds what would fail: what cannot be published whole must not

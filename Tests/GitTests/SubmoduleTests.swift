@@ -99,6 +99,16 @@ struct SubmoduleTests {
         #expect(upstream.folder.read("ws/libs/a/a") == "1\n" && upstream.folder.read("ws/libs/a/kept") == "kept\n")
     }
 
+    @Test("a submodule that becomes a file makes way for it, and that is said")
+    func file() async throws {
+        try await publish()
+        try await upstream.run("echo mine > libs/a/mine", in: upstream.workspace.path)
+        try await upstream.run(
+            "git rm -q libs/a; mkdir -p libs; echo file > libs/a; git add -A; git commit -qm file", in: upstream.path)
+        #expect(try await publish().paths == ["libs/a"])
+        #expect(upstream.folder.read("ws/libs/a") == "file\n")
+    }
+
     @Test("a symbolic link in a submodule's place leads nothing out of the workspace")
     func link() async throws {
         try await publish()

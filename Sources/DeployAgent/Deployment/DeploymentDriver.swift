@@ -244,11 +244,12 @@ struct DeploymentDriver: Sendable {
             logger.notice(
                 "its release is not there as it was: it is published as committed, without what PRE_DEPLOY made of it")
         }
-        if release == nil {
+        let isAsMade = release == nil
+        if isAsMade {
             release = try await releases.make(plan.commit.id, submodules: source.submodules, source.git)
         }
         guard let release else { return Workspace.Discarded() }
-        try await releases.complete(release, source.git)
+        try await releases.complete(release, isAsMade: isAsMade, source.git)
         source.store.hide()
         runner.state.letThrough(to: plan.scope.workspace)
         try releases.publish(release)
