@@ -79,6 +79,36 @@ struct HookRepositoryTests {
         #expect(box.lines("pre").isEmpty && box.text(box.workspace + "/app.txt") == "v1\n")
     }
 
+    @Test(
+        "a hook's repository on another host has credentials of its own; the app's token does not go there",
+        arguments: [false, true])
+    func hosts(isInFile: Bool) async throws {
+        try await box.sh("git clone -q --bare jobs jobs.git")
+        let app = try await GitWebServer(serving: box.root, users: ["deploy": "app-t0ken"])
+        let hooks = try await GitWebServer(serving: box.root, users: ["ops": "hook-s3cret"])
+        defer { withExtendedLifetime((app, hooks)) {} }
+        try box.write([app, hooks].compactMap { box.text($0.authorityFile) }.joined(), to: box.root + "/ca.pem")
+        var more = [
+            "GITHUB_REPO_URL": app.url("up.git"), "GITHUB_USERNAME": "deploy", "GITHUB_TOKEN": "app-t0ken",
+            "AGENT_CA_FILE": box.root + "/ca.pem",
+        ]
+        if isInFile {
+            try box.write("https://ops:hook-s3cret@localhost:\(hooks.httpsPort)\n", to: box.root + "/credentials")
+            more["AGENT_CREDENTIALS_FILE"] = box.root + "/credentials"
+            more["PRE_DEPLOY_REPO_URL"] = hooks.url("jobs.git")
+        } else {
+            more["PRE_DEPLOY_REPO_URL"] = hooks.url("jobs.git").replacing("https://", with: "https://ops:hook-s3cret@")
+        }
+        let once = try await box.once(settings(more))
+        #expect(once.outcome == "deployed" && box.lines("pre").count == 1, "\(once)")
+        #expect(!"\(once)".contains("s3cret"))
+        #expect(try await box.sh("grep -rlF -e s3cret -e t0ken state ws || true").isEmpty)
+        let tokens = ["deploy:app-t0ken", "ops:hook-s3cret"].map { Data($0.utf8).base64EncodedString() }
+        #expect(await eventually { hooks.requests().contains { $0.contains(tokens[1]) } })
+        #expect(!hooks.requests().contains { $0.contains(tokens[0]) })
+        #expect(!app.requests().contains { $0.contains(tokens[1]) })
+    }
+
     @Test("what the agent keeps of it is closed to others, and made anew where it is damaged")
     func damaged() async throws {
         #expect(try await box.once(settings(["AGENT_PUBLISH": "symlink"])).outcome == "deployed")

@@ -78,24 +78,44 @@ struct RealRemoteTests {
         #expect(try await box.sh("grep -rl t0ken state ws || true").isEmpty)
     }
 
-    @Test("who is refused is asked less and less often; a signal asks at once")
-    func backoff() async throws {
+    @Test(
+        "what waiting does not help, and who asks for patience, is asked less and less often; what may be better at every check",
+        arguments: [(403, "permanent", true), (429, "transient", true), (503, "transient", false)])
+    func backoff(status: Int, kind: String, isLonger: Bool) async throws {
         let server = try await web()
-        let settings = settings(server, ["GITHUB_TOKEN": "wrong-t0ken", "GITHUB_SYNC_INTERVAL": "200ms"])
+        defer { withExtendedLifetime(server) {} }
+        let port = try await box.freePort()
+        let settings = settings(
+            server,
+            [
+                "GITHUB_REPO_URL": server.statusURL(status), "GITHUB_SYNC_INTERVAL": "50ms",
+                "ENABLE_DEV_HEALTH": "true",
+                "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
+            ])
         let agent = try box.start("run", settings: settings)
-        func asked() -> Int { server.requests().count { $0.contains("auth=Basic") } }
-        try await until("it was refused three times", details: { agent.errors }) { asked() >= 3 }
-        // 0, 0.4, 1.2, 2.8 seconds: so by then it has looked five times as often.
-        let checks = try await box.json("status", settings: settings)["last_check"].string
-        #expect(checks != nil && asked() <= 5)
+        func asked() -> Int { server.requests().count { $0.contains("/status/\(status)/") } }
+        func checks() async throws -> Int {
+            let line = try await get(port, "/metrics").body.split(separator: "\n").first {
+                $0.hasPrefix("deploy_agent_checks_total{outcome=\"unreachable\"} ")
+            }
+            return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
+        }
+        try await until("thirty checks were made", details: { agent.errors }) { try await checks() >= 30 }
+        // 0.1, 0.3, 0.7, 1.5, 3.1 seconds after the first one: five or six times while there are thirty checks.
+        let (questions, count) = (asked(), try await checks())
+        #expect(isLonger ? questions * 2 < count : questions >= 25, "asked \(questions) times in \(count) checks")
+        #expect(try await get(port, "/metrics").body.contains("deploy_agent_check_error{kind=\"\(kind)\"} 1\n"))
+        #expect(try await box.json("status", settings: settings)["last_error_kind"].string == kind)
+        let ready = try await get(port, "/readyz")
+        #expect(ready.code == 503 && ready.body.contains("\"error_kind\":\"\(kind)\""), "\(ready)")
+        // Nothing has been deployed yet; only what waiting does not help is the reason.
+        #expect(ready.body.contains("starting") == (kind == "transient"))
         let before = asked()
         try await agent.send(SIGHUP)
         try await until("it asked at once", within: 10, details: { agent.errors }) { asked() > before }
-        let refusals = agent.errors.split(separator: "\n").count { $0.contains("Authentication failed") }
-        #expect(refusals <= asked() + 1, "\(agent.errors)")
     }
 
-    @Test("a remote that is away is transient: exit 69, readiness waits, the next check asks again")
+    @Test("what a server answers has its exit code: 69 where it may be better, 78 where waiting does not help")
     func transient() async throws {
         let server = try await web()
         defer { withExtendedLifetime(server) {} }

@@ -23,6 +23,8 @@ import Testing
         #expect(settings.interval == .seconds(30) && settings.gitTimeout == .seconds(120) && settings.keep == 1000)
         #expect(
             settings.killGrace == .seconds(10) && settings.isGated && settings.remote == nil && settings.app == "shop")
+        #expect(settings.publish.keptReleases == 3 && settings.publish.mode == .inPlace && settings.git.depth == 1)
+        #expect(settings.git.hasSubmodules && settings.git.hasLFS && settings.git.signatures == nil)
         #expect(
             settings.ledger == .sqlite(path: "/s/ledger.sqlite") && settings.logFormat == .text
                 && settings.logLevel == .info)
