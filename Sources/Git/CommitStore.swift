@@ -244,15 +244,7 @@ public struct CommitStore: Sendable {
     func keepInput(_ bytes: [UInt8]) throws -> String {
         let file = path + "/input"
         unlink(file)
-        let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw fileFailure("create \(file)") }
-        defer { close(descriptor) }
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-            guard written > 0 else { throw fileFailure("write \(file)") }
-            rest = rest.dropFirst(written)
-        }
+        try SmallFile.write(bytes, to: file, mode: 0o600)
         return file
     }
 

@@ -132,19 +132,11 @@ extension GitProgram {
             let file = "\(checkout)/\(pointer.path)"
             var info = stat()
             guard lstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_size <= LFSPointer.limit,
-                let content = smallFile(file), LFSPointer(path: pointer.path, content: content) != nil
+                let content = SmallFile.read(file, limit: LFSPointer.limit),
+                LFSPointer(path: pointer.path, content: content) != nil
             else { continue }
             unlink(file)
         }
-    }
-
-    private func smallFile(_ path: String) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: LFSPointer.limit)
-        let count = read(descriptor, &bytes, bytes.count)
-        return count < 0 ? nil : Array(bytes.prefix(count))
     }
 
     /// The same for a checkout that is not the store's: large files come from there.

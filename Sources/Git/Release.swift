@@ -107,7 +107,7 @@ public struct Release: Sendable, Equatable {
     private var submodules: [Checkout] {
         store.submoduleStores.compactMap { inner in
             let administration = "\(inner.path)/worktrees/\(name)"
-            let pointer = String(decoding: Self.read(administration + "/gitdir"), as: UTF8.self)
+            let pointer = String(decoding: SmallFile.read(administration + "/gitdir") ?? [], as: UTF8.self)
             guard pointer.hasSuffix("/.git\n") else { return nil }
             return Checkout(path: String(pointer.dropLast(6)), administration: administration)
         }
@@ -118,14 +118,9 @@ public struct Release: Sendable, Equatable {
         let operation = "complete \(path)"
         let pointer = path + "/.git"
         let text = Array("gitdir: \(administration)\n".utf8)
-        if kind(of: pointer) != .file || read(pointer) != text {
+        if kind(of: pointer) != .file || SmallFile.read(pointer) != text {
             try removeTree(pointer)
-            let file = open(pointer, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-            guard file >= 0 else { throw fileFailure("write \(pointer)") }
-            defer { close(file) }
-            guard text.withUnsafeBytes({ write(file, $0.baseAddress, $0.count) }) == text.count else {
-                throw fileFailure("write \(pointer)")
-            }
+            try SmallFile.write(text, to: pointer)
         }
         let own = ["--git-dir", administration, "--work-tree", path]
         if let commit = checkout.commit {
@@ -133,15 +128,6 @@ public struct Release: Sendable, Equatable {
                 own + ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
         }
         try await git.expect(own + ["add", "-u", "--", "."], in: path, operation: operation, code: .publish)
-    }
-
-    private static func read(_ path: String) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return [] }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = Glibc.read(file, &bytes, bytes.count)
-        return Array(bytes.prefix(max(0, count)))
     }
 
     /// Whether it is complete, and its tracked files are as they were then.

@@ -77,13 +77,9 @@ extension CommitStore {
         chmod(submodules, 0o700)
     }
 
-    /// A path as one name: at most 255 bytes, and no two paths have the same.
+    /// A path as one name.
     private static func folderName(_ path: String) -> String {
-        let name = path.replacing("%", with: "%25").replacing("/", with: "%2F")
-        guard name.utf8.count > 200 else { return name }
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in path.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return name.prefix(60) + "%" + String(hash, radix: 16)
+        path.replacing("%", with: "%25").replacing("/", with: "%2F")
     }
 
     /// All that are there, also those inside others.
@@ -110,17 +106,7 @@ extension CommitStore {
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", fresh, commit], in: path,
             operation: operation, code: .publish)
         guard rename(fresh, target) == 0 else { throw fileFailure(operation) }
-        try writeLine("\(target)/.git", to: "\(administration)/gitdir")
-    }
-
-    private func writeLine(_ text: String, to file: String) throws {
-        let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw fileFailure("write \(file)") }
-        defer { close(descriptor) }
-        let bytes = Array("\(text)\n".utf8)
-        guard bytes.withUnsafeBytes({ write(descriptor, $0.baseAddress, $0.count) }) == bytes.count else {
-            throw fileFailure("write \(file)")
-        }
+        try SmallFile.write(Array("\(target)/.git\n".utf8), to: "\(administration)/gitdir")
     }
 
     /// Checks out the repositories inside a commit that was checked out.

@@ -208,7 +208,8 @@ public struct Workspace: Sendable {
     /// Joins a commit that came without its history to the one that is here, where that has its parents.
     private func joinHistory(_ common: String, _ git: GitProgram, _ operation: String) async throws {
         let file = common + "/shallow"
-        guard let text = readSmall(file) else { return }
+        guard let bytes = SmallFile.read(file) else { return }
+        let text = String(decoding: bytes, as: UTF8.self)
         var cut: [Substring] = []
         for commit in text.split(separator: "\n") {
             // As the commit has them, wherever the history is cut.
@@ -230,22 +231,8 @@ public struct Workspace: Sendable {
             return
         }
         let fresh = file + ".agent-new"
-        let descriptor = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw fileFailure("write \(fresh)") }
-        defer { close(descriptor) }
-        let bytes = Array(cut.map { "\($0)\n" }.joined().utf8)
-        guard bytes.withUnsafeBytes({ write(descriptor, $0.baseAddress, $0.count) }) == bytes.count,
-            rename(fresh, file) == 0
-        else { throw fileFailure("write \(file)") }
-    }
-
-    private func readSmall(_ file: String) -> String? {
-        let descriptor = open(file, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 64 * 1024)
-        let count = read(descriptor, &bytes, bytes.count)
-        return count <= 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
+        try SmallFile.write(Array(cut.map { "\($0)\n" }.joined().utf8), to: fresh)
+        guard rename(fresh, file) == 0 else { throw fileFailure("write \(file)") }
     }
 
     /// Untracked files where the commit brings tracked ones, or folders that lead to them.

@@ -4,42 +4,6 @@ public import Ledger
 import Logging
 import Shell
 
-/// What one check found and did.
-public enum CheckOutcome: Sendable {
-    /// A deployment was made; how it ended is its status.
-    case deployment(Deployment)
-    case unchanged(commit: String, Detail)
-    /// The remote did not answer, or does not have what is followed. The app and the record were not touched.
-    /// - retryAt: when it is asked again at the earliest; nil at the next check.
-    case unreachable(String, ErrorKind = .transient, retryAt: Timestamp? = nil)
-    /// A setting is wrong. Nothing was run.
-    case misconfigured(SettingsError)
-    /// The record cannot be read or written. Nothing was run.
-    /// - isTransient: whether it may be there again soon.
-    case ledgerFailed(String, isTransient: Bool)
-    /// A commit could not be prepared. Nothing was run.
-    case failed(String)
-    /// The agent was asked to stop before there was a deployment.
-    case stopped
-
-    public enum Detail: Sendable, Equatable {
-        case deployed
-        case settledAsFailed
-        case backoff(until: Timestamp)
-        case deferred
-        /// It was rolled back from, and the ref has not moved on.
-        case held
-    }
-}
-
-/// What may help against an error.
-public enum ErrorKind: String, Sendable {
-    /// It may be better by itself.
-    case transient
-    /// Somebody has to set something right.
-    case permanent
-}
-
 /// Looks at the commit of one workspace and deploys it when the record says that it is due.
 ///
 /// Lives as long as the workspace's lock is held. Calls must not overlap.
@@ -81,9 +45,7 @@ public final class Watcher {
     private(set) var tasks = TaskWatch()
     /// The rollback that followed the last check's failed deployment by itself.
     private(set) var wentBack: Deployment?
-    /// Whether this process has shown itself to the others.
-    private var isShown = false
-    private var isNamesakeSaid = false
+    private var sign = HostSign()
     /// What a start does where AGENT_ON_START is not set.
     private let onStart: OnStart
     /// What happens between publishing and POST_DEPLOY.
@@ -150,7 +112,7 @@ public final class Watcher {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             }
         }
-        await show(outcome)
+        await sign.show(ownPresence, outcome, ledger, log)
         return outcome
     }
 
@@ -238,7 +200,12 @@ public final class Watcher {
         case .deploy(let attempt, let series):
             if let refused {
                 return .deployment(
-                    try await record(refused, target, scope, facts, trigger, attempt: attempt, series: series))
+                    try await RefusedCommit(
+                        commit: target.commit, ref: target.ref, reason: refused, notifies: settings.notifications != nil
+                    ).record(
+                        scope, previous: facts.lastSucceededCommit, trigger, attempt: attempt, series: series,
+                        target.repository,
+                        LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), log))
             }
             isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
             let deployment = try await deploy(
@@ -283,7 +250,7 @@ public final class Watcher {
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
         do {
-            let deployment = try await beingShown(target.commit) { try await driver.deploy() }
+            let deployment = try await HostSign.kept(ownPresence, target.commit, ledger) { try await driver.deploy() }
             tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
             return deployment
         } catch let error as LedgerError {
@@ -327,14 +294,8 @@ public final class Watcher {
             return await source.store.fetchToCompare(base, from: remote.remote, source.git)
         } standing: { hook in
             if runsAll { return .isAsked }
-            if let series, try await ledger.failures(series: series, name: hook.hook.rawValue) > 0 { return .isAsked }
             let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
-            guard let last = try await ledger.lastRun(scope, name: hook.hook.rawValue) else { return .neverRan }
-            // What failed, was broken off or put off is not done, whatever came of its deployment.
-            guard last.status == .succeeded || last.status == .skipped,
-                let deployment = try await ledger.deployment(last.parent)
-            else { return .isAsked }
-            return .ranFor(deployment.commit)
+            return try await PathFilter.Standing(of: hook, series: series, scope, in: ledger)
         }
     }
 
@@ -346,31 +307,6 @@ public final class Watcher {
         let git = target.source?.git ?? origin.localGit(current.settings, folder, stop: stop)
         return try await verified.refusal(
             of: target.commit, in: target.repository.path, signatures, folder: folder.path, git)
-    }
-
-    /// Records a commit that is not used as a failed deployment that needs no further attempt.
-    private func record(
-        _ refused: GitError, _ target: Target, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger, attempt: Int,
-        series: Int64?
-    ) async throws -> Deployment {
-        let commit = try await target.repository.commit(target.commit)
-        let now = Timestamp.now
-        let draft = DeploymentDraft(
-            scope: scope, commit: commit.id, subject: log.secrets.mask(commit.subject),
-            author: log.secrets.mask(commit.author), ref: target.ref.map(log.secrets.mask),
-            previousCommit: facts.lastSucceededCommit, trigger: trigger, attempt: attempt, series: series,
-            startedAt: now)
-        let (deployment, _) = try await ledger.begin(draft, firstRun: nil)
-        let result = DeploymentResult(
-            status: .failed, settled: true, warnings: 0, completedAt: .now,
-            errorMessage: log.secrets.mask(refused.description))
-        var entries: [LedgerEntry] = [.completeDeployment(deployment.id, result)]
-        if current.settings.notifications != nil {
-            entries.append(.notify(deployment: deployment.id, at: result.completedAt))
-        }
-        try await LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop).write(entries)
-        logger.error("\(commit.id.prefix(7)) is not deployed: \(result.errorMessage ?? "")")
-        return deployment.ended(result)
     }
 
     // MARK: - The way back
@@ -468,60 +404,22 @@ public final class Watcher {
         await tasks.look(&step, file)
         guard !step.due.isEmpty else { return }
         deploying(settings)
-        await beingShown(target.commit) {
+        await HostSign.kept(ownPresence, target.commit, ledger) {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
     }
 
-    private func presence(_ outcome: CheckOutcome?, _ commit: String?) -> Presence {
+    private var ownPresence: Presence {
         let settings = settingsInForce
         var scope = settings.scope
         scope.workspace = workspace.path
         return Presence(
-            scope: scope, instance: instance, version: AgentVersion.current, ref: followedRef,
-            target: commit, outcome: outcome?.name ?? "deploying", problem: outcome?.problem.map(log.secrets.mask),
-            interval: settings.interval)
-    }
-
-    /// Shows itself to the other agents, where others can see it. What fails here is no failure of the check.
-    private func show(_ outcome: CheckOutcome, isStopping: Bool = false) async {
-        guard let store = ledger as? any FleetStore else { return }
-        // Then this would fail too, and take its time.
-        if case .ledgerFailed = outcome { return }
-        var presence = presence(outcome, outcome.commit)
-        presence.isStopping = isStopping
-        guard let before = try? await store.note(presence) else { return }
-        // At its first check it may be this host's agent before.
-        if isShown, before != instance, !isNamesakeSaid {
-            logger.warning(
-                "another agent calls itself \(presence.scope.host) and works on \(presence.scope.workspace): their records mix; set \(Setting.host.name) for each"
-            )
-            isNamesakeSaid = true
-        }
-        isShown = true
-    }
-
-    /// Shows itself while a deployment goes on, which may take long.
-    private func beingShown<T: Sendable>(_ commit: String, _ body: () async throws -> T) async rethrows -> T {
-        guard let store = ledger as? any FleetStore else { return try await body() }
-        let presence = presence(nil, commit)
-        return try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                while !Task.isCancelled {
-                    _ = try? await store.note(presence)
-                    try? await Task.sleep(for: max(presence.interval, .seconds(30)))
-                }
-            }
-            defer { group.cancelAll() }
-            return try await body()
-        }
+            scope: scope, instance: instance, version: AgentVersion.current, ref: followedRef, target: nil, outcome: "",
+            problem: nil, interval: settings.interval)
     }
 
     /// Says that the agent ends in order.
-    func showStopping() async {
-        guard isShown else { return }
-        await show(.stopped, isStopping: true)
-    }
+    func showStopping() async { await sign.showStopping(ownPresence, ledger, log) }
 
     private func recoverOnce(_ settings: Settings) async throws {
         // Before anything is looked up: what the record has not heard of yet has happened.
