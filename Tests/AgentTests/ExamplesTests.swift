@@ -12,7 +12,7 @@ struct ExamplesTests {
 
     @Test(
         "what an example's run.sh does works",
-        arguments: ["run-once-cron", "sidecar", "entrypoint", "fleet", "one-time-tasks", "private-remote"])
+        arguments: ["run-once-cron", "sidecar", "entrypoint", "fleet", "one-time-tasks", "private-remote", "releases"])
     func runs(example: String) async throws {
         let ended = try await box.start(
             program: ["bash", "\(Self.folder)/\(example)/run.sh"],
