@@ -29,6 +29,7 @@ run: release
 
 ## Everything that can be tested on one machine.
 test: packages-test
+	@.ci/environment
 	swift build --build-tests
 	$(TEST) --skip '^(AgentTests|LedgerTests|PostgresTests|RemoteTests)\.'
 	$(TEST) --filter '^(LedgerTests|PostgresTests|RemoteTests)\.'
@@ -49,7 +50,7 @@ bench: packages-test release
 
 lint: packages-test
 	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
-	shellcheck .ci/run .ci/packages $$(git ls-files '*.sh')
+	shellcheck .ci/run .ci/packages .ci/environment $$(git ls-files '*.sh')
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift
@@ -84,4 +85,4 @@ packages-test:
 	@.ci/packages --test
 
 clean:
-	rm -rf .build .agent
+	rm -rf .build .agent .venv

@@ -3,7 +3,7 @@ import Shell
 /// What a commit needs besides its own objects, all fetched before anything of the commit is used.
 public struct CommitContent: Sendable {
     /// What of it is wanted.
-    public struct Options: Sendable {
+    public struct Options: Sendable, Hashable {
         public var depth: Int
         public var hasSubmodules: Bool
         public var hasLFS: Bool
@@ -23,6 +23,14 @@ public struct CommitContent: Sendable {
 
     /// A commit that needs nothing else.
     public init(git: GitProgram) { self.git = git }
+
+    mutating func warn(of pointers: [LFSPointer], _ reason: String) {
+        guard !pointers.isEmpty else { return }
+        let shown = pointers.prefix(3).map(\.path).joined(separator: ", ")
+        warnings.append(
+            "\(pointers.count == 1 ? "1 file is a Git LFS pointer and not the file itself" : "\(pointers.count) files are Git LFS pointers and not the files themselves") (\(shown)\(pointers.count > 3 ? ", …" : "")): \(reason)"
+        )
+    }
 }
 
 extension CommitStore {
@@ -37,17 +45,15 @@ extension CommitStore {
         if try await repository.usesLFS(commit) {
             if !options.hasLFS || !git.has("git-lfs") {
                 content.git = git.withoutLFS
-                let pointers = try await repository.lfsPointers(in: commit)
-                if !pointers.isEmpty {
-                    let shown = pointers.prefix(3).map(\.path).joined(separator: ", ")
-                    let reason = options.hasLFS ? "there is no git-lfs program: install it" : "AGENT_GIT_LFS is off"
-                    content.warnings.append(
-                        "\(pointers.count) files are Git LFS pointers and not the files themselves (\(shown)\(pointers.count > 3 ? ", …" : "")): \(reason)"
-                    )
-                }
+                content.warn(
+                    of: try await repository.lfsPointers(in: commit),
+                    options.hasLFS ? "there is no git-lfs program: install it" : "AGENT_GIT_LFS is off")
             } else {
                 content.git = git.withLFS
                 try await fetchLFS(commit, from: remote, content.git)
+                content.warn(
+                    of: try await missingLargeFiles(of: commit),
+                    "git lfs leaves them out, by lfs.fetchexclude or lfs.fetchinclude")
             }
         }
         guard options.hasSubmodules else { return content }
@@ -70,7 +76,7 @@ extension CommitStore {
             }
             let own = try await store.fetchContent(of: entry.commit, from: inner, options, content.git)
             content.git = own.git
-            content.warnings += own.warnings
+            content.warnings += own.warnings.map { "in submodule \(entry.path): \($0)" }
             content.submodules.append(
                 Submodule(
                     path: entry.path, commit: entry.commit, store: store, url: inner.address, inner: own.submodules))

@@ -43,9 +43,10 @@ public struct CommitSignatures: Sendable, Equatable {
             home = "\(folder)/gnupg-\(getpid())"
             try sweepHomes(folder)
             guard mkdir(home, 0o700) == 0 else { throw fileFailure("create \(home)") }
+            // gpg looks for the socket of its gpg-agent there, and fails where its path is longer than 107 bytes.
             try await git.expect(
-                ["--homedir", home, "--batch", "--quiet", "--import", "--", signersFile], in: folder,
-                operation: "read \(signersFile)", code: .publish, program: "gpg")
+                ["--homedir", "/proc/self/cwd", "--no-autostart", "--batch", "--quiet", "--import", "--", signersFile],
+                in: home, operation: "read \(signersFile)", code: .publish, program: "gpg")
             git = git.adding("GNUPGHOME", home)
             options += [
                 "-c", "gpg.program=gpg", "-c", "gpg.openpgp.program=gpg", "-c", "gpg.minTrustLevel=undefined",

@@ -110,7 +110,7 @@ public struct CommitStore: Sendable {
             if result.exitCode != 0 {
                 // Asked for otherwise it would refuse just the same.
                 let error = result.remoteError(remote, operation)
-                if error.code.isPermanent || error.code == .throttled { throw error }
+                if error.code.isPermanent || error.code == .throttled || error.retryAfter != nil { throw error }
             }
             return result
         }
@@ -220,6 +220,7 @@ public struct CommitStore: Sendable {
     /// Checks a commit out to the staging folder, which is emptied first.
     public func stage(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws {
         let operation = "check out \(commit.prefix(12)) to \(stage)"
+        let git = git.withLargeFiles(of: self)
         try discardStage()
         try await StaleLocks(ofOwn: path).sweep()
         try await git.expect(
@@ -248,28 +249,6 @@ public struct CommitStore: Sendable {
         return file
     }
 
-    /// Loose objects that lie there before it is looked which of them are needed.
-    private static let looseLimit = 64
-
-    private func looseObjects() -> Int {
-        (0..<256).reduce(0) { count, number in
-            let name = (number < 16 ? "0" : "") + String(number, radix: 16)
-            return count + ((try? entries(of: "\(path)/objects/\(name)").count) ?? 0)
-        }
-    }
-
     /// Removes what no ref needs any more. Cheap when there is little: it depends on the number of packs and loose objects.
-    public func tidy(_ git: GitProgram) async {
-        // git's own measure is a guess from one folder of 256, which lets hundreds of deployments lie.
-        if looseObjects() > Self.looseLimit {
-            _ = try? await git.run(["prune", "--expire=now"], in: path, operation: "tidy \(path)")
-        }
-        _ = try? await git.run(
-            [
-                "-c", "gc.auto=500", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "-c",
-                "gc.pruneExpire=now", "gc",
-                "--quiet", "--auto",
-            ],
-            in: path, operation: "tidy \(path)")
-    }
+    public func tidy(_ git: GitProgram) async { await Housekeeping(folder: path, git: git).run() }
 }

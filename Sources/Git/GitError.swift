@@ -51,6 +51,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     public let explanation: String
     /// Whether it is of a git that was killed, and could not remove its lock files.
     var leavesLocks = false
+    /// How long the remote wants to be left alone; nil where it did not say.
+    public internal(set) var retryAfter: Duration?
 
     public init(_ code: Code, operation: String, explanation: String) {
         self.code = code

@@ -1,3 +1,4 @@
+import Glibc
 public import Shell
 
 /// Runs the `git` program: each call with a deadline, in a session of its own that is ended whole, with a repository's
@@ -67,6 +68,9 @@ public struct GitProgram: Sendable {
         // Repositories inside a commit's are fetched and checked out by us.
         configure("submodule.recurse", "false")
         configure("fetch.recurseSubmodules", "false")
+        // Of a hundred files and more: they wait for the disk more than they compute.
+        let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        if cores > 1 { configure("checkout.workers", "\(min(2 * cores, 8))") }
         let (variables, configuration) = access.given
         for (key, value) in configuration { configure(key, value) }
         for (name, value) in variables { add(name, value) }
@@ -102,10 +106,13 @@ public struct GitProgram: Sendable {
         var output: [UInt8]
         /// The end of standard error without git's prefixes, for a message.
         var message: String
+        /// What a server that is too busy asked for.
+        var retryAfter: Duration?
 
         func error(_ code: GitError.Code, _ operation: String) -> GitError {
             var error = GitError(code, operation: operation, explanation: message)
             error.leavesLocks = exitCode == Self.killed
+            error.retryAfter = retryAfter
             return error
         }
 
@@ -135,7 +142,7 @@ public struct GitProgram: Sendable {
                 .gitMissing, operation: operation, explanation: "there is no `\(name)` program in PATH; install it")
         }
         let output = CollectedOutput(limit: Self.outputLimitBytes)
-        let errors = CollectedOutput(limit: 64 * 1024)
+        let errors = ErrorLines()
         let verdict: Verdict
         do {
             verdict = try await runCommand(
@@ -144,7 +151,7 @@ public struct GitProgram: Sendable {
                     arguments: (input.map { ["-c", "exec \"$@\" < \"$0\"", $0, program] } ?? []) + arguments,
                     folder: folder,
                     environment: environment.filter { network || !$0.starts(with: Self.allowedProtocols) }
-                        + [Array("GIT_CONFIG_COUNT=\(configurations)".utf8)],
+                        + [Array("GIT_CONFIG_COUNT=\(configurations)".utf8)] + (network ? CurlTrace.variables : []),
                     marker: marker, timeout: network ? timeout : timeout * 10, killGrace: killGrace,
                     claimsOrphans: false),
                 output: output, errors: errors, stop: stop)
@@ -172,7 +179,9 @@ public struct GitProgram: Sendable {
                 explanation: "git printed more than \(Self.outputLimitBytes >> 20) MiB")
         }
         let code = if case .exited(let code) = verdict.termination { code } else { Result.killed }
-        return Result(exitCode: code, output: output.bytes, message: Self.message(errors.text, verdict.termination))
+        return Result(
+            exitCode: code, output: output.bytes, message: Self.message(errors.lines, verdict.termination),
+            retryAfter: code == 0 ? nil : errors.retryAfter)
     }
 
     /// Runs git and expects exit code 0.
@@ -187,14 +196,12 @@ public struct GitProgram: Sendable {
         return result
     }
 
-    private static func message(_ errors: String, _ termination: Verdict.Termination) -> String {
-        let lines = errors.split(whereSeparator: \.isNewline).map {
-            $0.trimmingPrefix("fatal: ").trimmingPrefix("error: ")
-        }
-        .filter {
-            !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure")
-                && $0 != "and the repository exists."
-        }
+    private static func message(_ errors: [Substring], _ termination: Verdict.Termination) -> String {
+        let lines = errors.map { $0.trimmingPrefix("fatal: ").trimmingPrefix("error: ") }
+            .filter {
+                !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure")
+                    && $0 != "and the repository exists."
+            }
         if lines.isEmpty {
             switch termination {
             case .exited(let code): return "git ended with exit code \(code)"

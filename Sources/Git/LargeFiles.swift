@@ -104,13 +104,24 @@ extension CommitStore {
         for folder in ["tmp", "incomplete", "logs"] { try? removeTree("\(largeFiles)/\(folder)") }
     }
 
+    /// Those that are not in the store: git-lfs leaves out what `lfs.fetchexclude` names.
+    func missingLargeFiles(of commit: String) async throws -> [LFSPointer] {
+        try await repository.lfsPointers(in: commit).filter { pointer in
+            let hash = pointer.hash
+            return kind(of: "\(largeFiles)/objects/\(hash.prefix(2))/\(hash.dropFirst(2).prefix(2))/\(hash)") != .file
+        }
+    }
+
     /// Gets the large files of a commit, so that a checkout needs no network.
     func fetchLFS(_ commit: String, from remote: Remote, _ git: GitProgram) async throws {
         let operation = "fetch the large files of \(commit.prefix(12)) from \(remote.displayURL)"
         // Where there is no checkout, its `.lfsconfig` is read from HEAD's commit.
         try await git.expect(
             ["update-ref", "--no-deref", "HEAD", commit], in: path, operation: operation, code: .publish)
-        let result = try await git.configuring("remote.agent.url", remote.url).run(
+        var git = git.configuring("remote.agent.url", remote.url)
+        // Wherever the user keeps them. Of a remote on this machine git-lfs would look there, too.
+        if !remote.isOnThisMachine { git = git.configuring("lfs.storage", largeFiles) }
+        let result = try await git.run(
             ["lfs", "fetch", "agent", commit], in: path, operation: operation, network: true)
         guard result.exitCode == 0 else { throw result.remoteError(remote, operation) }
     }
@@ -120,8 +131,10 @@ extension GitProgram {
     /// The same with the filters by which files become large ones and pointers again.
     var withLFS: GitProgram {
         configuring("filter.lfs.process", "git-lfs filter-process").configuring("filter.lfs.required", "true")
-            .configuring("filter.lfs.clean", "git-lfs clean -- %f").configuring(
-                "filter.lfs.smudge", "git-lfs smudge -- %f")
+            .configuring("filter.lfs.clean", "git-lfs clean -- %f")
+            .configuring("filter.lfs.smudge", "git-lfs smudge -- %f")
+            // Several workers write what needs a filter first; git-lfs reads `.lfsconfig`.
+            .configuring("checkout.workers", "1")
     }
 
     /// Removes from a checkout what still is a pointer: then the next one writes it out. An entry that has not changed would

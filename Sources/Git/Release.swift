@@ -38,6 +38,28 @@ public struct Release: Sendable, Equatable {
     /// There once the link has moved on; its time says when.
     private var replaced: String { administration + "/agent-replaced" }
 
+    /// There where the hook before publishing left nothing in it.
+    private var plain: String { administration + "/agent-as-committed" }
+
+    /// Whether it is known to hold what the commit holds and nothing else, but for what came after it was published.
+    public var isAsCommitted: Bool { access(plain, F_OK) == 0 }
+
+    /// Says so of a release that is not complete yet.
+    public func markAsCommitted() throws { try Self.touch(plain) }
+
+    /// Whether a hook has left it as it was checked out, ignored files included.
+    public func hasOnlyCommitted(_ git: GitProgram) async throws -> Bool {
+        let own = ["--git-dir", administration, "--work-tree", path]
+        let operation = "compare \(path) with its commit"
+        let status = try await git.run(
+            own + ["status", "--porcelain", "--ignored", "--untracked-files=normal", "--ignore-submodules=none"],
+            in: path, operation: operation)
+        // A hook may have committed what it made.
+        let head = try await git.run(own + ["rev-parse", "HEAD"], in: path, operation: operation)
+        return status.exitCode == 0 && status.output.isEmpty && head.exitCode == 0
+            && String(decoding: head.output, as: UTF8.self).hasPrefix(commit)
+    }
+
     var isReady: Bool { access(ready, F_OK) == 0 && isFolder(path) }
 
     func markReady() throws { try Self.touch(ready) }

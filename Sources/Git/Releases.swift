@@ -101,6 +101,7 @@ public struct Releases: Sendable {
 
     /// Checks a commit out to a new release, which is not complete yet.
     public func make(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws -> Release {
+        let git = git.withLargeFiles(of: store)
         mkdir(store.releases, 0o755)
         symlink(workspace, store.releases + "/" + Self.note)
         let release = free(commit)

@@ -144,9 +144,14 @@ extension GitProgram.Result {
     func remoteError(_ remote: Remote, _ operation: String) -> GitError {
         let code = RemoteFailure.code(of: message, isOnThisMachine: remote.isOnThisMachine)
         var error = error(code, operation)
-        if let advice = code.advice(isSSH: remote.isSSH) {
+        let advice =
+            code == .denied && ["CONNECT tunnel", " 407"].contains(where: message.contains)
+            ? "check user and password in the proxy's URL (https_proxy, http_proxy, all_proxy)"
+            : code.advice(isSSH: remote.isSSH)
+        if let advice {
             error = GitError(code, operation: operation, explanation: "\(message); \(advice)")
             error.leavesLocks = exitCode == Self.killed
+            error.retryAfter = retryAfter
         }
         return error
     }

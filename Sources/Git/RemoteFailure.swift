@@ -36,7 +36,8 @@ enum RemoteFailure {
             [
                 "Authentication failed for", "could not read Username", "could not read Password",
                 "The requested URL returned error: 401", "The requested URL returned error: 403", "Permission denied (",
-                "Too many authentication failures", "Authorization error:", "CONNECT tunnel failed, response 407",
+                "Too many authentication failures", "Authorization error:", "CONNECT tunnel failed, response 40",
+                "Received HTTP code 407 from proxy", "The requested URL returned error: 407",
             ]
         ),
         (

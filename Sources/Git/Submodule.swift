@@ -117,7 +117,8 @@ extension CommitStore {
     func checkOut(_ submodules: [Submodule], name: String, below root: String, _ git: GitProgram) async throws {
         for submodule in submodules {
             let target = root + "/" + submodule.path
-            try await submodule.store.addWorkTree(submodule.commit, name: name, at: target, git)
+            let own = git.withLargeFiles(of: submodule.store)
+            try await submodule.store.addWorkTree(submodule.commit, name: name, at: target, own)
             try await checkOut(submodule.inner, name: name, below: target, git)
         }
     }

@@ -323,19 +323,23 @@ public struct Workspace: Sendable {
         }
     }
 
-    /// Runs git's own housekeeping when it is due, by git's own measure, also in the repositories inside.
+    /// Removes what is no longer needed, also in the repositories inside.
     public func tidy(submodules: [Submodule] = [], _ git: GitProgram) async {
         for submodule in submodules {
             await Workspace(path: "\(path)/\(submodule.path)").tidy(submodules: submodule.inner, git)
         }
-        guard let folder = try? await repository.gitFolders().own else { return }
-        let note = WorkNote(in: folder)
+        guard let folders = try? await repository.gitFolders() else { return }
+        let note = WorkNote(in: folders.own)
         // One that is there tells the next publishing of locks that are there.
         guard !note.isThere else { return }
         _ = try? await note.cover {
-            try await git.expect(
-                ["-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--quiet", "--auto"], in: path,
-                operation: "tidy \(path)", code: .publish)
+            let housekeeping = Housekeeping(folder: folders.common, git: git)
+            // In a linked work tree of somebody's repository there is more than our own.
+            guard housekeeping.isDue() else { return }
+            guard folders.own == folders.common, await housekeeping.forgetEarlierCommits() else {
+                return try await housekeeping.runWithCare()
+            }
+            await housekeeping.run()
         }
     }
 }

@@ -47,7 +47,7 @@ struct CommonOptions: ParsableArguments {
     ///
     /// - Parameter onError: runs before that; for a document that is due on standard output all the same.
     func session(
-        onError: () throws -> Void = {}, _ body: (AgentSession, ErrorReporter) async throws -> ExitCode
+        onError: (any Error) throws -> Void = { _ in }, _ body: (AgentSession, ErrorReporter) async throws -> ExitCode
     ) async throws {
         var reporter = ErrorReporter(origin: origin)
         do {
@@ -58,7 +58,7 @@ struct CommonOptions: ParsableArguments {
         } catch let code as ExitCode {
             throw code
         } catch {
-            try onError()
+            try onError(error)
             throw reporter.report(error)
         }
     }

@@ -30,7 +30,7 @@ struct RollbackCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        let onError = { if json { try printJSON(OutcomeView(outcome: "failed", deployment: nil)) } }
+        let onError = { (error: any Error) in if json { try printJSON(OutcomeView(error: error)) } }
         try await common.session(onError: onError) { session, reporter in
             let ledger = try session.openLedger()
             defer { ledger.close() }
@@ -44,7 +44,11 @@ struct RollbackCommand: AsyncParsableCommand {
                     withPre: withPre)
             } catch let refusal as Rollback.Refusal {
                 reporter.say("nothing was rolled back: \(refusal)")
-                if json { try printJSON(OutcomeView(outcome: "failed", deployment: nil)) }
+                if json {
+                    try printJSON(
+                        OutcomeView(
+                            outcome: "failed", deployment: nil, errorMessage: "\(refusal)", errorKind: .permanent))
+                }
                 return .notFound
             }
             try await session.serve(service, hangupStops: true)

@@ -25,13 +25,13 @@ struct RunOnceCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        let onError = { if json { try printJSON(OutcomeView(outcome: "failed", deployment: nil)) } }
+        let onError = { (error: any Error) in if json { try printJSON(OutcomeView(error: error)) } }
         try await common.session(onError: onError) { session, reporter in
             let ledger: any LedgerStore
             do {
                 ledger = try session.openLedger()
             } catch let error as LedgerError {
-                if json { try printJSON(OutcomeView(outcome: "unreachable", deployment: nil)) }
+                if json { try printJSON(OutcomeView(error: error)) }
                 return reporter.report(error)
             }
             defer { ledger.close() }

@@ -62,6 +62,30 @@ struct HookRepositoryTests {
         #expect(once.runs[1]["hook_commit"].string == main)
     }
 
+    @Test("a checkout that no hook needs any more goes; a way back, which runs not all hooks, leaves it")
+    func removed() async throws {
+        func checkouts() async throws -> String { try await box.sh("ls state/workspaces/*/hooks") }
+        #expect(try await box.once(settings()).outcome == "deployed")
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings()).outcome == "deployed")
+        #expect(try await box.agent("rollback", settings: settings()).code == 0)
+        #expect(try await checkouts() == "PRE_DEPLOY")
+        let forward = try await box.head(of: box.work)
+        #expect(try await box.agent("rollback", forward, settings: settings()).code == 0)
+        #expect(try await checkouts() == "PRE_DEPLOY")
+        try await box.commit(["app.txt": "v3\n"])
+        let more = ["PRE_DEPLOY_REPO_URL", "PRE_DEPLOY_FOLDER", "GITHUB_REPO_FOLDER", "PRE_DEPLOY_COMMAND"]
+        let failing = settings([
+            "PRE_DEPLOY_REPO_URL": "", "PRE_DEPLOY_FOLDER": "", "GITHUB_REPO_FOLDER": "",
+            "PRE_DEPLOY_COMMAND": "exit 1",
+        ])
+        #expect(try await box.once(failing).outcome == "failed")
+        #expect(try await checkouts() == "PRE_DEPLOY")
+        let unset = Dictionary(uniqueKeysWithValues: more.map { ($0, "") })
+        #expect(try await box.once(settings(unset)).outcome == "deployed")
+        #expect(try await checkouts().isEmpty)
+    }
+
     @Test("a strict hook whose repository is away is put off; one that has no such branch fails; a lenient one warns")
     func away() async throws {
         let closed = "http://127.0.0.1:\(try await box.freePort())/jobs.git"

@@ -3,29 +3,16 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The agent is killed before, or right after, each single call of git that it makes: each step of fetching, staging,
-/// publishing, going back and tidying up ends at one.
-@Suite(.timeLimit(.minutes(5)), .fewAtOnce)
+/// The agent is killed in place of each single call by which it renames, links, removes, writes or waits for the disk
+/// (fsync), those of the record included. Between two of them lie the calls of git.
+@Suite(.timeLimit(.minutes(10)), .fewAtOnce)
 struct KillPointTests {
     let box: Box
+    private let library: String
 
     init() async throws {
         box = try await Box()
-        // Counts its calls, and kills who called it at the one that is wished for.
-        try box.install(
-            "git",
-            """
-            if [ -n "$KILL_AT" ]; then
-                echo >> "$OUT/calls"
-                if [ "$(wc -l < "$OUT/calls")" = "$KILL_AT" ]; then
-                    [ "$KILL_AFTER" != yes ] || /usr/bin/git "$@" > /dev/null 2>&1
-                    touch "$OUT/killed"
-                    kill -9 $PPID
-                fi
-            fi
-            exec /usr/bin/git "$@"
-
-            """)
+        library = try await Preload.library
         try await box.sh(
             """
             git init -q -b main lib; cd lib; echo v1 > lib.txt; git add -A; git commit -qm v1; cd ../dev
@@ -56,41 +43,42 @@ struct KillPointTests {
         try await box.commit(["app.txt": "v\(version)\n"])
     }
 
-    /// Runs the agent, to be killed at a call.
-    /// - Returns: whether it was killed.
-    private func isKilled(_ arguments: [String], at call: Int, after: Bool, _ settings: [String: String]) async throws
-        -> Bool
-    {
-        box.remove("calls")
-        box.remove("killed")
-        let more = ["KILL_AT": "\(call)", "KILL_AFTER": after ? "yes" : "no"]
-        _ = try await box.start(program: [agentBinary] + arguments, settings.merging(more) { $1 }).ended()
-        return box.has("killed")
+    /// Runs the agent, to be killed at a step.
+    /// - Returns: what was not done any more; nil where it ended by itself.
+    private func killed(_ arguments: [String], at step: Int, _ settings: [String: String]) async throws -> String? {
+        box.remove("steps")
+        box.remove("steps.killed")
+        let more = ["LD_PRELOAD": library, "PRELOAD_COUNT": box.out + "/steps", "PRELOAD_KILL_AT": "\(step)"]
+        let ended = try await box.start(program: [agentBinary] + arguments, settings.merging(more) { $1 }).ended()
+        guard box.has("steps.killed") else {
+            #expect(ended.code == 0, "\(ended)")
+            return nil
+        }
+        return box.text(box.out + "/steps.killed")
     }
 
     @Test(
-        "a deployment that was killed at any step is made whole by the next check", arguments: ["in-place", "symlink"],
-        [false, true])
-    func deployment(mode: String, after: Bool) async throws {
+        "a deployment that was killed at any step is made whole by the next check", arguments: ["in-place", "symlink"])
+    func deployment(mode: String) async throws {
         let settings = settings(mode)
         #expect(try await box.once(settings).outcome == "deployed")
         var version = 1
-        // The last calls tidy up, after the deployment: there one may be killed, too, and nothing is due.
-        var call = 1
+        // The last steps tidy up, after the deployment: there one may be killed, too, and nothing is due.
+        var step = 1
         while true {
             version += 1
             try await commit(version)
-            guard try await isKilled(["run-once"], at: call, after: after, settings) else { break }
+            guard let name = try await killed(["run-once"], at: step, settings) else { break }
             if mode == "symlink" {
                 // Never a mixture, whenever it was.
                 let now = versions()
-                #expect(now == whole(version) || now == whole(version - 1), "call \(call): \(now)")
+                #expect(now == whole(version) || now == whole(version - 1), "step \(step), \(name): \(now)")
             }
             let once = try await box.once(settings)
-            #expect(once.code == 0 && versions() == whole(version), "call \(call): \(once)")
-            call += 1
+            #expect(once.code == 0 && versions() == whole(version), "step \(step), \(name): \(once)")
+            step += 1
         }
-        #expect(call > 10 && versions() == whole(version), "\(call)")
+        #expect(step > 80 && versions() == whole(version), "\(step)")
         let left = try await box.sh(
             "find state -name '*.lock' -size 0 -o -name stage -o -name work -mindepth 5 -o -name '*.agent-new'; find . -maxdepth 1 -name '.*agent-new'"
         )
@@ -102,25 +90,31 @@ struct KillPointTests {
     }
 
     @Test(
-        "a rollback that was killed at any step is carried out by the next check", arguments: ["in-place", "symlink"])
-    func rollback(mode: String) async throws {
+        "a rollback that was killed at any step is carried out by the next check",
+        arguments: [("in-place", ["--with-pre"]), ("symlink", [])])
+    func rollback(mode: String, options: [String]) async throws {
         let settings = settings(mode)
         #expect(try await box.once(settings).outcome == "deployed")
         try await commit(2)
         #expect(try await box.once(settings).outcome == "deployed")
-        var call = 1
-        while try await isKilled(["rollback", "--with-pre"], at: call, after: false, settings) {
+        var step = 1
+        while let name = try await killed(["rollback"] + options, at: step, settings) {
+            if mode == "symlink" {
+                let now = versions()
+                #expect(now == whole(1) || now == whole(2), "step \(step), \(name): \(now)")
+            }
             let once = try await box.once(settings)
             // Killed before it was asked for: then nothing has happened.
             if versions() == whole(2), once.outcome == "unchanged" {
-                #expect(call == 1, "call \(call): \(once)")
+                #expect(try await box.history()[0]["trigger"].string != "rollback", "step \(step), \(name): \(once)")
             } else {
-                #expect(versions() == whole(1), "call \(call): \(versions()) \(once)")
+                #expect(versions() == whole(1), "step \(step), \(name): \(versions()) \(once)")
             }
             let forward = try await box.once(settings, force: true)
-            #expect(forward.outcome == "deployed" && versions() == whole(2), "call \(call): \(forward)")
-            call += 1
+            #expect(forward.outcome == "deployed" && versions() == whole(2), "step \(step), \(name): \(forward)")
+            step += 1
         }
-        #expect(call > 3 && versions() == whole(1), "\(call) \(versions())")
+        // Where the release is there only its link moves.
+        #expect(step > 40 && versions() == whole(1), "\(step) \(versions())")
     }
 }

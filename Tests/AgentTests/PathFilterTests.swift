@@ -31,8 +31,14 @@ struct PathFilterTests {
         #expect(try await deploy().ran == ["pre", "post"])
         let first = try await box.head()
         try await box.commit(["app.txt": "v2"])
-        let (once, ran) = try await deploy()
+        let watched = ["LD_PRELOAD": try await Preload.library, "PRELOAD_ARGUMENTS": box.out + "/arguments"]
+        let (once, ran) = try await deploy(watched)
         #expect(ran == ["post"] && box.lines("changed") == ["app.txt"])
+        // No program is asked for it.
+        let calls = box.lines("arguments")
+        #expect(
+            calls.contains { $0.contains("git ls-remote ") }
+                && !calls.contains { $0.contains("git diff ") || $0.contains("diff-tree") }, "\(calls)")
         let run = try #require(once.runs.first)
         #expect(run["hook"].string == "PRE_DEPLOY" && run["status"].string == "skipped")
         #expect(
@@ -158,13 +164,48 @@ struct PathFilterTests {
         _ = try await deploy(more)
         try await box.commit(["docs/x": "1"])
         if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
-        // A release is made anew, and needs what PRE_DEPLOY makes.
         let (once, ran) = try await deploy(more)
-        #expect(ran == (way == "symlink" ? ["pre"] : []))
-        #expect(once.ended.errors.contains("PRE_DEPLOY_PATHS does not count") == (way == "symlink"))
+        #expect(ran.isEmpty && once.runs.first?["status"].string == "skipped", "\(once)")
         try await box.commit(["db/x": "1"])
         if way == "watched" { try await box.sh("git pull -q", in: box.workspace) }
         #expect(try await deploy(more).ran == ["pre", "post"])
+    }
+
+    @Test(
+        "a release needs what PRE_DEPLOY makes there: then it runs whatever has changed",
+        arguments: [
+            "echo $DEPLOY_COMMIT > made", "echo $DEPLOY_COMMIT > made; echo made > .gitignore",
+            "echo $DEPLOY_COMMIT > made; git add made; git commit -qm made",
+        ])
+    func makes(command: String) async throws {
+        let identity = ["GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@t", "GIT_COMMITTER_NAME": "a"]
+            .merging(["GIT_COMMITTER_EMAIL": "a@t"]) { $1 }
+        func deploys(_ command: String, pre: Bool) async throws {
+            let (once, ran) = try await deploy(
+                ["AGENT_PUBLISH": "symlink", "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/trace; \(command)"].merging(
+                    identity
+                ) { $1 })
+            #expect(ran == (pre ? ["pre"] : []), "\(once)")
+        }
+        try await box.sh("mkdir docs; echo 0 > docs/0", in: box.work)
+        try await box.commit(["app.txt": "v2", "x.sql": "1"])
+        _ = try await deploy(
+            ["AGENT_PUBLISH": "symlink", "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/trace; \(command)"].merging(identity) {
+                $1
+            })
+        for version in 1...2 {
+            let commit = try await box.commit(["docs/x": "\(version)"])
+            try await deploys(command, pre: true)
+            #expect(box.text(box.workspace + "/made") == commit + "\n")
+        }
+        // One that leaves nothing runs once more, and then when it has to.
+        for (version, pre) in [(3, true), (4, false), (5, false)] {
+            try await box.commit(["docs/x": "\(version)"])
+            try await deploys(":", pre: pre)
+        }
+        try await box.commit(["docs/x": "6"])
+        let ungated = try await deploy(["AGENT_PUBLISH": "symlink", "PRE_DEPLOY_GATE": "false"])
+        #expect(ungated.ran == ["pre"] && ungated.once.ended.errors.contains("PRE_DEPLOY_PATHS does not count"))
     }
 
     @Test("a start that deploys always runs all hooks, until one deployment has succeeded")

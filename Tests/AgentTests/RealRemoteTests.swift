@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The agent with remotes as teams have them: https with users and a private authority, ssh, submodules, signed commits.
+/// The agent with remotes as teams have them: https with users and a private authority, ssh, submodules, large files.
 @Suite(.timeLimit(.minutes(3)), .fewAtOnce)
 struct RealRemoteTests {
     let box: Box
@@ -94,15 +94,18 @@ struct RealRemoteTests {
             ])
         let agent = try box.start("run", settings: settings)
         func asked() -> Int { server.requests().count { $0.contains("/status/\(status)/") } }
-        func checks() async throws -> Int {
-            let line = try await get(port, "/metrics").body.split(separator: "\n").first {
-                $0.hasPrefix("deploy_agent_checks_total{outcome=\"unreachable\"} ")
-            }
-            return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
+        try await until("thirty checks were made", details: { agent.errors }) {
+            try await checksUnreachable(port) >= 30
         }
-        try await until("thirty checks were made", details: { agent.errors }) { try await checks() >= 30 }
+        if status == 429 {
+            // As long as its Retry-After says.
+            let line = try #require(agent.errors.split(separator: "\n").first { $0.contains("asked again at ") })
+            let said = try Date(String(line.prefix(24)), strategy: Self.form)
+            let pause = try #require(askedAgain(in: String(line))).timeIntervalSince(said)
+            #expect((5...7).contains(pause), "\(line)")
+        }
         // 0.1, 0.3, 0.7, 1.5, 3.1 seconds after the first one: five or six times while there are thirty checks.
-        let (questions, count) = (asked(), try await checks())
+        let (questions, count) = (asked(), try await checksUnreachable(port))
         #expect(isLonger ? questions * 2 < count : questions >= 25, "asked \(questions) times in \(count) checks")
         #expect(try await get(port, "/metrics").body.contains("deploy_agent_check_error{kind=\"\(kind)\"} 1\n"))
         #expect(try await box.json("status", settings: settings)["last_error_kind"].string == kind)
@@ -130,8 +133,10 @@ struct RealRemoteTests {
         #expect(untrusted.code == 78 && untrusted.ended.errors.contains("AGENT_CA_FILE"), "\(untrusted)")
     }
 
-    @Test("submodules come with the credentials of their own hosts; no credential is in an argument, a file or a log")
-    func submodules() async throws {
+    @Test(
+        "submodules come with the credentials of their own hosts; no credential is in an argument, a file or a log",
+        arguments: ["in-place", "symlink"])
+    func submodules(mode: String) async throws {
         let (server, other) = (
             try await web(), try await GitWebServer(serving: box.root, users: ["ci": "other-s3cret"])
         )
@@ -149,14 +154,15 @@ struct RealRemoteTests {
             git config -f .gitmodules submodule.near.url ../rel.git
             """)
         let commit = try await box.commit()
-        // Every command line of this machine that names git is looked at while it runs.
-        try box.install("git", "printf '%s\\n' \"$*\" >> $OUT/arguments; exec /usr/bin/git \"$@\"\n")
         let settings = settings(
             server,
             [
                 "GITHUB_TOKEN": "first-t0ken", "AGENT_CA_FILE": box.root + "/ca.pem",
                 "AGENT_CREDENTIALS_FILE": box.root + "/credentials", "AGENT_LOG_LEVEL": "trace",
-                "PRE_DEPLOY_COMMAND": "cat far/lib.txt near/lib.txt > made",
+                "PRE_DEPLOY_COMMAND": "cat far/lib.txt near/lib.txt > made", "AGENT_PUBLISH": mode,
+                "POST_DEPLOY_REPO_URL": server.url("rel.git"), "POST_DEPLOY_COMMAND": "cat lib.txt",
+                // The agent, git, its helpers, the hooks: each says how it was called.
+                "LD_PRELOAD": try await Preload.library, "PRELOAD_ARGUMENTS": box.out + "/arguments",
             ])
         let once = try await box.once(settings)
         #expect(once.outcome == "deployed" && once.deployment["commit"].string == commit, "\(once)")
@@ -166,7 +172,10 @@ struct RealRemoteTests {
             #expect(!"\(once)".contains(secret))
             #expect(try await box.sh("grep -rlF \(secret) state ws out || true").isEmpty)
         }
-        #expect(box.lines("arguments").count > 10)
+        let called = box.lines("arguments").map { $0.split(separator: " ").prefix(2).joined(separator: " ") }
+        for program in ["agent run-once", "git fetch", "git-remote-https https:", "bash -c"] {
+            #expect(called.contains { $0.contains(program) }, "\(program): \(called)")
+        }
         // The one's credentials did not go to the other.
         let tokens = ["deploy:first-t0ken", "ci:other-s3cret"].map { Data($0.utf8).base64EncodedString() }
         #expect(await eventually { other.requests().contains { $0.contains(tokens[1]) } })
@@ -179,6 +188,99 @@ struct RealRemoteTests {
                 "AGENT_SUBMODULES": "off", "WORKSPACE_PATH": box.root + "/plain", "PRE_DEPLOY_COMMAND": "",
             ]) { $1 })
         #expect(plain.outcome == "deployed" && !FileManager.default.fileExists(atPath: box.root + "/plain/far/lib.txt"))
+    }
+
+    @Test("a submodule that is refused is asked for less and less often; the next commit does not wait for that")
+    func refusedSubmodule() async throws {
+        let server = try await web()
+        defer { withExtendedLifetime(server) {} }
+        #expect(try await box.once().outcome == "deployed")
+        try await box.sh(
+            """
+            git init -q -b main lib; git -C lib commit -q --allow-empty -m lib; cd dev
+            git -c protocol.file.allow=always submodule --quiet add ../lib far
+            git config -f .gitmodules submodule.far.url '\(server.statusURL(403))'
+            """)
+        try await box.commit()
+        let port = try await box.freePort()
+        // git writes this file anew each time that its credentials were good.
+        let line = "https://deploy:first-t0ken@localhost:\(server.httpsPort)\n"
+        try box.write(line, to: box.root + "/.git-credentials")
+        try box.write("[credential]\n\thelper = store\n", to: box.root + "/.gitconfig")
+        let settings = settings(
+            server,
+            [
+                "GITHUB_USERNAME": "", "GITHUB_SYNC_INTERVAL": "100ms", "ENABLE_DEV_HEALTH": "true",
+                "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
+            ])
+        let agent = try box.start("run", settings: settings)
+        var againAt: Date?
+        try await until("it is left alone for some seconds", details: { agent.errors }) {
+            againAt = later(seconds: 6, in: agent.errors)
+            return againAt != nil
+        }
+        let asked = server.requests().count { $0.contains("/status/403/") }
+        let checks = try await checksUnreachable(port)
+        #expect(asked * 2 < checks, "asked \(asked) times in \(checks) checks")
+        let status = try await box.json("status", settings: settings)
+        #expect(status["last_error_kind"].string == "permanent", "\(status)")
+        try await box.sh("git rm -q far", in: box.work)
+        try await box.commit(["app.txt": "v2\n"])
+        try await until("the next commit is deployed", details: { agent.errors }) {
+            try await box.history().count == 2
+        }
+        let started = try await latestStart()
+        #expect(started < againAt ?? .distantPast, "\(agent.errors)")
+    }
+
+    private static let form = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+
+    /// The time that the log gives for the next question.
+    private func askedAgain(in log: String) -> Date? {
+        guard let range = log.range(of: "asked again at ", options: .backwards) else { return nil }
+        return try? Date(String(log[range.upperBound...].prefix { $0 != "," && !$0.isWhitespace }), strategy: Self.form)
+    }
+
+    /// The same, when it is so far away.
+    private func later(seconds: Double, in log: String) -> Date? {
+        askedAgain(in: log).flatMap { $0.timeIntervalSinceNow > seconds ? $0 : nil }
+    }
+
+    private func latestStart() async throws -> Date {
+        try Date(try #require(try await box.history()[0]["started_at"].string), strategy: Self.form)
+    }
+
+    private func checksUnreachable(_ port: String) async throws -> Int {
+        let line = try await get(port, "/metrics").body.split(separator: "\n").first {
+            $0.hasPrefix("deploy_agent_checks_total{outcome=\"unreachable\"} ")
+        }
+        return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
+    }
+
+    @Test("what the user's own git has of credentials counts, and ends the longer wait when it changes")
+    func usersOwn() async throws {
+        let server = try await web()
+        defer { withExtendedLifetime(server) {} }
+        func credentials(_ password: String) throws {
+            let line = "https://deploy:\(password)@localhost:\(server.httpsPort)\n"
+            try box.write(line, to: box.root + "/.git-credentials")
+        }
+        try credentials("wrong-t0ken")
+        // As a program that only reads them: git's own `store` removes what is refused.
+        try box.write(
+            "[credential]\n\thelper = \"!f() { test $1 = get && git credential-store get; }; f\"\n",
+            to: box.root + "/.gitconfig")
+        let settings = settings(server, ["GITHUB_USERNAME": "", "GITHUB_SYNC_INTERVAL": "100ms"])
+        let agent = try box.start("run", settings: settings)
+        var againAt: Date?
+        try await until("it is left alone for some seconds", details: { agent.errors }) {
+            againAt = later(seconds: 6, in: agent.errors)
+            return againAt != nil
+        }
+        try credentials("first-t0ken")
+        try await until("it is deployed", details: { agent.errors }) { try await box.history().count == 1 }
+        let started = try await latestStart()
+        #expect(started < againAt ?? .distantPast, "\(agent.errors)")
     }
 
     @Test("one submodule that cannot be had: nothing runs, nothing moves", arguments: ["in-place", "symlink"])
@@ -212,71 +314,22 @@ struct RealRemoteTests {
         #expect(
             try await box.once(settings.merging(["AGENT_SSH_KNOWN_HOSTS_FILE": server.knownHosts]) { $1 }).outcome
                 == "deployed")
+        for type in ["rsa", "ecdsa"] {
+            let other = [
+                "AGENT_SSH_KEY_FILE": try #require(server.keys[type]), "AGENT_SSH_KNOWN_HOSTS_FILE": server.knownHosts,
+            ]
+            #expect(try await box.once(settings.merging(other) { $1 }, force: true).outcome == "deployed", "\(type)")
+        }
+        let changed = try await box.once(
+            settings.merging(["AGENT_SSH_KNOWN_HOSTS_FILE": server.otherKnownHosts]) { $1 }, force: true)
+        #expect(changed.code == 78 && changed.json["error_kind"].string == "permanent", "\(changed)")
+        let stranger = try await box.once(
+            settings.merging([
+                "AGENT_SSH_KEY_FILE": server.strangerKey, "AGENT_SSH_KNOWN_HOSTS_FILE": server.knownHosts,
+            ]) { $1 }, force: true)
+        #expect(stranger.code == 78 && stranger.ended.errors.contains("AGENT_SSH_KEY_FILE"), "\(stranger)")
         let off = try await box.once(settings.merging(["AGENT_SSH_HOST_KEY_CHECK": "false"]) { $1 }, force: true)
         #expect(off.outcome == "deployed" && off.ended.errors.contains("AGENT_SSH_HOST_KEY_CHECK is off"), "\(off)")
-    }
-
-    @Test(
-        "an unsigned commit is not staged, not run, its spec is not read; it is on record as failed until somebody says otherwise"
-    )
-    func signatures() async throws {
-        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f key; sed 's/^/a@t /' key.pub > signers")
-        try box.write("a@t \(box.text(box.root + "/key.pub") ?? "")", to: box.root + "/signers")
-        let settings = [
-            "AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers",
-            "PRE_DEPLOY_COMMAND": "touch $OUT/ran",
-        ]
-        try await box.commit([
-            "appspec.yaml":
-                "name: other\nenvs:\n- {key: AGENT_VERIFY_COMMIT, value: 'off'}\n- {key: POST_DEPLOY_COMMAND, value: touch $OUT/ran}\n"
-        ])
-        let refused = try await box.once(settings)
-        #expect(refused.code == 1 && refused.outcome == "failed" && !box.has("ran"), "\(refused)")
-        #expect(refused.deployment["app"].string == "ws" && refused.runs.isEmpty)
-        #expect(refused.deployment["error_message"].string?.contains("no signature") == true)
-        #expect(!FileManager.default.fileExists(atPath: box.workspace))
-        #expect(try await box.once(settings).outcome == "unchanged")
-        // By hand neither.
-        try await box.sh("git clone -q up.git own")
-        try box.write("version: 1\ntasks:\n- {id: a-v1, command: touch $OUT/ran}\n", to: box.root + "/own/deploy.yaml")
-        try await box.sh("git add -A; git commit -qm tasks", in: box.root + "/own")
-        let own = settings.merging(["WORKSPACE_PATH": box.root + "/own", "GITHUB_REPO_URL": ""]) { $1 }
-        let byHand = try await box.agent("tasks", "run", settings: own)
-        #expect(byHand.code != 0 && !box.has("ran") && byHand.errors.contains("signature"), "\(byHand)")
-        let files = try await box.sh("find state -name 'appspec.yaml' -o -name stage")
-        #expect(files.isEmpty)
-        // `agent retry` asks again.
-        #expect(try await box.agent("retry", settings: settings).code == 0)
-        #expect(try await box.once(settings).outcome == "failed")
-        try await box.sh(
-            "git -c gpg.format=ssh -c user.signingKey=../key commit -q --allow-empty -S -m signed; git push -q origin HEAD:main",
-            in: box.work)
-        let good = try await box.once(settings)
-        #expect(good.outcome == "deployed" && box.has("ran"), "\(good)")
-        // What was signed by another is refused as well, and so is a hook's repository without a signature.
-        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f other")
-        try await box.sh(
-            "git -c gpg.format=ssh -c user.signingKey=../other commit -q --allow-empty -S -m forged; git push -q origin HEAD:main",
-            in: box.work)
-        #expect(try await box.once(settings).outcome == "failed")
-        try await box.sh(
-            "git reset -q --hard HEAD~1; git push -q -f origin HEAD:main; git init -q -b main ../jobs; git -C ../jobs commit -q --allow-empty -m job",
-            in: box.work)
-        let hook = try await box.once(
-            settings.merging(["PRE_DEPLOY_REPO_URL": "file://\(box.root)/jobs"]) { $1 }, force: true)
-        #expect(hook.outcome == "failed" && hook.runs[0]["status"].string == "failed", "\(hook)")
-    }
-
-    @Test("a signature that this machine cannot check is no verdict: the commit is tried again")
-    func machine() async throws {
-        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f key; printf 'a@t ' > signers; cat key.pub >> signers")
-        try await box.sh(
-            "git -c gpg.format=ssh -c user.signingKey=../key commit -q --allow-empty -S -m signed; git push -q origin HEAD:main",
-            in: box.work)
-        let settings = ["AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers"]
-        let full = try await box.once(settings.merging(["TMPDIR": "/nonexistent"]) { $1 })
-        #expect(full.code == 1 && full.deployment.isNull, "\(full)")
-        #expect(try await box.once(settings).outcome == "deployed")
     }
 
     @Test("a start asks again while its time lasts, also what refused")
@@ -289,6 +342,73 @@ struct RealRemoteTests {
         try await until("the app runs", details: { app.errors }) { box.has("app") }
     }
 
+    @Test(
+        "large files come over https with the remote's credentials, before anything runs; without them nothing runs",
+        arguments: ["in-place", "symlink"])
+    func largeFiles(mode: String) async throws {
+        let lfs = try await LargeFileServer()
+        let server = try await GitWebServer(serving: box.root, users: ["deploy": "first-t0ken"], largeFiles: lfs)
+        defer { withExtendedLifetime((lfs, server)) {} }
+        try await box.sh(
+            """
+            git lfs install --local --skip-repo > /dev/null
+            echo '*.bin filter=lfs diff=lfs merge=lfs -text' > .gitattributes; seq 100000 > big.bin
+            """, in: box.work)
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.sh("git cat-file -s HEAD:big.bin", in: box.work) == "131")
+        let settings = settings(
+            server,
+            [
+                "GITHUB_TOKEN": "first-t0ken", "AGENT_PUBLISH": mode, "AGENT_LOG_LEVEL": "trace",
+                "HOME": box.root + "/home", "PRE_DEPLOY_COMMAND": "wc -l < big.bin >> $OUT/pre",
+                "LD_PRELOAD": try await Preload.library, "PRELOAD_ARGUMENTS": box.out + "/arguments",
+            ])
+        // Of the user's own: nothing of it counts for the store.
+        try box.write("[lfs]\n\tstorage = \(box.root)/elsewhere\n", to: box.root + "/home/.gitconfig")
+        // The server does not have it: nothing has begun.
+        let missing = try await box.once(settings)
+        #expect(missing.outcome == "unreachable" && missing.deployment.isNull && !box.has("pre"), "\(missing)")
+        #expect(missing.ended.errors.contains("fetch the large files"), "\(missing)")
+        try await lfs.store(box.work)
+        let once = try await box.once(settings)
+        #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 0, "\(once)")
+        #expect(box.lines("pre") == ["100000"])
+        try await box.sh("cmp ws/big.bin dev/big.bin")
+        #expect(server.requests().contains { $0.contains("/private/up.git/info/lfs/objects/storage/") })
+        // What is here is not asked for again, and what has changed comes.
+        try await lfs.forget()
+        try await box.sh("rm -r .git/lfs/objects; seq 5 > small.bin", in: box.work)
+        try await box.commit()
+        try await lfs.store(box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        try await box.sh("cmp ws/big.bin dev/big.bin; cmp ws/small.bin dev/small.bin")
+        #expect(box.lines("arguments").contains { $0.contains("git-lfs") || $0.contains("git lfs") })
+        #expect(!"\(once)".contains("first-t0ken") && !"\(missing)".contains("first-t0ken"))
+        #expect(try await box.sh("grep -rlF first-t0ken state ws out || true").isEmpty)
+    }
+
+    @Test("user and password in the URL are used, and stand nowhere", arguments: ["in-place", "symlink"])
+    func credentialsInURL(mode: String) async throws {
+        let server = try await web("url p@ss")
+        defer { withExtendedLifetime(server) {} }
+        let url = server.url("up.git").replacing("https://", with: "https://deploy:url%20p%40ss@")
+        let settings = settings(
+            server,
+            [
+                "GITHUB_REPO_URL": url, "GITHUB_USERNAME": "", "AGENT_PUBLISH": mode, "AGENT_LOG_LEVEL": "trace",
+                "LD_PRELOAD": try await Preload.library, "PRELOAD_ARGUMENTS": box.out + "/arguments",
+                "POST_DEPLOY_COMMAND": "git config --get-all remote.origin.url; echo $GITHUB_REPO_URL > $OUT/url",
+            ])
+        let once = try await box.once(settings)
+        #expect(once.outcome == "deployed", "\(once)")
+        box.remove("url")
+        let status = try await box.agent("status", settings: settings)
+        for secret in ["url%20p%40ss", "url p@ss"] {
+            #expect(!"\(once)\(status)".contains(secret))
+            #expect(try await box.sh("grep -rlF '\(secret)' state ws out || true").isEmpty)
+        }
+    }
+
     @Test("large files that are left as pointers are a warning of the deployment")
     func pointers() async throws {
         try await box.commit([
@@ -298,7 +418,7 @@ struct RealRemoteTests {
         ])
         let once = try await box.once(["AGENT_GIT_LFS": "off"])
         #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 1, "\(once)")
-        #expect(once.ended.errors.contains("1 files are Git LFS pointers") && once.ended.errors.contains("a.bin"))
+        #expect(once.ended.errors.contains("1 file is a Git LFS pointer") && once.ended.errors.contains("a.bin"))
     }
 
     @Test("a change of the depth, and of the remote, counts on what is there")
@@ -315,5 +435,61 @@ struct RealRemoteTests {
         try await box.commit(["app.txt": "v6\n"])
         #expect(try await box.once(moved).outcome == "deployed")
         #expect(box.text(box.workspace + "/app.txt") == "v6\n")
+    }
+
+    @Test(
+        "what is there goes over to another depth, another branch, a remote of another history and the other way to publish",
+        arguments: ["in-place", "symlink"])
+    func goesOver(mode: String) async throws {
+        let other = mode == "symlink" ? "in-place" : "symlink"
+        for version in 2...4 { try await box.commit(["app.txt": "v\(version)\n", "v\(version)": "old\n"]) }
+        try await box.sh("git checkout -q --orphan far; git rm -rfq .; echo far > app.txt; git add -A", in: box.work)
+        try await box.sh(
+            "git commit -qm far; git push -q origin HEAD:far; git checkout -q main; git init -q --bare -b main ../alien.git",
+            in: box.work)
+        try await box.sh(
+            """
+            git init -q -b main alien; cd alien; mkdir app.txt; echo alien > app.txt/file; git add -A
+            git commit -qm alien; git push -q ../alien.git main
+            """)
+        func deploys(_ text: String, file: String = "app.txt", depth: Int?, _ settings: [String: String]) async throws {
+            let once = try await box.once(settings)
+            #expect(once.outcome == "deployed", "\(settings): \(once)")
+            #expect(box.text("\(box.workspace)/\(file)") == text, "\(settings)")
+            #expect(try await box.sh("git status --porcelain", in: box.workspace).isEmpty, "\(settings)")
+            if let depth {
+                #expect(try await box.sh("git rev-list --count HEAD", in: box.workspace) == "\(depth)", "\(settings)")
+            }
+        }
+        var settings = ["AGENT_PUBLISH": mode]
+        try await deploys("v4\n", depth: 1, settings)
+        settings["AGENT_GIT_DEPTH"] = "2"
+        try await box.commit(["app.txt": "v5\n"])
+        try await deploys("v5\n", depth: 2, settings)
+        settings["AGENT_GIT_DEPTH"] = "0"
+        try await box.commit(["app.txt": "v6\n"])
+        try await deploys("v6\n", depth: 6, settings)
+        settings["AGENT_GIT_DEPTH"] = "1"
+        settings["GITHUB_BRANCH"] = "far"
+        try await deploys("far\n", depth: nil, settings)
+        #expect(box.text(box.workspace + "/v2") == nil)
+        settings["GITHUB_BRANCH"] = nil
+        settings["GITHUB_REPO_URL"] = "file://\(box.root)/alien.git"
+        try await deploys("alien\n", file: "app.txt/file", depth: nil, settings)
+        settings["GITHUB_REPO_URL"] = nil
+        for (mode, version) in [(other, 6), (mode, 7)] {
+            settings["AGENT_PUBLISH"] = mode
+            if version == 7 { try await box.commit(["app.txt": "v7\n"]) }
+            if mode == "symlink" {
+                // What stands in the link's place is the user's to move.
+                let refused = try await box.once(settings)
+                #expect(refused.code == 78 && refused.ended.errors.contains("move it away"), "\(refused)")
+                #expect(refused.json["error_kind"].string == "permanent", "\(refused)")
+                #expect(refused.json["error_message"].string?.contains("move it away") == true, "\(refused)")
+                try await box.sh("mv ws ws-before")
+            }
+            try await deploys("v\(version)\n", depth: nil, settings)
+        }
+        #expect(try await box.history().count == 7)
     }
 }

@@ -132,7 +132,11 @@ struct ReleaseTests {
         _ = try await box.once(settings(["AGENT_KEEP_RELEASES": "0", "AGENT_RELEASE_GRACE": "1h"]))
         ids.append(try await box.head(of: box.work))
         #expect(try await releases() == ids.suffix(4).sorted(), "what was replaced within the hour stays")
+        try await box.sh("touch -d '2 hours ago' state/workspaces/*/repo.git/worktrees/*/agent-replaced")
         try await box.commit(["app.txt": "r7\n"])
+        _ = try await box.once(settings(["AGENT_KEEP_RELEASES": "0", "AGENT_RELEASE_GRACE": "1h"]))
+        #expect(try await releases() == [ids[5], box.head(of: box.work)].sorted(), "its hour is over")
+        try await box.commit(["app.txt": "r8\n"])
         _ = try await box.once(settings(["AGENT_KEEP_RELEASES": "0"]))
         #expect(try await releases() == [box.head(of: box.work)])
     }
@@ -153,6 +157,80 @@ struct ReleaseTests {
         try await box.commit(["app.txt": "v2\n"])
         #expect(try await box.once(settings()).outcome == "deployed")
         #expect(box.text(box.workspace + "/app.txt") == "v2\n")
+    }
+
+    @Test(
+        "a release whose tracked files were altered is made anew: on the way back, and by a deployment that is asked for"
+    )
+    func altered() async throws {
+        #expect(try await box.once(settings()).outcome == "deployed")
+        let first = try #require(target)
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings()).outcome == "deployed")
+        let second = try #require(target)
+        for release in [first, second] { try await box.sh("echo altered > '\(release)/app.txt'") }
+        #expect(try await box.agent("rollback", settings: settings()).code == 0)
+        #expect(box.text(box.workspace + "/app.txt") == "v1\n" && target != first)
+        #expect(try await box.once(settings(), force: true).outcome == "deployed")
+        #expect(box.text(box.workspace + "/app.txt") == "v2\n" && target != second)
+    }
+
+    @Test("a reader beside the agent, which publishes and removes old releases, never sees a mixture, never nothing")
+    func reader() async throws {
+        let digits = "123456789abcdefghijklmnopqrstuvwxyz".map(String.init)
+        let text = "for i in $(seq 5000); do printf %s $digit; done"
+        var script = "mkdir sub; printf 'made\\n' > .gitignore;"
+        for digit in digits {
+            script +=
+                "digit=\(digit); \(text) > a; cp a c; cp a sub/b; git add -A; git commit -qm \(digit); git tag \(digit);"
+        }
+        try await box.sh(script + "git push -q --tags origin", in: box.work)
+        func push(_ digit: String) async throws {
+            try await box.sh("git update-ref refs/heads/main \(digit)", in: box.upstream)
+        }
+        try await push("1")
+        let settings = settings([
+            "GITHUB_SYNC_INTERVAL": "20ms", "AGENT_KEEP_RELEASES": "10", "PRE_DEPLOY_COMMAND": "cp a made",
+        ])
+        #expect(try await box.once(settings).outcome == "deployed")
+        let reader = LinkReader(box.workspace)
+        let agent = try box.start("run", settings: settings)
+        for digit in digits.dropFirst() {
+            try await push(digit)
+            try await until("\(digit) is read", details: { agent.errors }) { reader.seen.contains(digit) }
+        }
+        try await until("old releases are gone", details: { agent.errors }) { try await releases().count == 11 }
+        try await agent.send(SIGTERM)
+        #expect(try await agent.ended().code == 0)
+        #expect(await reader.ends())
+        #expect(reader.problems == [] && reader.seen == Set(digits))
+    }
+
+    @Test(
+        "an agent that watches makes what vanished anew, but for what a hook removes",
+        arguments: [("symlink", "rm -rf \"$(readlink -f ws)\""), ("symlink", "rm ws"), ("in-place", "rm -rf ws")])
+    func vanished(mode: String, script: String) async throws {
+        let settings = settings([
+            "AGENT_PUBLISH": mode, "GITHUB_SYNC_INTERVAL": "50ms",
+            "POST_DEPLOY_COMMAND":
+                "echo . >> $OUT/post; if test -e $OUT/remove; then rm -rf \"$(readlink -f \"$WORKSPACE_PATH\")\"; fi",
+        ])
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 1, agent)
+        try await box.sh(script)
+        try await until("it is there again", details: { agent.errors }) {
+            box.text(box.workspace + "/app.txt") == "v1\n" && box.lines("post").count == 2
+        }
+        try await box.atRest(after: 2, agent)
+        try box.touch("remove")
+        try await box.commit(["app.txt": "v2\n"])
+        try await until("it is gone", details: { agent.errors }) { box.lines("post").count == 3 }
+        try await box.atRest(after: 3, agent)
+        let checked = try await box.json("status")["last_check"]
+        try await until("it has looked again") { try await box.json("status")["last_check"] != checked }
+        #expect(try await box.history().count == 3 && box.text(box.workspace + "/app.txt") == nil)
+        try await agent.send(SIGTERM)
+        _ = try await agent.ended()
     }
 
     @Test("SIGKILL while PRE_DEPLOY writes to its release: the next start makes it anew")

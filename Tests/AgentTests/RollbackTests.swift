@@ -139,6 +139,23 @@ struct RollbackTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("an agent beside an app does it at once, too; the app hears nothing of how it was told")
+    func besideApp() async throws {
+        let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])
+        let ids = try await deploy(2, settings)
+        let app = "trap 'touch $OUT/heard' HUP USR1 USR2 URG; touch $OUT/up; while :; do sleep 0.05; done"
+        let agent = try box.start("exec", "--", "bash", "-c", app, settings: settings)
+        try await until("the agent is at rest", details: { agent.errors }) {
+            guard box.has("up"), try await box.history().count == 3 else { return false }
+            return try await box.json("status", settings: settings)["next_check"].string != nil
+        }
+        let back = try await box.json("rollback", settings: settings)
+        #expect(back["deployment"]["commit"].string == ids[0] && self.app == "v1\n", "\(back) \(agent.errors)")
+        #expect(!box.has("heard"))
+        try await agent.send(SIGTERM)
+        _ = try await agent.ended()
+    }
+
     @Test("commits that failed past publishing do not push out the release of the good one")
     func failuresBetween() async throws {
         let settings = settings("symlink", ["AGENT_KEEP_RELEASES": "1"])
@@ -237,6 +254,48 @@ struct RollbackTests {
         #expect(app == "v1\n")
         try await box.commit(["app.txt": "v1\n"])
         #expect(try await box.once(failing).outcome == "deployed")
+    }
+
+    @Test("by itself it goes back although a hook lacks its folder there", arguments: ["in-place", "symlink"])
+    func onFailureWithoutFolder(mode: String) async throws {
+        let ids = try await deploy(1, ["AGENT_PUBLISH": mode])
+        let failing = [
+            "AGENT_PUBLISH": mode, "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+            "POST_DEPLOY_COMMAND": "exit 1", "POST_DEPLOY_FOLDER": "jobs",
+        ]
+        let bad = try await box.commit(["app.txt": "v2\n", "jobs/job": "v2\n"])
+        let once = try await box.once(failing)
+        #expect(once.code == 1 && app == "v1\n", "\(once)")
+        let newest = try #require(try await box.history().first)
+        #expect(newest["trigger"].string == "rollback" && newest["commit"].string == ids[0], "\(newest)")
+        #expect(newest["held_commit"].string == bad && newest["status"].string == "failed", "\(newest)")
+        #expect(newest["error_message"].string?.contains("jobs") == true, "\(newest)")
+        #expect(try await box.once(failing).outcome == "unchanged")
+        #expect(app == "v1\n")
+    }
+
+    @Test("by itself it goes back as soon as a remote that is away has what it needs")
+    func onFailureAway() async throws {
+        let failing = settings(
+            "in-place",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "ROOT": box.root,
+                "POST_DEPLOY_COMMAND": """
+                test "$(cat app.txt)" = v1 && exit
+                mv $ROOT/up.git $ROOT/away.git; rm -rf $ROOT/state/workspaces/*/repo.git; exit 1
+                """,
+            ])
+        let ids = try await deploy(1, failing)
+        let bad = try await box.commit(["app.txt": "v2\n"])
+        let once = try await box.once(failing)
+        #expect(once.code == 1 && app == "v2\n" && once.ended.errors.contains("the rollback failed"), "\(once)")
+        let away = try await box.once(failing)
+        #expect(away.code == 69 && app == "v2\n", "\(away)")
+        try await box.sh("mv away.git up.git")
+        let back = try await box.once(failing)
+        #expect(back.deployment["trigger"].string == "rollback" && app == "v1\n", "\(back)")
+        #expect(back.deployment["commit"].string == ids[0] && back.deployment["held_commit"].string == bad, "\(back)")
+        #expect(try await box.once(failing).outcome == "unchanged")
     }
 
     @Test("a new container has what was gone back to, not what is held", arguments: ["run-once", "exec"])

@@ -29,7 +29,7 @@ struct LargeFileTests {
 
     private var remote: Remote { Remote(url: "file://\(upstream.folder.path)/served.git", ref: "main") }
 
-    private func content(hasLFS: Bool = true, _ program: GitProgram? = nil) async throws -> (String, CommitContent) {
+    private func content(_ program: GitProgram? = nil, hasLFS: Bool = true) async throws -> (String, CommitContent) {
         let git = program ?? upstream.program
         try await upstream.store.prepare(git)
         let tip = try await git.tip(of: remote, from: upstream.store.path)
@@ -116,13 +116,29 @@ struct LargeFileTests {
             "mkdir bin; for p in git sh; do ln -s $(command -v $p) bin/$p; done", in: upstream.folder.path)
         #expect(found.verdict.isSuccess)
         let program = isOff ? upstream.program : try await Upstream(environment: ["PATH": bin]).program
-        let (commit, content) = try await content(hasLFS: !isOff, program)
+        let (commit, content) = try await content(program, hasLFS: !isOff)
         let warning = try #require(content.warnings.first)
-        #expect(warning.contains("1 files are Git LFS pointers") && warning.contains("assets/big.bin"))
+        #expect(warning.contains("1 file is a Git LFS pointer") && warning.contains("assets/big.bin"))
         #expect(warning.contains(isOff ? "AGENT_GIT_LFS is off" : "install it"))
         _ = try await upstream.workspace.publish(
             commit, from: upstream.store, stagedOutput: false, origin: remote.url, content.git)
         #expect(upstream.folder.read("ws/assets/big.bin")?.hasPrefix("version https://git-lfs") == true)
+    }
+
+    @Test("large files that git lfs leaves out by its settings are said; the rest is there")
+    func excluded() async throws {
+        try await upstream.run(
+            "git config -f .lfsconfig lfs.fetchexclude assets; cp assets/.gitattributes .; seq 3 > there.bin",
+            in: upstream.path)
+        try await push()
+        let (commit, content) = try await content()
+        let warning = try #require(content.warnings.first)
+        #expect(content.warnings.count == 1 && warning.contains("1 file is a Git LFS pointer"))
+        #expect(warning.contains("(assets/big.bin)") && warning.contains("lfs.fetchexclude"))
+        _ = try await upstream.workspace.publish(
+            commit, from: upstream.store, stagedOutput: false, origin: remote.url, content.git)
+        #expect(upstream.folder.read("ws/assets/big.bin")?.hasPrefix("version https://git-lfs") == true)
+        #expect(upstream.folder.read("ws/there.bin") == "1\n2\n3\n")
     }
 
     @Test("a commit without large files costs nothing and says nothing")

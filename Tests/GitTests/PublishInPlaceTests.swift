@@ -1,4 +1,5 @@
 import Foundation
+import Shell
 import TestSupport
 import Testing
 
@@ -23,6 +24,33 @@ struct PublishInPlaceTests {
         #expect(try await git("remote get-url origin", in: upstream.workspace.path) == upstream.path)
         #expect(try await upstream.run("test -x run && test -L link && cat link") == "1\n")
         #expect(try await status(upstream) == "")
+    }
+
+    @Test(
+        "commits that were published before are let go; where a person has worked nothing is", arguments: [false, true])
+    func earlierCommits(hasPerson: Bool) async throws {
+        let upstream = try await Upstream()
+        // What has no history is a whole one, and stays so.
+        try await upstream.commit(["a": "0"])
+        let first = try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        await upstream.workspace.tidy(upstream.program)
+        let workspace = upstream.workspace.path
+        if hasPerson { try await git("commit -q --allow-empty -m own", in: workspace) }
+        let before = try await git("rev-parse HEAD", in: workspace)
+        // More than what is looked at at once.
+        try await upstream.commit(script: "for i in $(seq 90); do echo $i > f$i; done")
+        try await upstream.publish()
+        await upstream.workspace.tidy(upstream.program)
+        try await upstream.commit(script: "git rm -q 'f*'")
+        try await upstream.publish()
+        await upstream.workspace.tidy(upstream.program)
+        for commit in [first, before] {
+            let found = try await shell("git cat-file -e \(commit)", in: workspace)
+            #expect(found.verdict.isSuccess == hasPerson)
+        }
+        #expect(try await git("reflog", in: workspace).contains(first) == hasPerson)
+        #expect(try await git("fsck --full", in: workspace).contains("missing") == false)
     }
 
     @Test("untracked files and folders stay, ignored ones too, and a tracked file's mode is set")

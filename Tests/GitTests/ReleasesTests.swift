@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -34,8 +33,7 @@ struct ReleasesTests {
             if round.isMultiple(of: 10) { #expect(await reader.looksTwice()) }
         }
         #expect(await reader.ends())
-        let (seen, problems) = reader.state.withLock { ($0.seen, $0.problems) }
-        #expect(problems == [] && seen == ["1", "2", "3"])
+        #expect(reader.problems == [] && reader.seen == ["1", "2", "3"])
     }
 
     @Test("one that is kept is complete and as it was left; what a hook left in tracked files belongs to it")
@@ -129,62 +127,5 @@ struct ReleasesTests {
         }
         #expect(await !upstream.store.keeps(last[0]))
         #expect(try await !git("fsck --no-dangling", in: upstream.store.path).contains("missing"))
-    }
-}
-
-/// A thread of its own that reads through the link without pause until it is told to end.
-private final class LinkReader: Sendable {
-    struct State {
-        var looks = 0
-        var seen: Set<String> = []
-        var problems: Set<String> = []
-        var isOver = false
-        var hasEnded = false
-    }
-
-    let state = Mutex(State())
-
-    init(_ path: String) {
-        Thread.detachNewThread { [self] in
-            while !state.withLock({ $0.isOver }) {
-                let (text, problem) = Self.look(path)
-                state.withLock {
-                    $0.looks += 1
-                    if let text { $0.seen.insert(text) }
-                    if let problem { $0.problems.insert(problem) }
-                }
-            }
-            state.withLock { $0.hasEnded = true }
-        }
-    }
-
-    func looksTwice() async -> Bool {
-        let looks = state.withLock { $0.looks }
-        return await eventually { state.withLock { $0.looks >= looks + 2 } }
-    }
-
-    func ends() async -> Bool {
-        state.withLock { $0.isOver = true }
-        return await eventually { state.withLock { $0.hasEnded } }
-    }
-
-    private static func look(_ path: String) -> (text: String?, problem: String?) {
-        // As a program does that has changed to the link's folder.
-        let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { return (nil, "no folder") }
-        defer { close(folder) }
-        let texts = ["a", "sub/b", "c"].map { read(folder, $0) }
-        if Set(texts).count != 1 || texts[0].utf8.count != 5000 { return (nil, "a mixture") }
-        // And by a path through it.
-        return (String(texts[0].prefix(1)), access(path + "/sub/b", R_OK) == 0 ? nil : "no file")
-    }
-
-    private static func read(_ folder: Int32, _ name: String) -> String {
-        let file = openat(folder, name, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return "missing" }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        let count = Glibc.read(file, &bytes, bytes.count)
-        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     }
 }

@@ -85,6 +85,9 @@ struct WebTests {
         #expect(error?.code == expected.1, "\(error as Any)")
         #expect(error?.code.isPermanent == [401, 403, 404].contains(expected.0))
         if hasText { #expect(error?.description.contains("words of the server") == true) }
+        #expect(error?.retryAfter == (expected.0 == 429 ? .seconds(7) : nil))
+        // Of the trace that this is read from nothing is shown.
+        #expect(error?.description.contains("header") == false && error?.description.contains("http.c") == false)
     }
 
     @Test("who is led to another host does not take the credentials there")

@@ -5,7 +5,8 @@ public final class ForwardProxy: Sendable {
     public let port: Int
     private let server: KeptServer
 
-    public init() async throws {
+    /// - Parameter credentials: user and password that it wants, separated by a space; nil for none.
+    public init(credentials: String? = nil) async throws {
         port = try await freeLoopbackPort()
         let port = port
         let folder = try TemporaryFolder()
@@ -15,6 +16,7 @@ public final class ForwardProxy: Sendable {
             Port \(port)
             Listen 127.0.0.1
             Allow 127.0.0.1
+            \(credentials.map { "BasicAuth \($0)" } ?? "")
             Timeout 600
             MaxClients 100
             LogFile "\(folder.path)/log"

@@ -18,8 +18,10 @@ public final class GitWebServer: Sendable {
     ///   - repositories: the folder with the bare repositories.
     ///   - users: the passwords of the private location, by user.
     ///   - base: what `redirectURL` leads below: `openURL("")` of another server, say.
+    ///   - largeFiles: who answers for those of all repositories.
     public init(
-        serving repositories: String, users: [String: String], redirectingTo base: String = "/nowhere/"
+        serving repositories: String, users: [String: String], redirectingTo base: String = "/nowhere/",
+        largeFiles: LargeFileServer? = nil
     ) async throws {
         folder = try TemporaryFolder()
         let path = folder.path
@@ -73,6 +75,7 @@ public final class GitWebServer: Sendable {
                     fastcgi_param REMOTE_USER $remote_user;
                     fastcgi_param REMOTE_ADDR $remote_addr;
                     auth_basic_user_file \(path)/users;
+                    \(largeFiles.map { Self.largeFileLocations($0.port) } ?? "")
                     location ~ ^/open/(?<name>.*)$ { fastcgi_pass unix:\(path)/backend; }
                     location ~ ^/private/(?<name>.*)$ { auth_basic private; fastcgi_pass unix:\(path)/backend; }
                     location ~ ^/(?<name>ready)$ { access_log off; fastcgi_pass unix:\(path)/backend; }
@@ -168,6 +171,21 @@ public final class GitWebServer: Sendable {
             echo subjectAltName=DNS:expired.localhost > names
             sign -days -1 -out expired.pem
             """, in: folder)
+    }
+
+    private static func largeFileLocations(_ port: Int) -> String {
+        // What answers of the first kind name, with a token in the URL, needs no password.
+        [("private", "objects/batch", "auth_basic private; "), ("(private|open)", "", "")].map {
+            location, name, access in
+            """
+            location ~ ^/\(location)/[^/]+\\.git/info/lfs/\(name) {
+                \(access)proxy_pass http://127.0.0.1:\(port);
+                proxy_set_header Authorization "";
+                proxy_set_header X-Forwarded-Host $http_host;
+                proxy_set_header X-Forwarded-Proto $scheme;
+            }
+            """
+        }.joined(separator: "\n")
     }
 
     private static let statusLocations = [401, 403, 404, 429, 500, 502, 503].map { status in

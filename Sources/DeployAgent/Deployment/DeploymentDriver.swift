@@ -93,7 +93,7 @@ struct DeploymentDriver: Sendable {
         if isStaged { discardStage() }
         announce(result, short)
         // What is gone back to must not be tidied away.
-        if !isWayBackNeeded { await tidy() }
+        if !isWayBackNeeded { await tidy(after: result.status) }
         return progress.deployment(after: result)
     }
 
@@ -249,11 +249,19 @@ struct DeploymentDriver: Sendable {
             release = try await releases.make(plan.commit.id, submodules: source.submodules, source.git)
         }
         guard let release else { return Workspace.Discarded() }
+        if try await leavesNothing(in: release, isAsMade: isAsMade, source.git) { try release.markAsCommitted() }
         try await releases.complete(release, isAsMade: isAsMade, source.git)
         source.store.hide()
         runner.state.letThrough(to: plan.scope.workspace)
         try releases.publish(release)
         return Workspace.Discarded()
+    }
+
+    /// Whether PRE_DEPLOY makes nothing that a release needs; asked where it has a filter, and may be skipped for that.
+    private func leavesNothing(in release: Release, isAsMade: Bool, _ git: GitProgram) async throws -> Bool {
+        if plan.changed.skipped[.preDeploy] != nil { return true }
+        guard !isAsMade, pre?.paths.isEmpty == false else { return false }
+        return try await release.hasOnlyCommitted(git)
     }
 
     private func discardStage() {
@@ -309,7 +317,7 @@ struct DeploymentDriver: Sendable {
     }
 
     /// Housekeeping after a deployment: what fails here is no failure of the deployment.
-    private func tidy() async {
+    private func tidy(after status: DeploymentStatus) async {
         do {
             let runs = try await ledger.prune(plan.scope, keep: plan.settings.keep, limit: 1000)
             for run in runs { unlink(runner.state.log(run: run)) }
@@ -336,6 +344,14 @@ struct DeploymentDriver: Sendable {
             logger.warning("old releases could not be tidied up: \(error)")
         }
         await source.store.tidy(source.git)
+        // A way back runs only some of the hooks that are set, and after a failure those of the commit before still count.
+        if status == .succeeded, plan.trigger != .rollback {
+            do {
+                try HookCheckout.tidy(plan.settings.hooks, runner.folder)
+            } catch {
+                logger.warning("checkouts of hooks could not be tidied up: \(error)")
+            }
+        }
         if releases == nil { await workspace.tidy(submodules: source.submodules, source.git) }
     }
 }

@@ -14,7 +14,19 @@ struct HookCheckout: Sendable {
     let settings: GitSettings
     let logger: Logger
 
-    private var home: String { "\(folder.path)/hooks/\(hook.rawValue)" }
+    private var home: String { Self.home(of: hook, folder) }
+
+    private static func home(of hook: Hook, _ folder: WorkspaceFolder) -> String {
+        "\(folder.path)/hooks/\(hook.rawValue)"
+    }
+
+    /// Removes the checkouts of hooks that come from the commit again.
+    /// - Throws: `GitError`.
+    static func tidy(_ hooks: [HookSettings], _ folder: WorkspaceFolder) throws {
+        for hook in Hook.allCases where !hooks.contains(where: { $0.hook == hook && $0.remote != nil }) {
+            try CommitStore(folder: home(of: hook, folder)).removeWithFolder()
+        }
+    }
 
     /// What a hook that cannot be had comes to: where waiting may help it is put off, and a lenient one fails.
     static func result(of error: GitError, mode: HookMode) -> RunResult {

@@ -9,30 +9,17 @@ struct RemoteGit {
         var remote: RemoteSettings
         var access: RemoteAccess
         /// Of the files that git and ssh read themselves.
-        var files: [FileStamp?]
+        var files: [FileStamp]
         var timeout: Duration
         var killGrace: Duration
-    }
-
-    /// Tells a file from the one that was there before.
-    struct FileStamp: Equatable {
-        var inode: UInt64
-        var size: Int64
-        var seconds: Int
-        var nanoseconds: Int
-
-        init?(_ path: String) {
-            var info = stat()
-            guard stat(path, &info) == 0 else { return nil }
-            (inode, size) = (UInt64(info.st_ino), Int64(info.st_size))
-            (seconds, nanoseconds) = (info.st_mtim.tv_sec, info.st_mtim.tv_nsec)
-        }
     }
 
     let environment: ProcessEnvironment
     let marker: String
     let stop: StopSignal
     let log: LogOutput
+    /// Where git and ssh look by themselves.
+    private let filesOfUser: [String]
     private var last: (program: GitProgram, basis: Basis)?
 
     init(environment: ProcessEnvironment, marker: String, stop: StopSignal, log: LogOutput) {
@@ -40,6 +27,15 @@ struct RemoteGit {
         self.marker = marker
         self.stop = stop
         self.log = log
+        // ssh goes by the user's entry in passwd(5), git and curl by HOME.
+        let (ofSSH, own) = (getpwuid(getuid()).map { String(cString: $0.pointee.pw_dir) }, environment["HOME"])
+        let configuration = environment["XDG_CONFIG_HOME"] ?? own.map { "\($0)/.config" }
+        filesOfUser =
+            ["config", "known_hosts", "id_ed25519", "id_ecdsa", "id_rsa"].compactMap { name in
+                ofSSH.map { "\($0)/.ssh/\(name)" }
+            }
+            + [".gitconfig", ".git-credentials", ".netrc"].compactMap { name in own.map { "\($0)/\(name)" } }
+            + ["git/config", "git/credentials"].compactMap { name in configuration.map { "\($0)/\(name)" } }
     }
 
     /// - Parameter remote: the app's, or a hook's.
@@ -53,7 +49,8 @@ struct RemoteGit {
             authorityFile: own.authorityFile)
         let basis = Basis(
             remote: remote, access: access,
-            files: [own.ssh.keyFile, own.ssh.knownHostsFile, own.authorityFile].map { $0.flatMap(FileStamp.init) },
+            files: ([own.ssh.keyFile, own.ssh.knownHostsFile, own.authorityFile].compactMap { $0 } + filesOfUser)
+                .map(FileStamp.init),
             timeout: settings.gitTimeout, killGrace: settings.killGrace)
         if let last, last.basis == basis { return last }
         log.learn(Secrets(access.credentials.map(\.password)))

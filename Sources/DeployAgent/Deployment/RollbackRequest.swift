@@ -13,12 +13,15 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     public var held: String?
     /// Whether PRE_DEPLOY runs too.
     public var withPre: Bool
+    /// Whether nobody asked for it: it follows a failed deployment by itself.
+    public var followsFailure: Bool?
     /// When it was asked for, in milliseconds since 1970: what was recorded after that has carried it out.
     public var time: Int64 = Timestamp.now.milliseconds
 
     enum CodingKeys: String, CodingKey {
         case commit, held, time
         case withPre = "with_pre"
+        case followsFailure = "follows_failure"
     }
 
     /// The request that lies there; nil when there is none, or it cannot be read.

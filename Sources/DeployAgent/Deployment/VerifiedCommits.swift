@@ -3,7 +3,7 @@ import Shell
 
 /// What came of the look at the signature of the commit looked at last: it is not looked at again at every check.
 struct VerifiedCommits {
-    private var last: (commit: String, signatures: CommitSignatures, stamp: RemoteGit.FileStamp?, refusal: GitError?)?
+    private var last: (commit: String, signatures: CommitSignatures, stamp: FileStamp, refusal: GitError?)?
 
     /// Whether what a commit says may be used: a spec that nobody has signed does not count where somebody has to.
     mutating func mayUse(
@@ -19,7 +19,7 @@ struct VerifiedCommits {
         of commit: String, in repository: String, _ signatures: CommitSignatures, folder: String, _ git: GitProgram
     ) async throws -> GitError? {
         // Another list of signers may allow it.
-        let stamp = RemoteGit.FileStamp(signatures.signersFile)
+        let stamp = FileStamp(signatures.signersFile)
         if let last, last.commit == commit, last.signatures == signatures, last.stamp == stamp { return last.refusal }
         var refusal: GitError?
         do {

@@ -27,13 +27,16 @@ public final class Watcher {
     private var known: (commit: String, settings: Settings)?
     /// The branch or tag that the last check followed.
     private(set) var followedRef: String?
-    /// Settings of the commit that the workspace holds; they say which remote is followed.
-    private var current: (head: String?, settings: Settings)
+    /// Settings of the commit that the workspace holds; they say which remote is followed. With what the list of signers
+    /// was when it was looked whether they count.
+    private var current: (head: String?, settings: Settings, signers: FileStamp?)
     private var git: RemoteGit
-    private var refusal: RemoteRefusal?
+    private var refusals = RemoteRefusals()
     private var verified = VerifiedCommits()
     /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
     private var isAnew = false
+    /// Whether the workspace was there at a check since the last deployment.
+    private var wasWorkspaceThere = false
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// Whether the store was found sound since the remote answered last.
@@ -73,7 +76,7 @@ public final class Watcher {
         store = CommitStore(folder: folder.path)
         git = RemoteGit(environment: origin.environment, marker: folder.gitMarker, stop: stop, log: log)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
-        current = (nil, base)
+        current = (nil, base, nil)
     }
 
     /// Time between checks as the settings in force have it.
@@ -125,25 +128,8 @@ public final class Watcher {
                 guard try await removedDamagedStore(after: error) else { throw error }
                 return try await decide()
             }
-        } catch let error as SettingsError {
-            return .misconfigured(error)
-        } catch let error as LedgerError {
-            return .ledgerFailed(log.secrets.mask(error.description), isTransient: error.isTransient)
-        } catch let error as GitError {
-            let text = log.secrets.mask(error.description)
-            switch error.code {
-            case .notACheckout:
-                return .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
-            case .publish: return .failed(text)
-            case .stopped: return .stopped
-            case .signature: return .failed(text)
-            default:
-                return .unreachable(
-                    text, error.code.isPermanent ? .permanent : .transient,
-                    retryAt: error.code.isPermanent || error.code == .throttled ? refusal?.until : nil)
-            }
         } catch {
-            return .failed(log.secrets.mask("\(error)"))
+            return CheckOutcome(of: error, mask: log.secrets.mask, retryAt: refusals.retryAt)
         }
     }
 
@@ -159,6 +145,7 @@ public final class Watcher {
                 "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
                 source: .fallback)
         }
+        if place.head != nil { wasWorkspaceThere = true }
         try await refreshCurrent(place)
         let target = try await findTarget(place, trigger, isOffline: isOffline)
         followedRef = target.ref
@@ -177,8 +164,9 @@ public final class Watcher {
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,
             isBootstrap: isBootstrap && !isForced,
-            // Not at every poll: a hook that removes the workspace would be run without end.
-            isWorkspaceMissing: target.source != nil && place.head == nil && trigger != .poll, now: .now)
+            // A poll needs to have seen it: a hook that removes the workspace would be run without end.
+            isWorkspaceMissing: target.source != nil && place.head == nil && (trigger != .poll || wasWorkspaceThere),
+            now: .now)
         switch Decision.decide(facts, situation) {
         case .nothing(.deployed):
             if refused == nil, tasks.isDue(trigger), try await hasPassed(facts.latestOfCommit) {
@@ -224,15 +212,20 @@ public final class Watcher {
         attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, back: RollbackRequest? = nil,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> Deployment {
-        try await HookFolders(
-            settings: settings, commit: target.commit, repository: target.repository,
-            watched: target.source == nil ? workspace.path : nil
-        ).check()
+        // What a hook lacks is no reason not to go back: its run fails.
+        if back == nil {
+            try await HookFolders(
+                settings: settings, commit: target.commit, repository: target.repository,
+                watched: target.source == nil ? workspace.path : nil
+            ).check()
+        }
         var settings = settings
         if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
         var source = target.source
-        if let fetched = source { source = try await complete(fetched, target.commit, settings, isBack: back != nil) }
+        if let fetched = source {
+            source = try await complete(fetched, target.commit, settings, trigger, isBack: back != nil)
+        }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
@@ -249,6 +242,7 @@ public final class Watcher {
             waiting: waiting, remoteGit: git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
+        wasWorkspaceThere = false
         do {
             let deployment = try await HostSign.kept(ownPresence, target.commit, ledger) { try await driver.deploy() }
             tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
@@ -263,13 +257,18 @@ public final class Watcher {
 
     /// Gets what the commit needs besides its own objects.
     private func complete(
-        _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, isBack: Bool
+        _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, _ trigger: Trigger, isBack: Bool
     ) async throws -> DeploymentPlan.Source {
-        guard let remote = current.settings.remote?.remote else { return source }
+        guard let remote = current.settings.remote else { return source }
         var source = source
         do {
-            let content = try await source.store.fetchContent(
-                of: commit, from: remote, settings.git.content, source.git)
+            let content = try await refusals.asking(
+                .content(commit: commit, settings.git.content), try git.program(for: remote, current.settings).basis,
+                isPoll: trigger == .poll, interval: current.settings.interval
+            ) {
+                try await source.store.fetchContent(
+                    of: commit, from: remote.remote, settings.git.content, source.git)
+            }
             (source.submodules, source.git, source.warnings) = (content.submodules, content.git, content.warnings)
         } catch let error as GitError {
             // A release that is there needs nothing of it.
@@ -294,6 +293,13 @@ public final class Watcher {
             return await source.store.fetchToCompare(base, from: remote.remote, source.git)
         } standing: { hook in
             if runsAll { return .isAsked }
+            // Each release is made anew, and needs what PRE_DEPLOY makes.
+            if hook.hook == .preDeploy, settings.publish.mode == .symlink,
+                Releases(of: store, workspace: workspace.path).live()?.isAsCommitted != true
+            {
+                logger.info("PRE_DEPLOY runs whatever has changed: the release before has, or may have, what it makes")
+                return .isAsked
+            }
             let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
             return try await PathFilter.Standing(of: hook, series: series, scope, in: ledger)
         }
@@ -344,7 +350,7 @@ public final class Watcher {
             return .deployment(latest)
         }
         logger.notice(
-            "rolling back to \(request.commit.prefix(7))\(request.held.map { "; \($0.prefix(7)) is held" } ?? "")")
+            "rolling back to \(request.commit.prefix(7))\(request.held.map { " from \($0.prefix(7))" } ?? "")")
         return .deployment(
             try await deploy(
                 target, settings, scope, facts, .rollback, back: request, deploying, waiting))
@@ -362,8 +368,10 @@ public final class Watcher {
         _ request: RollbackRequest, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async -> CheckOutcome {
         let outcome = await look { try await rollBack(request, deploying, waiting) }
-        // One that was broken off is carried out by whoever comes next.
-        if !outcome.wasBrokenOff { request.remove(folder) }
+        // One that was broken off is carried out by whoever comes next. Nobody is there to ask again for one that follows a
+        // failure by itself: it waits for what is away.
+        if outcome.wasBrokenOff || request.followsFailure == true && outcome.isRemoteAway { return outcome }
+        request.remove(folder)
         return outcome
     }
 
@@ -468,7 +476,8 @@ public final class Watcher {
     private func refreshCurrent(_ place: Workspace.State) async throws {
         let isOutside = origin.isSpecOutside(workspace.path)
         // A spec outside the checkout may change without a commit.
-        guard isOutside || place.head != current.head else { return }
+        let signers = current.settings.git.signatures.map { FileStamp($0.signersFile) }
+        guard isOutside || place.head != current.head || signers != current.signers else { return }
         do {
             let base = try origin.base()
             if let head = place.head, !isOutside,
@@ -478,20 +487,21 @@ public final class Watcher {
                 current = (
                     head,
                     try await origin.settings(
-                        for: head, in: workspace.repository, workspace: workspace.path, stateDirectory: state.path)
+                        for: head, in: workspace.repository, workspace: workspace.path, stateDirectory: state.path),
+                    signers
                 )
             } else {
-                current = (place.head, try origin.base())
+                current = (place.head, try origin.base(), signers)
             }
         } catch let error as SettingsError where !isOutside {
             // A commit with a wrong spec still leaves what the environment says; its own check reports the spec.
             logger.debug("the spec of the workspace's commit is not used: \(error)")
-            current = (place.head, try origin.base())
+            current = (place.head, try origin.base(), signers)
         } catch let error as GitError {
             // Its commit cannot be read, now; a deployment may mend that, where something else is followed.
             let base = try origin.base()
             guard base.remote != nil else { throw error }
-            current = (nil, base)
+            current = (nil, base, nil)
         }
         log.learn(current.settings.secrets)
     }
@@ -520,15 +530,10 @@ public final class Watcher {
             return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
         }
         let (git, basis) = try self.git.program(for: remote, current.settings)
-        if trigger == .poll, let refusal, refusal.holds(for: basis) { throw refusal.error }
-        do {
-            let tip = try await fetchTip(of: remote, git)
-            refusal = nil
-            return target(tip, ref: tip.name, from: remote, git)
-        } catch let error as GitError where error.code.isPermanent || error.code == .throttled {
-            refusal = RemoteRefusal(error, basis, after: refusal, interval: current.settings.interval)
-            throw error
-        }
+        let tip = try await refusals.asking(
+            .remote, basis, isPoll: trigger == .poll, interval: current.settings.interval
+        ) { try await fetchTip(of: remote, git) }
+        return target(tip, ref: tip.name, from: remote, git)
     }
 
     private func fetchTip(of remote: RemoteSettings, _ git: GitProgram) async throws -> RemoteTip {

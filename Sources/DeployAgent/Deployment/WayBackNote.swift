@@ -23,7 +23,7 @@ struct WayBackNote: Sendable {
                 logger.warning("there is no earlier commit to roll back to: \(failed.commit.prefix(7)) stays")
                 return false
             }
-            try RollbackRequest(commit: before, held: failed.commit, withPre: false).write(folder)
+            try RollbackRequest(commit: before, held: failed.commit, withPre: false, followsFailure: true).write(folder)
             return true
         } catch {
             logger.error("the way back was not found: \(log.secrets.mask("\(error)"))")

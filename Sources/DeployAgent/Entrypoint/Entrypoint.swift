@@ -63,7 +63,11 @@ public final class Entrypoint: Service {
         // Trapped before anything starts: a signal that comes early must not end the agent with a hook running.
         let signals = await UnixSignalsSequence(trapping: Self.forwarded.map(\.signal))
         let reaper = reapOnEveryChild()
-        defer { reaper.cancel() }
+        let waker = checkOnSignal()
+        defer {
+            reaper.cancel()
+            waker.cancel()
+        }
         let supervisor = AppSupervisor(
             words: words, environment: session.origin.environment, logger: session.logger,
             onEnd: { [self] in appEnded($0) })
@@ -282,6 +286,16 @@ public final class Entrypoint: Service {
             isTerminating.set(true)
             finish(128 + number)
         }
+    }
+
+    /// Makes a check at once. Nobody sends it to an app, and an agent that does not know it takes no harm.
+    static let wakes = SIGURG
+
+    private func checkOnSignal() -> any DispatchSourceSignal {
+        let source = DispatchSource.makeSignalSource(signal: Self.wakes, queue: DispatchQueue(label: "waker"))
+        source.setEventHandler { [bell] in bell.ring(.signal) }
+        source.activate()
+        return source
     }
 
     /// Orphans of app and hooks become the agent's children: each is reaped when it ends, not at the next check.

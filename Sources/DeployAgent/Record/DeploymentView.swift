@@ -1,3 +1,4 @@
+import Git
 import Ledger
 
 /// A deployment as the JSON of every command shows it; absent values are null, keys are always there.
@@ -100,7 +101,7 @@ public struct RunView: Encodable, Sendable {
     }
 }
 
-/// What `run-once` prints.
+/// What `run-once` and `rollback` print.
 public struct OutcomeView: Encodable, Sendable {
     public let outcome: String
     public let deployment: DeploymentView?
@@ -119,6 +120,18 @@ public struct OutcomeView: Encodable, Sendable {
         self.tasks = tasks
         self.errorMessage = errorMessage
         self.errorKind = errorKind
+    }
+
+    /// Of what ended before there was an outcome.
+    public init(error: any Error) {
+        let (outcome, kind): (String, ErrorKind) =
+            switch error {
+            case is SettingsError: ("failed", .permanent)
+            case let error as LedgerError: ("unreachable", error.isTransient ? .transient : .permanent)
+            case let error as GitError: ("failed", error.code.isPermanent ? .permanent : .transient)
+            default: ("failed", .transient)
+            }
+        self.init(outcome: outcome, deployment: nil, errorMessage: "\(error)", errorKind: kind)
     }
 
     enum CodingKeys: String, CodingKey {

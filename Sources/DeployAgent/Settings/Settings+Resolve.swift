@@ -37,11 +37,12 @@ extension Settings {
         var hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader, absolute) }
         let isGated = reader.flag(.gate)
         let publish = readPublish(&reader, hasRemote: remote != nil)
-        if publish.mode == .symlink, let index = hooks.firstIndex(where: { $0.hook == .preDeploy && !$0.paths.isEmpty })
+        if publish.mode == .symlink, !isGated,
+            let index = hooks.firstIndex(where: { $0.hook == .preDeploy && !$0.paths.isEmpty })
         {
             hooks[index].paths = []
             reader.notices.append(
-                "\(Setting.paths(.preDeploy).name) does not count with \(Setting.publish.name)=symlink: each release is made anew, and needs what PRE_DEPLOY makes"
+                "\(Setting.paths(.preDeploy).name) does not count with \(Setting.publish.name)=symlink and \(Setting.gate.name)=false: what PRE_DEPLOY makes in a release is not known"
             )
         }
         let interval = reader.duration(.syncInterval)

@@ -36,6 +36,11 @@ extension CheckOutcome {
         }
     }
 
+    /// Whether the remote, or a submodule's, did not answer, and may do so later.
+    var isRemoteAway: Bool {
+        if case .unreachable(_, .transient, _) = self { true } else { false }
+    }
+
     /// The commit that was found; nil when none was.
     var commit: String? {
         switch self {

@@ -148,9 +148,11 @@ public final class Rollback: Service {
     /// - Returns: false when it cannot be reached by a signal: another namespace, another program, or another user.
     private func wake(_ holder: LockRecord) -> Bool {
         var (own, other) = (stat(), stat())
-        guard holder.command == "run", stat("/proc/self/exe", &own) == 0,
+        // `exec` hands SIGHUP to the app.
+        let signals = ["run": SIGHUP, "exec": Entrypoint.wakes]
+        guard let signal = signals[holder.command], stat("/proc/self/exe", &own) == 0,
             stat("/proc/\(holder.pid)/exe", &other) == 0, own.st_ino == other.st_ino, own.st_dev == other.st_dev
         else { return false }
-        return kill(holder.pid, SIGHUP) == 0
+        return kill(holder.pid, signal) == 0
     }
 }
