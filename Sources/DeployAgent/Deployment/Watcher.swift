@@ -53,10 +53,15 @@ public final class Watcher {
     private let onStart: OnStart
     /// What happens between publishing and POST_DEPLOY.
     private let beforePost: BeforePost?
+    /// Asks for checks at once.
+    private let bell: TriggerBell?
+    /// What rang while the check was under way and names its deployment.
+    private var answered: Trigger?
 
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, inForce: InForce, state: StateDirectory,
         instance: String, stop: StopSignal, abandoned: LockRecord?, onStart: OnStart, beforePost: BeforePost?,
+        bell: TriggerBell?,
         openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
@@ -70,6 +75,7 @@ public final class Watcher {
         self.abandoned = abandoned
         self.onStart = onStart
         self.beforePost = beforePost
+        self.bell = bell
         folder = state.workspace(base.workspace)
         spool = Spool(folder: folder.path + "/spool", logger: logger)
         self.instance = instance
@@ -107,6 +113,7 @@ public final class Watcher {
     ) async -> CheckOutcome {
         tasks.begin()
         wentBack = nil
+        answered = nil
         let outcome: CheckOutcome
         if let request = RollbackRequest.read(folder) {
             outcome = await carryOut(request, deploying, waiting)
@@ -115,8 +122,17 @@ public final class Watcher {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             }
         }
+        // Nothing was begun: whoever rang waits for the next check.
+        if case .deployment = outcome {} else if let answered { bell?.ring(answered) }
         await sign.show(ownPresence, outcome, ledger, log)
         return outcome
+    }
+
+    /// A commit that a poll comes upon is what somebody asks for who rings meanwhile.
+    private func asked(_ trigger: Trigger) -> Trigger {
+        guard trigger == .poll, let rung = bell?.take() else { return trigger }
+        answered = rung
+        return rung
     }
 
     private func look(_ decide: () async throws -> CheckOutcome) async -> CheckOutcome {
@@ -191,7 +207,7 @@ public final class Watcher {
                     try await RefusedCommit(
                         commit: target.commit, ref: target.ref, reason: refused, notifies: settings.notifications != nil
                     ).record(
-                        scope, previous: facts.lastSucceededCommit, trigger, attempt: attempt, series: series,
+                        scope, previous: facts.lastSucceededCommit, asked(trigger), attempt: attempt, series: series,
                         target.repository,
                         LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), log))
             }
@@ -232,7 +248,7 @@ public final class Watcher {
         for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
         let plan = DeploymentPlan(
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
-            trigger: trigger, attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
+            trigger: asked(trigger), attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
             settings: settings, isForced: isForced, instance: instance,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,

@@ -102,7 +102,7 @@ public final class Entrypoint: Service {
             lock, inForce, stop: stop, onStart: .always,
             beforePost: { [self] plan in
                 await bringUp(supervisor, plan.settings, commit: plan.commit.id, ref: plan.ref)
-            })
+            }, bell: bell)
         var checks = CheckLoop(
             session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals, notifier: notifier
         )

@@ -114,12 +114,13 @@ public struct AgentSession: Sendable {
     }
 
     func watcher(
-        _ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?
+        _ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?,
+        bell: TriggerBell? = nil
     ) -> Watcher {
         Watcher(
             origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
             stop: stop,
-            abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost,
+            abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost, bell: bell,
             openLedger: { [log] in try $0.ledger.open(tasksTable: $0.tasksTable, for: log) })
     }
 

@@ -92,7 +92,7 @@ struct CheckLoop {
         }
         vitals.beat(quietFor: wait + .seconds(30))
         // A commit that arrived meanwhile is deployed right after.
-        if wait == .zero { return .poll }
+        if wait == .zero { return bell.take() ?? .poll }
         return await bell.wait(atMost: wait, clock: clock) ?? .poll
     }
 

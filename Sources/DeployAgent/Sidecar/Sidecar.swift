@@ -58,9 +58,11 @@ public final class Sidecar: Service {
         guard let lock = try await session.acquireLock("run", bell: bell, stop: stop, clock: clock, vitals: vitals)
         else { return }
         defer { lock.release() }
+        let watcher = session.watcher(
+            lock, inForce, stop: stop, onStart: .changed, beforePost: nil, bell: bell)
         var checks = CheckLoop(
-            session: session, lock: lock, watcher: session.watcher(lock, inForce, stop: stop), bell: bell, clock: clock,
-            vitals: vitals, notifier: notifier)
+            session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals, notifier: notifier
+        )
         await checks.recall()
         var trigger = Trigger.startup
         while !stop.isRequested {

@@ -22,6 +22,14 @@ public final class TriggerBell: Sendable {
         wake { $0.pending = trigger }
     }
 
+    /// What rang and was not answered yet; then it is.
+    func take() -> Trigger? {
+        state.withLock { state in
+            defer { state.pending = nil }
+            return state.pending
+        }
+    }
+
     /// Ends every wait from now on.
     func close() {
         wake { $0.isClosed = true }
@@ -56,9 +64,6 @@ public final class TriggerBell: Sendable {
             }
             group.cancelAll()
         }
-        return state.withLock { state in
-            defer { state.pending = nil }
-            return state.pending
-        }
+        return take()
     }
 }
