@@ -2,13 +2,14 @@ import CLibgit2
 
 /// One pathspec as git has them (gitglossary(7), "pathspec"): a pattern, and magic words before it.
 ///
-/// Of the magic `top`, `exclude`, `icase` and `literal` are known, also as `:/`, `:!` and `:^`. Without magic `*` matches
+/// Of the magic `top`, `exclude`, `icase`, `literal` and `glob` are known, also as `:/`, `:!` and `:^`. Without magic `*` matches
 /// slashes too, and a pattern that names a folder matches all below it.
 public struct Pathspec: Sendable, Equatable {
     let pattern: String
     var isExcluded = false
     var ignoresCase = false
     var isLiteral = false
+    var isGlob = false
 
     /// Nil for what is none, or has magic that is not known.
     public init?(_ text: String) {
@@ -27,9 +28,12 @@ public struct Pathspec: Sendable, Equatable {
                 case "exclude": isExcluded = true
                 case "icase": ignoresCase = true
                 case "literal": isLiteral = true
+                case "glob": isGlob = true
                 default: return nil
                 }
             }
+            // As git has it.
+            guard !isLiteral || !isGlob else { return nil }
             rest = rest[rest.index(after: end)...]
         } else {
             loop: while let sign = rest.first {
@@ -53,24 +57,43 @@ public struct Pathspec: Sendable, Equatable {
     /// Those of a list that a path matches by git's rule: one of those that are not excluded, if there are any, and none of
     /// the excluded ones.
     final class Matcher {
-        private var included: [Compiled] = []
-        private var excluded: [Compiled] = []
+        private var included: [Pattern] = []
+        private var excluded: [Pattern] = []
 
         init(_ specs: [Pathspec]) {
             for spec in specs {
-                let compiled = Compiled(spec)
-                if spec.isExcluded { excluded.append(compiled) } else { included.append(compiled) }
+                if spec.isExcluded { excluded.append(Pattern(spec)) } else { included.append(Pattern(spec)) }
             }
         }
 
         func matches(_ path: [UInt8]) -> Bool {
-            let path = path + [0]
-            return path.withUnsafeBufferPointer { bytes in
-                bytes.withMemoryRebound(to: CChar.self) { text in
-                    guard let text = text.baseAddress else { return false }
-                    return (included.isEmpty || included.contains { $0.matches(text) })
-                        && !excluded.contains { $0.matches(text) }
-                }
+            (included.isEmpty || included.contains { $0.matches(path) }) && !excluded.contains { $0.matches(path) }
+        }
+    }
+
+    private enum Pattern {
+        /// Nothing but magic: every path.
+        case all
+        case glob(Glob)
+        case other(Compiled)
+
+        init(_ spec: Pathspec) {
+            var pattern = spec.pattern
+            while pattern.hasPrefix("./") { pattern = String(pattern.dropFirst(2)) }
+            if pattern.isEmpty || pattern == "." {
+                self = .all
+            } else if spec.isGlob {
+                self = .glob(Glob(pattern, ignoresCase: spec.ignoresCase))
+            } else {
+                self = .other(Compiled(pattern, ignoresCase: spec.ignoresCase, isLiteral: spec.isLiteral))
+            }
+        }
+
+        func matches(_ path: [UInt8]) -> Bool {
+            switch self {
+            case .all: true
+            case .glob(let glob): glob.matches(path)
+            case .other(let compiled): compiled.matches(path)
             }
         }
     }
@@ -79,18 +102,14 @@ public struct Pathspec: Sendable, Equatable {
     private final class Compiled {
         private var handle: OpaquePointer?
         private let flags: UInt32
-        /// Nothing but magic: every path.
-        private let matchesAll: Bool
 
-        init(_ spec: Pathspec) {
-            matchesAll = spec.pattern.isEmpty || spec.pattern == "."
+        init(_ pattern: String, ignoresCase: Bool, isLiteral: Bool) {
             flags =
-                (spec.ignoresCase ? GIT_PATHSPEC_IGNORE_CASE.rawValue : GIT_PATHSPEC_USE_CASE.rawValue)
-                | (spec.isLiteral ? GIT_PATHSPEC_NO_GLOB.rawValue : 0)
-            var pattern = spec.pattern
-            while pattern.hasPrefix("./") { pattern = String(pattern.dropFirst(2)) }
+                (ignoresCase ? GIT_PATHSPEC_IGNORE_CASE.rawValue : GIT_PATHSPEC_USE_CASE.rawValue)
+                | (isLiteral ? GIT_PATHSPEC_NO_GLOB.rawValue : 0)
+            var pattern = pattern
             // Below the folder, and not a file of that name.
-            if pattern.hasSuffix("/"), !spec.isLiteral { pattern += "*" }
+            if pattern.hasSuffix("/"), !isLiteral { pattern += "*" }
             // To libgit2 these are signs as in gitattributes(5).
             if let first = pattern.first, "!#".contains(first) { pattern = "\\" + pattern }
             pattern.withCString { text in
@@ -104,8 +123,13 @@ public struct Pathspec: Sendable, Equatable {
 
         deinit { git_pathspec_free(handle) }
 
-        func matches(_ path: UnsafePointer<CChar>) -> Bool {
-            matchesAll || handle.map { git_pathspec_matches_path($0, flags, path) == 1 } ?? false
+        func matches(_ path: [UInt8]) -> Bool {
+            guard let handle else { return false }
+            return (path + [0]).withUnsafeBufferPointer { bytes in
+                bytes.withMemoryRebound(to: CChar.self) {
+                    git_pathspec_matches_path(handle, flags, $0.baseAddress) == 1
+                }
+            }
         }
     }
 }

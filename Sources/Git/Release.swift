@@ -163,6 +163,7 @@ public struct Release: Sendable, Equatable {
 
     private static func isUnchanged(_ checkout: Checkout, _ git: GitProgram) async -> Bool {
         let (path, administration) = (checkout.path, checkout.administration)
+        if await IndexStamps.areCurrent(administration + "/index", in: path) { return true }
         func isUnchanged() async -> Bool {
             let changed = try? await git.run(
                 ["--git-dir", administration, "--work-tree", path, "diff-files", "--quiet", "--ignore-submodules"],

@@ -42,15 +42,20 @@ public struct Repository: Sendable {
     }()
 
     func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {
+        try await Self.onQueue { try self.withHandle(body) }
+    }
+
+    /// For what of libgit2 needs no repository.
+    static func onQueue<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
             Self.queue.async {
-                continuation.resume(with: Result { try self.withHandle(body) })
+                _ = Self.initialized
+                continuation.resume(with: Result { try body() })
             }
         }
     }
 
     private func withHandle<T>(_ body: (OpaquePointer) throws -> T) throws -> T {
-        _ = Self.initialized
         var handle: OpaquePointer?
         let flags = GIT_REPOSITORY_OPEN_NO_SEARCH.rawValue
         let result = git_repository_open_ext(&handle, path, flags, nil)

@@ -48,7 +48,7 @@ struct CrashRecoveryTests {
         case publishing = "--update-shallow"
         case beforeCheckout = "checkout"
         case afterCheckout = "checkout-done"
-        case tidying = "gc.auto=500"
+        case tidying = "for-each-ref"
     }
 
     @Test(

@@ -10,7 +10,8 @@ struct PathspecTests {
         "1.sql",
         "db/migrations/001.sql", "db/migrations/notes.txt", "a b.txt", "#hash", "!bang", "we[i]rd", "wei",
         "package.json",
-        "web/package.json", "\u{e4}.txt", "*star", "x/*star", "docs", "back\\slash",
+        "web/package.json", "a/b/c.txt", "a/x/b/y/b/z/c.txt", "a/b/x/b/c.txt", "\u{e4}.txt", "*star", "x/*star", "docs",
+        "back\\slash",
     ].filter { $0 != "docs" }
 
     private static let lists = [
@@ -21,7 +22,15 @@ struct PathspecTests {
         [":(literal)we[i]rd"], ["we[[]i]rd"], ["#hash"], ["!bang"], [":(top,icase,exclude)readme.md", "*.md"], ["."],
         ["./src"], ["?.sql"], ["[0-9].sql"], ["db/migrations"], ["db/migr"], ["package.json"], ["*package.json"], [":"],
         ["*/a.md"], ["docs/*/b.md"], ["docs/?.md"], ["nothing"], [":/!docs", "docs"], ["src/"], ["src/app.swift/"],
-        ["docs", ":!docs"],
+        ["docs", ":!docs"], [":(glob)**/*.sql"], [":(glob)*.sql"], [":(glob)db/**/*.sql"], [":(glob)src/**"],
+        [":(glob)**/docs/**"], [":(glob)**/b.md"], [":(glob)docs"], [":(glob)doc*"], [":(glob)docs/*"],
+        [":(glob)docs/"],
+        [":(glob)**"], [":(glob)docs/**/b.md", ":(glob,exclude)**/a.md"], [":(glob,icase)**/APP.SWIFT"],
+        [":(glob,icase)SRC"], [":(glob)src/[aA]pp.*"], [":(glob)db/**/**/*.txt"], [":(glob)**/package.json"],
+        [":(glob)s**/app.swift"], [":(glob)src/***"], [":(glob)./src/*"], [":(glob)"], [":(glob)x/\\*star"],
+        [":(glob)we[i]rd"], [":(glob)a?b.txt"], [":(glob)src?app.swift"], [":(glob)**/*/*.sql"],
+        [":(glob)src/**/app.swift"],
+        [":(glob)**/1.sql/**"], [":(glob)a/**/b/**/c.txt"], [":(glob)a/**/b/*/c.txt"], [":(glob)src/*/"],
     ]
 
     @Test("pathspecs match what git's own match")
@@ -44,7 +53,7 @@ struct PathspecTests {
 
     @Test(
         "magic that is not known, and nothing at all, is no pathspec",
-        arguments: ["", ":(attr:x)a", ":(glob)**/a", ":(top", ":%a", "a\0b"])
+        arguments: ["", ":(attr:x)a", ":(glob,literal)a", ":(top", ":%a", "a\0b"])
     func refused(text: String) {
         #expect(Pathspec(text) == nil)
     }

@@ -23,7 +23,7 @@ public struct Setting: Sendable, Hashable {
     static let durationForm = "a duration greater than zero: 300 (seconds), 300s, 5m, 1h30m or 500ms"
     static let folderForm = "a folder inside the checkout, relative to its root, without \"..\""
     static let pathsForm =
-        "git pathspecs separated by spaces or newlines, with the magic words top, exclude, icase and literal"
+        "git pathspecs separated by spaces or newlines, with the magic words top, exclude, icase, literal and glob"
     static let retriesForm = "unlimited, or a whole number from 0 on"
 
     static let workspacePath = Setting(
