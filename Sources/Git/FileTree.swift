@@ -126,23 +126,6 @@ final class OpenFolder {
     }
 }
 
-/// Returns once everything written so far to the file system of a folder is on its disk (syncfs(2)).
-///
-/// Cost: what the disk takes for whatever waits to be written there, by anybody.
-func writeToDisk(_ path: String) async throws {
-    let failure: GitError? = await onDedicatedThread("sync") {
-        // The C library has it, Swift's module of the C library leaves it out.
-        typealias SyncFileSystem = @convention(c) (Int32) -> Int32
-        guard let address = dlsym(nil, "syncfs") else { return nil }
-        let syncfs = unsafeBitCast(address, to: SyncFileSystem.self)
-        guard let folder = OpenFolder(path: path), syncfs(folder.descriptor) == 0 || errno == ENOSYS else {
-            return fileFailure("write \(path) to disk")
-        }
-        return nil
-    }
-    if let failure { throw failure }
-}
-
 /// Makes a folder and those that lead to it; whatever uses it says when that failed.
 func makeFolders(_ path: String) {
     var folder = ""

@@ -25,9 +25,7 @@ extension Repository {
     /// Whether a commit's attributes say that some files are kept by Git LFS.
     func usesLFS(_ commit: String) async throws -> Bool {
         var uses = false
-        for file in try await files(
-            of: commit, limit: 1 << 20, where: { $0.split(separator: "/").last == ".gitattributes" })
-        {
+        for file in try await files(of: commit, limit: 1 << 20, where: { strcmp($0, ".gitattributes") == 0 }) {
             uses = uses || String(decoding: file.content, as: UTF8.self).contains("filter=lfs")
         }
         return uses
@@ -40,8 +38,10 @@ extension Repository {
     }
 
     /// Small files of a commit, in one pass over its trees. Of larger ones the size alone is read.
+    ///
+    /// - Parameter isWanted: is asked of the name in its folder, before anything is made of it: there may be very many.
     private func files(
-        of commit: String, limit: Int, where isWanted: @escaping @Sendable (String) -> Bool
+        of commit: String, limit: Int, where isWanted: @escaping @Sendable (UnsafePointer<CChar>) -> Bool
     ) async throws -> [(path: String, content: [UInt8])] {
         try await read { handle in
             var database: OpaquePointer?
@@ -53,8 +53,10 @@ extension Repository {
                     guard let entry = git_tree_entry_byindex(tree, index), let name = git_tree_entry_name(entry) else {
                         continue
                     }
+                    let mode = git_tree_entry_filemode(entry)
+                    guard mode == GIT_FILEMODE_TREE || isWanted(name) else { continue }
                     let path = prefix + String(cString: name)
-                    switch git_tree_entry_filemode(entry) {
+                    switch mode {
                     case GIT_FILEMODE_TREE:
                         var inner: OpaquePointer?
                         guard git_tree_lookup(&inner, handle, git_tree_entry_id(entry)) == 0, let inner else {
@@ -64,7 +66,6 @@ extension Repository {
                         try visit(inner, path + "/")
                     case GIT_FILEMODE_BLOB, GIT_FILEMODE_BLOB_EXECUTABLE:
                         var (size, type) = (0, GIT_OBJECT_ANY)
-                        guard isWanted(path) else { continue }
                         guard git_odb_read_header(&size, &type, database, git_tree_entry_id(entry)) == 0 else {
                             throw Self.failure("read \(path)")
                         }

@@ -44,7 +44,7 @@ public struct Release: Sendable, Equatable {
     /// Whether it is known to hold what the commit holds and nothing else, but for what came after it was published.
     public var isAsCommitted: Bool { access(plain, F_OK) == 0 }
 
-    /// Says so of a release that is not complete yet.
+    /// Says so of a release that is not complete yet; `complete` makes it durable.
     public func markAsCommitted() throws { try Self.touch(plain) }
 
     /// Whether a hook has left it as it was checked out, ignored files included.
@@ -66,6 +66,7 @@ public struct Release: Sendable, Equatable {
 
     /// Nothing where the store is another one than the release was made from: then it is no release any more.
     func markReplaced() throws {
+        // Lost with the power, it costs a release that might have been kept, and nothing else.
         if isFolder(administration) { try Self.touch(replaced) }
     }
 
@@ -85,7 +86,7 @@ public struct Release: Sendable, Equatable {
         let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw fileFailure("write \(path)") }
         defer { close(file) }
-        guard futimens(file, nil) == 0, fsync(file) == 0 else { throw fileFailure("write \(path)") }
+        guard futimens(file, nil) == 0 else { throw fileFailure("write \(path)") }
     }
 
     // MARK: - Content

@@ -107,10 +107,12 @@ public struct Releases: Sendable {
         let release = free(commit)
         try release.remove()
         try await StaleLocks(ofOwn: store.path).sweep()
-        try await git.expect(
-            ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", release.path, commit],
-            in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
-        try await store.checkOut(submodules, name: release.name, below: release.path, git)
+        try await writingToDisk(store.releases) {
+            try await git.expect(
+                ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", release.path, commit],
+                in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
+            try await store.checkOut(submodules, name: release.name, below: release.path, git)
+        }
         return release
     }
 

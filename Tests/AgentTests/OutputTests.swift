@@ -20,6 +20,7 @@ struct OutputTests {
     func hugeOutput(_ printing: String) async throws {
         let agent = try box.start(
             "run-once", "--json", settings: ["POST_DEPLOY_COMMAND": "printf FIRST; \(printing); printf LAST"])
+        agent.watchMemory()
         let ended = try await agent.ended()
         #expect(ended.code == 0)
         #expect(agent.peakMemory > 1000 && agent.peakMemory < 60 * 1024, "\(agent.peakMemory) KiB at most")

@@ -83,8 +83,18 @@ final class Program: Sendable {
 
     var output: String { read("out") ?? "" }
     var errors: String { read("err") ?? "" }
-    /// The most memory seen, in KiB, looked at while it was waited for.
+    /// The most memory seen since `watchMemory`, in KiB.
     var peakMemory: Int { peak.withLock { $0 } }
+
+    /// Looks at its memory until it has ended; on a thread, since tests that wait may not get to it while it is quick.
+    func watchMemory() {
+        Thread.detachNewThread {
+            while self.code == nil, access(self.folder, F_OK) == 0 {
+                if let pid = self.pid, let now = Processes.peakMemory(pid) { self.peak.withLock { $0 = max($0, now) } }
+                usleep(5000)
+            }
+        }
+    }
 
     private func read(_ name: String) -> String? {
         FileManager.default.contents(atPath: folder + "/" + name).map { String(decoding: $0, as: UTF8.self) }
@@ -107,10 +117,7 @@ final class Program: Sendable {
             try await until(
                 "a program has ended", within: seconds, sourceLocation: sourceLocation,
                 details: { "log: \(self.errors.suffix(3000))" }
-            ) {
-                if let pid, let now = Processes.peakMemory(pid) { peak.withLock { $0 = max($0, now) } }
-                return code != nil
-            }
+            ) { code != nil }
         } catch {
             stop()
             throw error
