@@ -25,11 +25,7 @@ public struct CommitContent: Sendable {
     public init(git: GitProgram) { self.git = git }
 
     mutating func warn(of pointers: [LFSPointer], _ reason: String) {
-        guard !pointers.isEmpty else { return }
-        let shown = pointers.prefix(3).map(\.path).joined(separator: ", ")
-        warnings.append(
-            "\(pointers.count == 1 ? "1 file is a Git LFS pointer and not the file itself" : "\(pointers.count) files are Git LFS pointers and not the files themselves") (\(shown)\(pointers.count > 3 ? ", …" : "")): \(reason)"
-        )
+        if let warning = LFSPointer.warning(of: pointers, reason) { warnings.append(warning) }
     }
 }
 

@@ -7,6 +7,17 @@ struct LFSPointer: Sendable, Equatable {
     /// Hash of the file's content, as its name in the storage.
     let hash: String
 
+    /// Nil where there are none.
+    static func warning(of pointers: [LFSPointer], _ reason: String) -> String? {
+        guard !pointers.isEmpty else { return nil }
+        let shown = pointers.prefix(3).map(\.path).joined(separator: ", ") + (pointers.count > 3 ? ", …" : "")
+        let count =
+            pointers.count == 1
+            ? "1 file is a Git LFS pointer and not the file itself"
+            : "\(pointers.count) files are Git LFS pointers and not the files themselves"
+        return "\(count) (\(shown)): \(reason)"
+    }
+
     /// The first line of every pointer (version 1 of its specification).
     private static let mark = Array("version https://git-lfs.github.com/spec/v1\n".utf8)
     /// Larger files are none.
@@ -18,6 +29,16 @@ struct LFSPointer: Sendable, Equatable {
         self.path = path
         let lines = String(decoding: content, as: UTF8.self).split(separator: "\n")
         hash = lines.first { $0.hasPrefix("oid sha256:") }.map { String($0.dropFirst("oid sha256:".count)) } ?? ""
+    }
+
+    /// Whether a checkout has a pointer at its path, and not the file itself.
+    func lies(in checkout: String) -> Bool {
+        let file = "\(checkout)/\(path)"
+        var info = stat()
+        guard lstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_size <= Self.limit,
+            let content = SmallFile.read(file, limit: Self.limit)
+        else { return false }
+        return LFSPointer(path: path, content: content) != nil
     }
 }
 
@@ -128,6 +149,21 @@ extension CommitStore {
     }
 }
 
+extension Workspace {
+    /// What of a commit is not there in a checkout that somebody else keeps up to date: large files that are pointers.
+    ///
+    /// Nothing where the commit cannot be read whole: a clone that has only a part of it has its reasons.
+    public func warnings(of commit: String) async -> [String] {
+        guard (try? await repository.usesLFS(commit)) == true,
+            let pointers = try? await repository.lfsPointers(in: commit)
+        else { return [] }
+        return LFSPointer.warning(
+            of: pointers.filter { $0.lies(in: path) }, "`git lfs pull` in \(path) writes them out"
+        )
+        .map { [$0] } ?? []
+    }
+}
+
 extension GitProgram {
     /// The same with the filters by which files become large ones and pointers again.
     var withLFS: GitProgram {
@@ -143,13 +179,7 @@ extension GitProgram {
     func removePointers(of commit: String, in checkout: String, from store: CommitStore) async throws {
         guard kind(of: store.largeFiles) == .folder else { return }
         for pointer in try await store.repository.lfsPointers(in: commit) {
-            let file = "\(checkout)/\(pointer.path)"
-            var info = stat()
-            guard lstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_size <= LFSPointer.limit,
-                let content = SmallFile.read(file, limit: LFSPointer.limit),
-                LFSPointer(path: pointer.path, content: content) != nil
-            else { continue }
-            unlink(file)
+            if pointer.lies(in: checkout) { unlink("\(checkout)/\(pointer.path)") }
         }
     }
 

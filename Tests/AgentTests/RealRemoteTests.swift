@@ -419,6 +419,13 @@ struct RealRemoteTests {
         let once = try await box.once(["AGENT_GIT_LFS": "off"])
         #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 1, "\(once)")
         #expect(once.ended.errors.contains("1 file is a Git LFS pointer") && once.ended.errors.contains("a.bin"))
+        // Of a workspace that somebody else keeps up to date, the files that are there count.
+        let own = ["GITHUB_REPO_URL": "", "WORKSPACE_PATH": box.work, "AGENT_STATE_DIR": box.root + "/own"]
+        let left = try await box.once(own)
+        #expect(left.outcome == "deployed" && left.deployment["warnings"].int == 1, "\(left)")
+        #expect(left.ended.errors.contains("1 file is a Git LFS pointer and not the file itself (a.bin)"), "\(left)")
+        try box.write("x", to: box.work + "/a.bin")
+        #expect(try await box.once(own, force: true).deployment["warnings"].int == 0)
     }
 
     @Test("a change of the depth, and of the remote, counts on what is there")

@@ -64,7 +64,7 @@ struct DeploymentDriver: Sendable {
         logger.info(
             "deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))"
         )
-        for warning in plan.source?.warnings ?? [] {
+        for warning in plan.warnings {
             progress.warnings += 1
             logger.warning("\(warning)")
         }

@@ -21,6 +21,8 @@ struct DeploymentPlan: Sendable {
     var tasks: Result<DeployFile?, SettingsError>
     /// What it changes, and what need not run for it.
     var changed: ChangedSince
+    /// What of the commit will not be there, or is not.
+    var warnings: [String] = []
     /// Nil when the workspace itself is watched: then there is nothing to publish.
     var source: Source?
 
@@ -31,8 +33,6 @@ struct DeploymentPlan: Sendable {
         var git: GitProgram
         /// The repositories inside the commit's.
         var submodules: [Submodule] = []
-        /// What of the commit will not be there.
-        var warnings: [String] = []
         /// Fetches the commit anew when the store turns out to be damaged; returns whether it was.
         var repair: @Sendable () async throws -> Bool
     }

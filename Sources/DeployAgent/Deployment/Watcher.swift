@@ -18,7 +18,6 @@ public final class Watcher {
     private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
     private let folder: WorkspaceFolder
-    private let store: CommitStore
     private let workspace: Workspace
     private let spool: Spool
     private let instance: String
@@ -30,8 +29,7 @@ public final class Watcher {
     /// Settings of the commit that the workspace holds; they say which remote is followed. With what the list of signers
     /// was when it was looked whether they count.
     private var current: (head: String?, settings: Settings, signers: FileStamp?)
-    private var git: RemoteGit
-    private var refusals = RemoteRefusals()
+    private let followed: FollowedRemote
     private var verified = VerifiedCommits()
     /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
     private var isAnew = false
@@ -39,10 +37,6 @@ public final class Watcher {
     private var wasWorkspaceThere = false
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
-    /// Whether the store was found sound since the remote answered last.
-    private var isStoreExamined = false
-    /// The error after which it was examined last and found sound.
-    private var soundDespite: String?
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
     private(set) var tasks = TaskWatch()
@@ -79,8 +73,7 @@ public final class Watcher {
         folder = state.workspace(base.workspace)
         spool = Spool(folder: folder.path + "/spool", logger: logger)
         self.instance = instance
-        store = CommitStore(folder: folder.path)
-        git = RemoteGit(environment: origin.environment, marker: folder.gitMarker, stop: stop, log: log)
+        followed = FollowedRemote(folder: folder, environment: origin.environment, stop: stop, log: log)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
         current = (nil, base, nil)
     }
@@ -141,11 +134,12 @@ public final class Watcher {
             do {
                 return try await decide()
             } catch let error as GitError {
-                guard try await removedDamagedStore(after: error) else { throw error }
+                guard try await followed.removeDamagedStore(after: error, current.settings) else { throw error }
+                known = nil
                 return try await decide()
             }
         } catch {
-            return CheckOutcome(of: error, mask: log.secrets.mask, retryAt: refusals.retryAt)
+            return CheckOutcome(of: error, mask: log.secrets.mask, retryAt: followed.retryAt)
         }
     }
 
@@ -239,8 +233,11 @@ public final class Watcher {
         if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
         var source = target.source
+        var warnings: [String] = []
         if let fetched = source {
-            source = try await complete(fetched, target.commit, settings, trigger, isBack: back != nil)
+            (source, warnings) = try await complete(fetched, target.commit, settings, trigger, isBack: back != nil)
+        } else {
+            warnings = await workspace.warnings(of: target.commit)
         }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
@@ -252,10 +249,10 @@ public final class Watcher {
             settings: settings, isForced: isForced, instance: instance,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
-            changed: changed, source: source)
+            changed: changed, warnings: warnings, source: source)
         var driver = DeploymentDriver(
             plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
-            waiting: waiting, remoteGit: git,
+            waiting: waiting, remoteGit: followed.git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
         wasWorkspaceThere = false
@@ -274,25 +271,18 @@ public final class Watcher {
     /// Gets what the commit needs besides its own objects.
     private func complete(
         _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, _ trigger: Trigger, isBack: Bool
-    ) async throws -> DeploymentPlan.Source {
-        guard let remote = current.settings.remote else { return source }
-        var source = source
+    ) async throws -> (source: DeploymentPlan.Source, warnings: [String]) {
+        guard let remote = current.settings.remote else { return (source, []) }
         do {
-            let content = try await refusals.asking(
-                .content(commit: commit, settings.git.content), try git.program(for: remote, current.settings).basis,
-                isPoll: trigger == .poll, interval: current.settings.interval
-            ) {
-                try await source.store.fetchContent(
-                    of: commit, from: remote.remote, settings.git.content, source.git)
-            }
-            (source.submodules, source.git, source.warnings) = (content.submodules, content.git, content.warnings)
+            return try await followed.complete(
+                source, commit, settings.git.content, of: remote, current.settings, trigger)
         } catch let error as GitError {
             // A release that is there needs nothing of it.
             guard isBack, settings.publish.mode == .symlink,
                 await Releases(of: source.store, workspace: workspace.path).kept(commit, source.git) != nil
             else { throw error }
+            return (source, [])
         }
-        return source
     }
 
     /// What has changed since the last successful deployment.
@@ -311,7 +301,7 @@ public final class Watcher {
             if runsAll { return .isAsked }
             // Each release is made anew, and needs what PRE_DEPLOY makes.
             if hook.hook == .preDeploy, settings.publish.mode == .symlink,
-                Releases(of: store, workspace: workspace.path).live()?.isAsCommitted != true
+                Releases(of: followed.store, workspace: workspace.path).live()?.isAsCommitted != true
             {
                 logger.info("PRE_DEPLOY runs whatever has changed: the release before has, or may have, what it makes")
                 return .isAsked
@@ -342,15 +332,9 @@ public final class Watcher {
         let place = try await workspace.state()
         try await refreshCurrent(place)
         let remote = try current.settings.remoteToPublishFrom()
-        let git = try self.git.program(for: remote, current.settings).program
-        try await store.prepare(git)
-        // The remote is asked only for what is no longer here.
-        let releases = Releases(of: store, workspace: workspace.path)
-        let tip = RemoteTip(commit: request.commit, reference: nil)
-        if await !store.keeps(request.commit), await releases.kept(request.commit, git) == nil {
-            try await store.fetch(tip, from: remote.remote, depth: current.settings.git.depth, git)
-        }
-        let target = target(tip, ref: current.settings.followedRef ?? followedRef, from: remote, git)
+        let target = Target(
+            request.commit, ref: current.settings.followedRef ?? followedRef,
+            try await followed.earlier(request.commit, of: remote, current.settings, workspace: workspace))
         if let refused = try await verify(target) { throw refused }
         let settings = try await settings(of: target)
         // What the commit that is gone back to says of itself is not what the next check goes by.
@@ -465,29 +449,6 @@ public final class Watcher {
         try await recoverOnce(settings)
     }
 
-    /// The store is a copy: when something failed and it cannot be read, it is removed, to be fetched anew. One that was
-    /// found sound is not examined again until the remote answers: an outage is no reason to read it at every check.
-    private func removedDamagedStore(after error: GitError) async throws -> Bool {
-        guard !isStoreExamined, error.code == .corrupt || error.code == .unreachable || error.code == .publish,
-            !stop.isRequested,
-            let remote = current.settings.remote, let git = try? self.git.program(for: remote, current.settings).program
-        else { return false }
-        guard error.explanation != soundDespite else { return false }
-        let isDeep = error.code != .unreachable
-        guard await !store.isSound(content: isDeep, git) else {
-            isStoreExamined = true
-            let removed = try await store.discardDamagedSubmodules(content: isDeep, git)
-            for path in removed { logger.notice("\(path) is damaged and is fetched anew") }
-            // That of a submodule, say: an outage is no reason to look at each check.
-            soundDespite = removed.isEmpty ? error.explanation : nil
-            return !removed.isEmpty
-        }
-        logger.notice("\(store.path) is damaged and is fetched anew: \(log.secrets.mask(error.explanation))")
-        try store.discard()
-        known = nil
-        return true
-    }
-
     /// Settings that say what to follow may stand in the spec of the commit that the workspace holds.
     private func refreshCurrent(_ place: Workspace.State) async throws {
         let isOutside = origin.isSpecOutside(workspace.path)
@@ -528,6 +489,20 @@ public final class Watcher {
         var repository: Repository
         /// Nil when the workspace itself is watched.
         var source: DeploymentPlan.Source?
+
+        /// A commit of the workspace.
+        init(_ commit: String, in repository: Repository) {
+            self.commit = commit
+            self.repository = repository
+        }
+
+        /// A commit of the remote.
+        init(_ commit: String, ref: String?, _ source: DeploymentPlan.Source) {
+            self.commit = commit
+            self.ref = ref
+            self.source = source
+            repository = source.store.repository
+        }
     }
 
     private func findTarget(_ place: Workspace.State, _ trigger: Trigger, isOffline: Bool) async throws -> Target {
@@ -543,42 +518,10 @@ public final class Watcher {
                     .noCommit, operation: "read HEAD of \(workspace.path)",
                     explanation: "the repository has no commit yet; commit something")
             }
-            return Target(commit: head, ref: nil, repository: workspace.repository, source: nil)
+            return Target(head, in: workspace.repository)
         }
-        let (git, basis) = try self.git.program(for: remote, current.settings)
-        let tip = try await refusals.asking(
-            .remote, basis, isPoll: trigger == .poll, interval: current.settings.interval
-        ) { try await fetchTip(of: remote, git) }
-        return target(tip, ref: tip.name, from: remote, git)
-    }
-
-    private func fetchTip(of remote: RemoteSettings, _ git: GitProgram) async throws -> RemoteTip {
-        try await store.prepare(git)
-        let tip = try await git.tip(of: remote.remote, from: store.path)
-        isStoreExamined = false
-        let depth = current.settings.git.depth
-        if await !store.holds(tip.commit) || store.depth != depth {
-            logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
-            try await store.fetch(tip, from: remote.remote, depth: depth, git)
-        }
-        return tip
-    }
-
-    /// A commit that lies in the store, and may be fetched anew.
-    private func target(_ tip: RemoteTip, ref: String?, from remote: RemoteSettings, _ git: GitProgram) -> Target {
-        let (store, logger, depth) = (store, logger, current.settings.git.depth)
-        let repair: @Sendable () async throws -> Bool = {
-            guard await !store.isSound(content: true, git) else { return false }
-            logger.notice("\(store.path) is damaged and is fetched anew")
-            try store.discard()
-            try await store.prepare(git)
-            try await store.fetch(tip, from: remote.remote, depth: depth, git)
-            return true
-        }
-        return Target(
-            commit: tip.commit, ref: ref, repository: store.repository,
-            source: DeploymentPlan.Source(
-                store: store, remoteURL: remote.remote.address, git: git, repair: repair))
+        let (tip, source) = try await followed.tip(of: remote, current.settings, trigger)
+        return Target(tip.commit, ref: tip.name, source)
     }
 
     private func settings(of target: Target) async throws -> Settings {
