@@ -22,15 +22,10 @@ public final class Watcher {
     private let spool: Spool
     private let instance: String
     private let stop: StopSignal
-    /// Settings of the commit looked at last: an unchanged check reads no spec.
-    private var known: (commit: String, settings: Settings)?
     /// The branch or tag that the last check followed.
     private(set) var followedRef: String?
-    /// Settings of the commit that the workspace holds; they say which remote is followed. With what the list of signers
-    /// was when it was looked whether they count.
-    private var current: (head: String?, settings: Settings, signers: FileStamp?)
+    private var watched: WatchedSettings
     private let followed: FollowedRemote
-    private var verified = VerifiedCommits()
     /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
     private var isAnew = false
     /// Whether the workspace was there at a check since the last deployment.
@@ -75,17 +70,18 @@ public final class Watcher {
         self.instance = instance
         followed = FollowedRemote(folder: folder, environment: origin.environment, stop: stop, log: log)
         workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
-        current = (nil, base, nil)
+        watched = WatchedSettings(
+            base, origin: origin, workspace: workspace, state: state, folder: folder, log: log, stop: stop)
     }
 
     /// Time between checks as the settings in force have it.
-    public var interval: Duration { (known?.settings ?? current.settings).interval }
+    public var interval: Duration { watched.newest.interval }
 
     /// The settings that the last check used.
-    var settingsInForce: Settings { known?.settings ?? current.settings }
+    var settingsInForce: Settings { watched.newest }
 
     /// The settings of the commit that the workspace holds.
-    var settingsOfCheckout: Settings { current.settings }
+    var settingsOfCheckout: Settings { watched.ofCheckout }
 
     /// The commit that the workspace holds; nil when it holds none.
     func checkedOut() async -> String? {
@@ -134,8 +130,8 @@ public final class Watcher {
             do {
                 return try await decide()
             } catch let error as GitError {
-                guard try await followed.removeDamagedStore(after: error, current.settings) else { throw error }
-                known = nil
+                guard try await followed.removeDamagedStore(after: error, watched.ofCheckout) else { throw error }
+                watched.forget()
                 return try await decide()
             }
         } catch {
@@ -147,7 +143,7 @@ public final class Watcher {
         _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
         _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
-        try await recoverOnce(current.settings)
+        try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
             throw SettingsError(
@@ -156,12 +152,12 @@ public final class Watcher {
                 source: .fallback)
         }
         if place.head != nil { wasWorkspaceThere = true }
-        try await refreshCurrent(place)
+        try await watched.refresh(place)
         let target = try await findTarget(place, trigger, isOffline: isOffline)
         followedRef = target.ref
-        let refused = try await verify(target)
+        let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git)
         // What a commit says that nobody has signed does not count either.
-        let settings = refused == nil ? try await settings(of: target) : current.settings
+        let settings = refused == nil ? try await watched.of(target.commit, in: target.repository) : watched.ofCheckout
         try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
@@ -272,10 +268,10 @@ public final class Watcher {
     private func complete(
         _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, _ trigger: Trigger, isBack: Bool
     ) async throws -> (source: DeploymentPlan.Source, warnings: [String]) {
-        guard let remote = current.settings.remote else { return (source, []) }
+        guard let remote = watched.ofCheckout.remote else { return (source, []) }
         do {
             return try await followed.complete(
-                source, commit, settings.git.content, of: remote, current.settings, trigger)
+                source, commit, settings.git.content, of: remote, watched.ofCheckout, trigger)
         } catch let error as GitError {
             // A release that is there needs nothing of it.
             guard isBack, settings.publish.mode == .symlink,
@@ -294,7 +290,8 @@ public final class Watcher {
             settings: settings, commit: target.commit, base: facts.lastSucceededCommit, repository: target.repository,
             logger: logger
         ).read {
-            guard let source = target.source, let remote = current.settings.remote, let base = facts.lastSucceededCommit
+            guard let source = target.source, let remote = watched.ofCheckout.remote,
+                let base = facts.lastSucceededCommit
             else { return false }
             return await source.store.fetchToCompare(base, from: remote.remote, source.git)
         } standing: { hook in
@@ -311,16 +308,6 @@ public final class Watcher {
         }
     }
 
-    // MARK: - Signatures
-
-    /// - Returns: why a commit must not be used; nil when it may.
-    private func verify(_ target: Target) async throws -> GitError? {
-        guard let signatures = current.settings.git.signatures else { return nil }
-        let git = target.source?.git ?? origin.localGit(current.settings, folder, stop: stop)
-        return try await verified.refusal(
-            of: target.commit, in: target.repository.path, signatures, folder: folder.path, git)
-    }
-
     // MARK: - The way back
 
     /// Publishes a commit that was deployed before.
@@ -328,17 +315,19 @@ public final class Watcher {
         _ request: RollbackRequest, _ deploying: (Settings) -> Void,
         _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
-        try await recoverOnce(current.settings)
+        try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
-        try await refreshCurrent(place)
-        let remote = try current.settings.remoteToPublishFrom()
+        try await watched.refresh(place)
+        let remote = try watched.ofCheckout.remoteToPublishFrom()
         let target = Target(
-            request.commit, ref: current.settings.followedRef ?? followedRef,
-            try await followed.earlier(request.commit, of: remote, current.settings, workspace: workspace))
-        if let refused = try await verify(target) { throw refused }
-        let settings = try await settings(of: target)
+            request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
+            try await followed.earlier(request.commit, of: remote, watched.ofCheckout, workspace: workspace))
+        if let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git) {
+            throw refused
+        }
+        let settings = try await watched.of(target.commit, in: target.repository)
         // What the commit that is gone back to says of itself is not what the next check goes by.
-        known = nil
+        watched.forget()
         try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
@@ -449,40 +438,6 @@ public final class Watcher {
         try await recoverOnce(settings)
     }
 
-    /// Settings that say what to follow may stand in the spec of the commit that the workspace holds.
-    private func refreshCurrent(_ place: Workspace.State) async throws {
-        let isOutside = origin.isSpecOutside(workspace.path)
-        // A spec outside the checkout may change without a commit.
-        let signers = current.settings.git.signatures.map { FileStamp($0.signersFile) }
-        guard isOutside || place.head != current.head || signers != current.signers else { return }
-        do {
-            let base = try origin.base()
-            if let head = place.head, !isOutside,
-                try await verified.mayUse(
-                    head, in: workspace.path, base, folder, origin.localGit(base, folder, stop: stop))
-            {
-                current = (
-                    head,
-                    try await origin.settings(
-                        for: head, in: workspace.repository, workspace: workspace.path, stateDirectory: state.path),
-                    signers
-                )
-            } else {
-                current = (place.head, try origin.base(), signers)
-            }
-        } catch let error as SettingsError where !isOutside {
-            // A commit with a wrong spec still leaves what the environment says; its own check reports the spec.
-            logger.debug("the spec of the workspace's commit is not used: \(error)")
-            current = (place.head, try origin.base(), signers)
-        } catch let error as GitError {
-            // Its commit cannot be read, now; a deployment may mend that, where something else is followed.
-            let base = try origin.base()
-            guard base.remote != nil else { throw error }
-            current = (nil, base, nil)
-        }
-        log.learn(current.settings.secrets)
-    }
-
     private struct Target {
         var commit: String
         var ref: String?
@@ -506,7 +461,7 @@ public final class Watcher {
     }
 
     private func findTarget(_ place: Workspace.State, _ trigger: Trigger, isOffline: Bool) async throws -> Target {
-        guard let remote = current.settings.remote, !isOffline else {
+        guard let remote = watched.ofCheckout.remote, !isOffline else {
             guard case .checkout(let head) = place else {
                 throw SettingsError(
                     Setting.workspacePath.name,
@@ -520,19 +475,9 @@ public final class Watcher {
             }
             return Target(head, in: workspace.repository)
         }
-        let (tip, source) = try await followed.tip(of: remote, current.settings, trigger)
+        let (tip, source) = try await followed.tip(of: remote, watched.ofCheckout, trigger)
         return Target(tip.commit, ref: tip.name, source)
     }
-
-    private func settings(of target: Target) async throws -> Settings {
-        if let known, known.commit == target.commit { return known.settings }
-        let settings = try await origin.settings(
-            for: target.commit, in: target.repository, workspace: workspace.path, stateDirectory: state.path)
-        log.learn(settings.secrets)
-        known = origin.isSpecOutside(workspace.path) ? nil : (target.commit, settings)
-        return settings
-    }
-
 }
 
 extension Workspace.State {
