@@ -6,33 +6,42 @@ import Shell
 /// Cost: what the disk takes for whatever waits to be written there, by anybody.
 func writeToDisk(_ path: String) async throws {
     let failure: GitError? = await onDedicatedThread("sync") {
-        guard syncFileSystem(of: path) || errno == ENOSYS else { return fileFailure("write \(path) to disk") }
-        return nil
+        let code = synchronize(path)
+        return code == 0 || code == ENOSYS
+            ? nil : GitError(.publish, operation: "write \(path) to disk", explanation: errorText(code))
     }
     if let failure { throw failure }
 }
 
-/// Has what `body` writes below a folder go to the disk while it writes still, so that little is left to wait for after it.
-/// Says nothing of what is there in the end.
-func writingToDisk<Result>(_ path: String, _ body: () async throws -> Result) async rethrows -> Result {
-    // It is cancelled when the body has returned, and waited for.
-    async let _: Void = {
-        // What is written within the pause is too little to begin with.
-        while (try? await Task.sleep(for: .milliseconds(20))) != nil {
-            await onDedicatedThread("sync") { _ = syncFileSystem(of: path) }
+/// Has what `body` writes to the file system of a folder go to the disk while it still writes, so that `writeToDisk` has
+/// little left to do after it.
+///
+/// Returns once `body` has, and the write that was under way then. Cost: a handful of writes of the whole file system, each
+/// after twice the pause of the one before; none for what takes less than 20 ms.
+/// - Throws: what `body` throws, or that of a write: the kernel tells of a failure once, and not to a later one.
+func writingToDisk<Result>(_ path: String, _ body: () async throws -> Result) async throws -> Result {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+            var pause = Duration.milliseconds(20)
+            while (try? await Task.sleep(for: pause)) != nil {
+                try await writeToDisk(path)
+                pause *= 2
+            }
         }
-    }()
-    return try await body()
+        let result = try await body()
+        group.cancelAll()
+        try await group.waitForAll()
+        return result
+    }
 }
 
-/// - Returns: false with `errno` set when that failed, or the system cannot do it.
-private func syncFileSystem(of path: String) -> Bool {
+/// - Returns: 0, or the error's number: ENOSYS where the system cannot do it.
+private func synchronize(_ path: String) -> Int32 {
     // The C library has it, Swift's module of the C library leaves it out.
     typealias SyncFileSystem = @convention(c) (Int32) -> Int32
-    guard let address = dlsym(nil, "syncfs") else {
-        errno = ENOSYS
-        return false
-    }
-    guard let folder = OpenFolder(path: path) else { return false }
-    return unsafeBitCast(address, to: SyncFileSystem.self)(folder.descriptor) == 0
+    guard let address = dlsym(nil, "syncfs") else { return ENOSYS }
+    let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard folder >= 0 else { return errno }
+    defer { close(folder) }
+    return unsafeBitCast(address, to: SyncFileSystem.self)(folder) == 0 ? 0 : errno
 }

@@ -18,43 +18,45 @@ enum IndexStamps {
     private static func compare(_ path: String, _ checkout: String) throws -> Bool {
         var info = stat()
         guard lstat(path, &info) == 0 else { return false }
-        let written = info.st_mtim
+        let written = info.modified
         var handle: OpaquePointer?
         guard git_index_open(&handle, path) == 0, let handle else { throw Repository.failure("read \(path)") }
         defer { git_index_free(handle) }
         guard let folder = OpenFolder(path: checkout) else { return false }
-        var parent = ""
+        var parent: [CChar] = []
         for number in 0..<git_index_entrycount(handle) {
             guard let entry = git_index_get_byindex(handle, number)?.pointee else { return false }
             if entry.mode == GIT_FILEMODE_COMMIT.rawValue { continue }
-            let name = String(cString: entry.path)
-            let above = name.lastIndex(of: "/").map { String(name[..<$0]) } ?? ""
+            let name = UnsafeBufferPointer(start: entry.path, count: strlen(entry.path))
+            let above = name.prefix(upTo: name.lastIndex(of: slash) ?? 0)
             // A link in place of a folder leads to other files. In the index those of one folder follow each other.
-            guard above.isEmpty || above == parent || areFolders(above, below: folder) else { return false }
-            parent = above
+            if !above.elementsEqual(parent) {
+                parent = Array(above)
+                guard areFolders(parent, below: folder) else { return false }
+            }
             guard fstatat(folder.descriptor, entry.path, &info, AT_SYMLINK_NOFOLLOW) == 0, matches(entry, info),
                 // What was written in the same tick of the clock as the index may have changed without a sign.
-                (info.st_mtim.tv_sec, info.st_mtim.tv_nsec) < (written.tv_sec, written.tv_nsec)
+                max(info.modified, info.changed) < written
             else { return false }
         }
         return true
     }
 
+    private static let slash = CChar(bitPattern: UInt8(ascii: "/"))
+
     /// Whether every part of a path is a folder itself.
-    private static func areFolders(_ path: String, below folder: OpenFolder) -> Bool {
+    private static func areFolders(_ path: [CChar], below folder: OpenFolder) -> Bool {
         var info = stat()
-        let above = path.indices.filter { path[$0] == "/" }.map { String(path[..<$0]) }
-        return (above + [path]).allSatisfy {
-            fstatat(folder.descriptor, $0, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_mode & S_IFMT == S_IFDIR
+        let ends = path.indices.filter { path[$0] == slash } + (path.isEmpty ? [] : [path.count])
+        return ends.allSatisfy {
+            fstatat(folder.descriptor, Array(path[..<$0]) + [0], &info, AT_SYMLINK_NOFOLLOW) == 0
+                && info.st_mode & S_IFMT == S_IFDIR
         }
     }
 
     private static func matches(_ entry: git_index_entry, _ info: stat) -> Bool {
         // The index keeps 32 bits of each.
-        entry.mtime.seconds == Int32(truncatingIfNeeded: info.st_mtim.tv_sec)
-            && entry.mtime.nanoseconds == UInt32(truncatingIfNeeded: info.st_mtim.tv_nsec)
-            && entry.ctime.seconds == Int32(truncatingIfNeeded: info.st_ctim.tv_sec)
-            && entry.ctime.nanoseconds == UInt32(truncatingIfNeeded: info.st_ctim.tv_nsec)
+        entry.mtime == info.modified && entry.ctime == info.changed
             && entry.ino == UInt32(truncatingIfNeeded: info.st_ino)
             && entry.file_size == UInt32(truncatingIfNeeded: info.st_size)
             && entry.uid == info.st_uid && entry.gid == info.st_gid
@@ -62,5 +64,11 @@ enum IndexStamps {
             && entry.flags & UInt16(GIT_INDEX_ENTRY_STAGEMASK) == 0
             && entry.mode & UInt32(S_IFMT) == info.st_mode & S_IFMT
             && (info.st_mode & S_IFMT != S_IFREG || (entry.mode ^ info.st_mode) & S_IXUSR == 0)
+    }
+}
+
+extension git_index_time {
+    fileprivate static func == (noted: git_index_time, now: FileTime) -> Bool {
+        noted.seconds == Int32(truncatingIfNeeded: now.seconds) && noted.nanoseconds == UInt32(now.nanoseconds)
     }
 }

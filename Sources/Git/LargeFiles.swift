@@ -155,12 +155,10 @@ extension Workspace {
     /// Nothing where the commit cannot be read whole: a clone that has only a part of it has its reasons.
     public func warnings(of commit: String) async -> [String] {
         guard (try? await repository.usesLFS(commit)) == true,
-            let pointers = try? await repository.lfsPointers(in: commit)
+            let pointers = try? await repository.lfsPointers(in: commit),
+            let left = try? await Repository.onQueue({ [path] in pointers.filter { $0.lies(in: path) } })
         else { return [] }
-        return LFSPointer.warning(
-            of: pointers.filter { $0.lies(in: path) }, "`git lfs pull` in \(path) writes them out"
-        )
-        .map { [$0] } ?? []
+        return LFSPointer.warning(of: left, "`git lfs pull` in \(path) writes them out").map { [$0] } ?? []
     }
 }
 

@@ -67,7 +67,9 @@ public struct Pathspec: Sendable, Equatable {
         }
 
         func matches(_ path: [UInt8]) -> Bool {
-            (included.isEmpty || included.contains { $0.matches(path) }) && !excluded.contains { $0.matches(path) }
+            let text = path + [0]
+            return (included.isEmpty || included.contains { $0.matches(text) })
+                && !excluded.contains { $0.matches(text) }
         }
     }
 
@@ -78,9 +80,8 @@ public struct Pathspec: Sendable, Equatable {
         case other(Compiled)
 
         init(_ spec: Pathspec) {
-            var pattern = spec.pattern
-            while pattern.hasPrefix("./") { pattern = String(pattern.dropFirst(2)) }
-            if pattern.isEmpty || pattern == "." {
+            let pattern = Self.normal(spec.pattern)
+            if pattern.isEmpty {
                 self = .all
             } else if spec.isGlob {
                 self = .glob(Glob(pattern, ignoresCase: spec.ignoresCase))
@@ -89,10 +90,17 @@ public struct Pathspec: Sendable, Equatable {
             }
         }
 
+        /// Without what says nothing in a path: `.`, and a slash beside another.
+        private static func normal(_ pattern: String) -> String {
+            let parts = pattern.split(separator: "/").filter { $0 != "." }
+            return parts.joined(separator: "/") + (pattern.hasSuffix("/") && !parts.isEmpty ? "/" : "")
+        }
+
+        /// - Parameter path: with a NUL at its end.
         func matches(_ path: [UInt8]) -> Bool {
             switch self {
             case .all: true
-            case .glob(let glob): glob.matches(path)
+            case .glob(let glob): glob.matches(path.dropLast())
             case .other(let compiled): compiled.matches(path)
             }
         }
@@ -125,7 +133,7 @@ public struct Pathspec: Sendable, Equatable {
 
         func matches(_ path: [UInt8]) -> Bool {
             guard let handle else { return false }
-            return (path + [0]).withUnsafeBufferPointer { bytes in
+            return path.withUnsafeBufferPointer { bytes in
                 bytes.withMemoryRebound(to: CChar.self) {
                     git_pathspec_matches_path(handle, flags, $0.baseAddress) == 1
                 }

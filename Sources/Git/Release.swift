@@ -66,8 +66,8 @@ public struct Release: Sendable, Equatable {
 
     /// Nothing where the store is another one than the release was made from: then it is no release any more.
     func markReplaced() throws {
-        // Lost with the power, it costs a release that might have been kept, and nothing else.
-        if isFolder(administration) { try Self.touch(replaced) }
+        // Durable by itself: one without it is not kept for a way back.
+        if isFolder(administration) { try Self.touch(replaced, isDurable: true) }
     }
 
     /// When it was completed, in seconds since 1970; 0 when it was not.
@@ -79,14 +79,14 @@ public struct Release: Sendable, Equatable {
     private static func time(of path: String) -> Double? {
         var info = stat()
         guard stat(path, &info) == 0 else { return nil }
-        return Double(info.st_mtim.tv_sec) + Double(info.st_mtim.tv_nsec) / 1e9
+        return info.modified.total
     }
 
-    private static func touch(_ path: String) throws {
+    private static func touch(_ path: String, isDurable: Bool = false) throws {
         let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw fileFailure("write \(path)") }
         defer { close(file) }
-        guard futimens(file, nil) == 0 else { throw fileFailure("write \(path)") }
+        guard futimens(file, nil) == 0, !isDurable || fsync(file) == 0 else { throw fileFailure("write \(path)") }
     }
 
     // MARK: - Content

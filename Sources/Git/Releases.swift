@@ -160,9 +160,7 @@ public struct Releases: Sendable {
         let live = live()
         let all = try entries(of: store.releases).filter(Release.isName).map { Release($0, in: store) }
             .filter { $0 != live }
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let youngest = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9 - grace / .seconds(1)
+        let youngest = FileTime.now.total - grace / .seconds(1)
         let replaced = all.filter { $0.isReady && $0.replacedAt != nil }
             .sorted { ($0.replacedAt ?? 0) > ($1.replacedAt ?? 0) }
         let kept = Set(replaced.prefix(keep).map(\.name))

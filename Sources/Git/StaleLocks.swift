@@ -66,7 +66,7 @@ struct StaleLocks {
         var info = stat()
         guard lstat(path, &info) == 0 else { return nil }
         if let holder = Self.holder(of: path, workTree) { return "process \(holder) holds \(path)" }
-        let age = time(nil) - info.st_mtim.tv_sec
+        let age = time(nil) - info.modified.seconds
         if areOwn || age >= Self.longest { return nil }
         return "\(path) was made \(max(0, age)) seconds ago and may be that of a git that cannot be seen from here; "
             + "remove it if there is none"

@@ -55,41 +55,86 @@ struct APITests {
         }
     }
 
+    /// What happens to the look, right after a deployment, that comes upon the next commit.
+    enum Look: CaseIterable, Sendable {
+        case deploys, isRefused, cannotRecord
+    }
+
     @Test(
-        "who asks while a look is under way is who the deployment that follows is for; one that fails is no answer",
-        arguments: [false, true])
-    func askedMeanwhile(fails: Bool) async throws {
-        // The look right after the first deployment is held while it gets the commit that came meanwhile.
-        try box.write(
+        "a check that is asked for while one is under way names the deployment that follows", arguments: Look.allCases)
+    func askedMeanwhile(_ look: Look) async throws {
+        // The look is held while it gets the commit that came during the first deployment.
+        try box.install(
+            "git",
             """
-            #!/bin/sh
             case " $* " in *" fetch "*)
                 if test -e \(box.out)/hold; then
                     touch \(box.out)/held
                     while test -e \(box.out)/hold; do sleep 0.02; done
-                    \(fails ? "echo 'fatal: Authentication failed for x' >&2; exit 128" : ":")
+                    \(look == .isRefused ? "echo 'fatal: Authentication failed for x' >&2; exit 128" : ":")
                 fi
             esac
             exec /usr/bin/git "$@"
-            """, to: box.root + "/bin/git")
-        chmod(box.root + "/bin/git", 0o755)
-        let program = try box.start(
+            """)
+        let program = try watching(post: "touch $OUT/hold; \(pushes)")
+        try await until("the look is held", details: { program.errors }) { box.has("held") }
+        #expect(try await ask("POST", "/check").code == 202)
+        // Nothing can be written to the record while this has its lock.
+        let lock = look == .cannotRecord ? try await lockRecord() : nil
+        box.remove("hold")
+        if let lock {
+            try await until("it cannot record", within: 60, details: { program.errors }) {
+                program.errors.contains("ledger")
+            }
+            try await lock.send(SIGTERM)
+        }
+        try await box.atRest(after: 2, program)
+        #expect(box.lines("post") == ["startup", "manual"])
+        #expect(program.errors.contains("Authentication failed") == (look == .isRefused), "\(program.errors)")
+    }
+
+    @Test("so does one that is asked for while a hook runs")
+    func askedDuringHook() async throws {
+        let program = try watching(post: "touch $OUT/runs; while ! test -e $OUT/go; do sleep 0.02; done; \(pushes)")
+        try await until("the hook runs", details: { program.errors }) { box.has("runs") }
+        #expect(try await ask("POST", "/check").code == 202)
+        try box.touch("go")
+        try await box.atRest(after: 2, program)
+        #expect(box.lines("post") == ["startup", "manual"])
+    }
+
+    private var pushes: String {
+        """
+        git -C \(box.work) -c user.name=t -c user.email=t@t commit -q --allow-empty -m second
+        git -C \(box.work) push -q origin HEAD:main
+        """
+    }
+
+    /// An agent that checks by itself once an hour, and does something in its first POST_DEPLOY.
+    private func watching(post: String) throws -> Program {
+        try box.start(
             "run",
             settings: [
                 "ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
                 "AGENT_API_TOKEN": "t0ken-t0ken", "GITHUB_SYNC_INTERVAL": "1h",
-                "POST_DEPLOY_COMMAND": """
-                echo $DEPLOY_TRIGGER >> $OUT/post; test -e $OUT/once && exit 0; touch $OUT/once $OUT/hold
-                git -C \(box.work) -c user.name=t -c user.email=t@t commit -q --allow-empty -m second
-                git -C \(box.work) push -q origin HEAD:main
-                """,
+                "POST_DEPLOY_COMMAND":
+                    "echo $DEPLOY_TRIGGER >> $OUT/post; test -e $OUT/once && exit 0; touch $OUT/once; \(post)",
             ])
-        try await until("the look is held", details: { program.errors }) { box.has("held") }
-        #expect(try await ask("POST", "/check").code == 202)
-        box.remove("hold")
-        try await box.atRest(after: 2, program)
-        #expect(box.lines("post") == ["startup", "manual"])
-        #expect(program.errors.contains("Authentication failed") == fails, "\(program.errors)")
+    }
+
+    private func lockRecord() async throws -> Program {
+        let lock = try box.start(program: [
+            "/usr/bin/python3", "-c",
+            """
+            import os, sqlite3, signal
+            database = sqlite3.connect("\(box.state)/ledger.sqlite", isolation_level=None)
+            database.execute("BEGIN IMMEDIATE")
+            open("\(box.out)/locked", "w").close()
+            signal.pause()
+            """,
+        ])
+        try await until("the record is locked", details: { lock.errors }) { box.has("locked") }
+        return lock
     }
 
     @Test("views are the command line's JSON")

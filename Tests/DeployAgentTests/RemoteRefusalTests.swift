@@ -9,7 +9,7 @@ struct RemoteRefusalTests {
     private let basis: RemoteGit.Basis = {
         let settings = RemoteSettings(url: "https://git.example.org/shop.git", branch: nil) { $0 }
         return RemoteGit.Basis(
-            remote: settings, access: RemoteAccess(), timeout: .seconds(1), killGrace: .seconds(1))
+            remote: settings, access: RemoteAccess(), files: [], timeout: .seconds(1), killGrace: .seconds(1))
     }()
 
     private func error(_ code: GitError.Code, retryAfter: Duration? = nil) -> GitError {

@@ -9,12 +9,15 @@ import Testing
 @Suite(.timeLimit(.minutes(1)))
 struct IndexStampsTests {
     /// A checkout whose files are older than its index by more than a tick of the clock.
+    ///
+    /// The index is given a time to come: what a test changes then is older, too, and shows by its own stamps alone.
     private func checkout(_ files: [String: String]) async throws -> (folder: TemporaryFolder, index: String) {
         let folder = try TemporaryFolder()
         for (name, text) in files { try folder.write(name, text) }
         try await sh(
             "ln -s top link; git init -q && git add -A && touch -d '1 hour ago' -h $(git ls-files) && git add -A",
             folder)
+        try await sh("cp -p top .git/top; touch -d '1 minute' .git/index", folder)
         return (folder, folder.path + "/.git/index")
     }
 
@@ -37,6 +40,10 @@ struct IndexStampsTests {
             "echo 2 > top", "printf 9 > top; touch -d '1 hour ago' top", "rm top", "chmod +x top", "touch top",
             "rm top; mkdir top", "ln -sfn a/two link", "mv a elsewhere; ln -s elsewhere a", "cp -p top new; mv new top",
             "mv a/b b2; ln -s ../b2 a/b",
+            // Only the time of change tells.
+            "printf 9 > top; touch -r .git/top top",
+            // A file may have changed in the very tick in which the index was written.
+            "touch -d '1 second ago' .git/index", "touch -d '2 hours ago' .git/index",
         ])
     func touched(_ change: String) async throws {
         let (folder, index) = try await checkout(["a/b/one": "1", "a/two": "2", "top": "3", "z/four": "4"])

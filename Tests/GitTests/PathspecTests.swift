@@ -10,7 +10,8 @@ struct PathspecTests {
         "1.sql",
         "db/migrations/001.sql", "db/migrations/notes.txt", "a b.txt", "#hash", "!bang", "we[i]rd", "wei",
         "package.json",
-        "web/package.json", "a/b/c.txt", "a/x/b/y/b/z/c.txt", "a/b/x/b/c.txt", "\u{e4}.txt", "*star", "x/*star", "docs",
+        "web/package.json", "a/b/c.txt", "a/x/b/y/b/z/c.txt", "a/b/x/b/c.txt", "src/deep/app.swift", "sapp.swift",
+        "a.txt", "1", "[1x", "]x", "\u{e4}.txt", "*star", "x/*star", "docs",
         "back\\slash",
     ].filter { $0 != "docs" }
 
@@ -31,6 +32,16 @@ struct PathspecTests {
         [":(glob)we[i]rd"], [":(glob)a?b.txt"], [":(glob)src?app.swift"], [":(glob)**/*/*.sql"],
         [":(glob)src/**/app.swift"],
         [":(glob)**/1.sql/**"], [":(glob)a/**/b/**/c.txt"], [":(glob)a/**/b/*/c.txt"], [":(glob)src/*/"],
+        [":(glob)doc**"], [":(glob)s**"], [":(glob)docs**/b.md"], [":(glob)s**.swift"], [":(glob)[a/b].txt"],
+        [":(glob)a\\/b/c.txt"], [":(glob)docs//a.md"], [":(glob)docs/./a.md"], ["docs//a.md"], ["docs/./deep"], ["./"],
+        [":(glob)[wx]e[[i]rd"], [":(glob)[!a-r]*.swift"], [":(glob)[^a-r]*.swift"], [":(glob)[[:digit:]].sql"],
+        [":(glob)[[:nothing:]].sql"], [":(glob,icase)[[:upper:]]RC/*"], [":(glob,icase)[r]EADME.[K-N]?"],
+        [":(glob)[1*"],
+        [":(glob)[]1]*"], [":(glob)[\\#]*"], [":(glob)[z-a]*"], [":(glob)*\\"], [":(glob)**/d*/**/*.md"],
+        [":(glob)*/*"],
+        [":(glob)*a*/*.m*d"], [":(glob)**a/*"], [":(glob)***/b.md"], [":(glob)db/*a*i*n*s/*0*1*"],
+        [":(glob)?rc/?pp.swift"],
+        [":(glob)src[/]app.swift"], [":(glob)src[!x]app.swift"], [":(glob)web/**"], [":(glob)web/**/"],
     ]
 
     @Test("pathspecs match what git's own match")

@@ -21,7 +21,7 @@ struct DeploymentPlan: Sendable {
     var tasks: Result<DeployFile?, SettingsError>
     /// What it changes, and what need not run for it.
     var changed: ChangedSince
-    /// What of the commit will not be there, or is not.
+    /// What of the commit is missing from the workspace, or will be.
     var warnings: [String] = []
     /// Nil when the workspace itself is watched: then there is nothing to publish.
     var source: Source?

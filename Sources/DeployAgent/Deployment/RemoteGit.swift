@@ -8,28 +8,10 @@ struct RemoteGit {
     struct Basis: Equatable {
         var remote: RemoteSettings
         var access: RemoteAccess
+        /// Of the files that git and ssh read themselves.
+        var files: [FileStamp]
         var timeout: Duration
         var killGrace: Duration
-        /// Paths of the files that git and ssh read themselves.
-        var files: [String]
-        private var stamps: [FileStamp] = []
-
-        init(
-            remote: RemoteSettings, access: RemoteAccess, timeout: Duration, killGrace: Duration, files: [String] = []
-        ) {
-            self.remote = remote
-            self.access = access
-            self.timeout = timeout
-            self.killGrace = killGrace
-            self.files = files
-        }
-
-        /// With what the files hold now: they are read where it matters alone.
-        func stamped() -> Basis {
-            var basis = self
-            basis.stamps = files.map(FileStamp.init)
-            return basis
-        }
     }
 
     let environment: ProcessEnvironment
@@ -66,8 +48,10 @@ struct RemoteGit {
             credentials: try own.credentials(for: remote, app: settings.remote), ssh: own.ssh,
             authorityFile: own.authorityFile)
         let basis = Basis(
-            remote: remote, access: access, timeout: settings.gitTimeout, killGrace: settings.killGrace,
-            files: [own.ssh.keyFile, own.ssh.knownHostsFile, own.authorityFile].compactMap { $0 } + filesOfUser)
+            remote: remote, access: access,
+            files: ([own.ssh.keyFile, own.ssh.knownHostsFile, own.authorityFile].compactMap { $0 } + filesOfUser)
+                .map(FileStamp.init),
+            timeout: settings.gitTimeout, killGrace: settings.killGrace)
         if let last, last.basis == basis { return last }
         log.learn(Secrets(access.credentials.map(\.password)))
         let program = GitProgram(

@@ -37,16 +37,12 @@ struct RemoteRefusals {
 
     /// Asks, unless what is asked is left alone.
     ///
-    /// - Parameters:
-    ///   - basis: as it was when it was read for this check.
-    ///   - isPoll: any other trigger asks whatever came before.
+    /// - Parameter isPoll: any other trigger asks whatever came before.
     /// - Throws: the earlier refusal's error, or that of `ask`.
     mutating func asking<Answer>(
         _ subject: Subject, _ basis: RemoteGit.Basis, isPoll: Bool, interval: Duration, _ ask: () async throws -> Answer
     ) async throws -> Answer {
-        // Before it is asked: what is mended while it is asked ends the wait.
-        let known = all[subject].map { ($0, basis.stamped()) }
-        if isPoll, let (refusal, now) = known, refusal.holds(for: now) { throw refusal.error }
+        if isPoll, let refusal = all[subject], refusal.holds(for: basis) { throw refusal.error }
         // One commit at a time is asked for.
         if subject != .remote { all = all.filter { $0.key == .remote || $0.key == subject } }
         do {
@@ -56,7 +52,7 @@ struct RemoteRefusals {
         } catch let error as GitError
             where error.code.isPermanent || error.code == .throttled || error.retryAfter != nil
         {
-            all[subject] = RemoteRefusal(error, known?.1 ?? basis.stamped(), after: known?.0, interval: interval)
+            all[subject] = RemoteRefusal(error, basis, after: all[subject], interval: interval)
             throw error
         } catch {
             all[subject] = nil

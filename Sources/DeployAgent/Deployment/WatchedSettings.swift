@@ -3,7 +3,7 @@ import Logging
 import Shell
 
 /// The settings of one workspace's checks: those of the commit that it holds say what is followed, those of the commit
-/// looked at last say all else. What nobody has signed who has to says nothing.
+/// looked at last say all else. Where commits have to be signed, the spec of one that is not is not used.
 struct WatchedSettings {
     private let origin: SettingsOrigin
     private let workspace: Workspace
@@ -39,7 +39,7 @@ struct WatchedSettings {
     /// Those that the last check used.
     var newest: Settings { known?.settings ?? ofCheckout }
 
-    /// Has the next look read those of its commit anew.
+    /// Makes the next look read those of its commit anew.
     mutating func forget() { known = nil }
 
     /// The settings of a commit.

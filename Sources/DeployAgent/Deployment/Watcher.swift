@@ -111,15 +111,18 @@ public final class Watcher {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             }
         }
-        // Nothing was begun: whoever rang waits for the next check.
-        if case .deployment = outcome {} else if let answered { bell?.ring(answered) }
+        // Nothing came of it: whoever rang is owed a check.
+        if case .deployment = outcome {} else if let answered { bell?.giveBack(answered) }
         await sign.show(ownPresence, outcome, ledger, log)
         return outcome
     }
 
-    /// A commit that a poll comes upon is what somebody asks for who rings meanwhile.
+    /// A poll's deployment takes the trigger of whoever rang while the poll was looking.
     private func asked(_ trigger: Trigger) -> Trigger {
-        guard trigger == .poll, let rung = bell?.take() else { return trigger }
+        // A rollback rings, too, and means something else.
+        guard trigger == .poll, RollbackRequest.read(folder) == nil, let rung = bell?.take() ?? answered else {
+            return trigger
+        }
         answered = rung
         return rung
     }
@@ -232,7 +235,7 @@ public final class Watcher {
         var warnings: [String] = []
         if let fetched = source {
             (source, warnings) = try await complete(fetched, target.commit, settings, trigger, isBack: back != nil)
-        } else {
+        } else if watched.ofCheckout.remote == nil {
             warnings = await workspace.warnings(of: target.commit)
         }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)

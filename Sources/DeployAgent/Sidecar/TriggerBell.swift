@@ -22,6 +22,11 @@ public final class TriggerBell: Sendable {
         wake { $0.pending = trigger }
     }
 
+    /// Asks again for what was taken; who rang since goes first.
+    func giveBack(_ trigger: Trigger) {
+        wake { $0.pending = $0.pending ?? trigger }
+    }
+
     /// What rang and was not answered yet; then it is.
     func take() -> Trigger? {
         state.withLock { state in
