@@ -3,6 +3,7 @@
 Of what makes tens of thousands of files the fastest of several turns counts, here and for git: the kernel of a shared machine
 now and then takes ten times as long for the same.
 """
+import datetime
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import statistics
 import subprocess
 import time
 
-from measuring import AGENT, CLEAN, GIT, inside, row, run, wall
+from measuring import AGENT, CLEAN, GIT, inside, row, run, wait_until, wall
 
 FILES = 10_000
 
@@ -62,12 +63,13 @@ def timed(command, **keywords):
 
 
 def moved(link, begin_it):
-    """What `begin_it` returned that makes a link move, when it was called, and how long that took until the link had moved."""
+    """Calls `begin_it` and waits until the link moves: what it returned, when it was called, and the milliseconds."""
     os.sync()
     before = os.readlink(link)
     begin = time.perf_counter()
     begun = begin_it()
     while os.readlink(link) == before:
+        assert time.perf_counter() < begin + 60, "the link has not moved"
         time.sleep(0.0005)
     return begun, begin, (time.perf_counter() - begin) * 1000
 
@@ -92,6 +94,14 @@ def written(root):
 KEPT = {"AGENT_KEEP_RELEASES": "50"}
 
 
+def rests(environment, since):
+    """Whether the agent that watches has found nothing to do since then: right after a deployment it looks once more."""
+    shown = json.loads(subprocess.run(
+        [AGENT, "status", "--json"], env=environment, capture_output=True, text=True).stdout)
+    looked = shown["last_check"] and datetime.datetime.fromisoformat(shown["last_check"].replace("Z", "+00:00"))
+    return looked and looked.timestamp() > since and shown["last_outcome"] == "unchanged"
+
+
 def publish(root, upstream, work):
     """A change of one file, by turns with what git takes to fetch it and to check it out beside."""
     own = environment(root, "publish", upstream, **KEPT, GITHUB_SYNC_INTERVAL="1h", ENABLE_DEV_HEALTH="false")
@@ -102,8 +112,10 @@ def publish(root, upstream, work):
     floor = root / "publish-floor.git"
     run([*GIT, "clone", "-q", "--bare", "--depth=1", f"file://{upstream}", str(floor)])
     told, links, places, floors, synced = [], [], [], [], []
+    since = time.time()
     sidecar = subprocess.Popen([AGENT, "run"], env=own)
     try:
+        wait_until(lambda: rests(own, since), what="the first check")
         for turn in range(9):
             change(work, f"publish {turn}\n")
             tree = root / f"publish-floor-{turn}"
@@ -111,9 +123,9 @@ def publish(root, upstream, work):
                 timed([*GIT, "fetch", "-q", "--depth=1", f"file://{upstream}", "+main:refs/heads/fetched"], cwd=floor)
                 + timed([*GIT, "worktree", "add", "-q", "--detach", str(tree), "refs/heads/fetched"], cwd=floor))
             synced.append(floors[-1] + written(root))
-            # At rest again: it looks once more right after a deployment.
-            time.sleep(0.5)
             told.append(moved(root / "publish" / "ws", lambda: sidecar.send_signal(signal.SIGHUP))[2])
+            deployed = time.time()
+            wait_until(lambda: rests(own, deployed), what="the look after a deployment")
             links.append(link_moved([AGENT, "run-once"], once, root / "publish-once" / "ws")[0])
             places.append(timed([AGENT, "run-once"], env=in_place))
     finally:
