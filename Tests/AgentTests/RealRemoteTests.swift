@@ -128,6 +128,10 @@ struct RealRemoteTests {
         ] {
             let once = try await box.once(settings(server, ["GITHUB_REPO_URL": url]))
             #expect(once.code == code && once.json["error_kind"].string == kind, "\(url): \(once)")
+            let entrypoint = try await box.agent(
+                "exec", "--", "touch", box.out + "/app",
+                settings: settings(server, ["GITHUB_REPO_URL": url, "AGENT_START_TIMEOUT": "100ms"]))
+            #expect(entrypoint.code == code && !box.has("app"), "\(url): \(entrypoint)")
         }
         let untrusted = try await box.once(settings(server, ["AGENT_CA_FILE": "", "GITHUB_TOKEN": "first-t0ken"]))
         #expect(untrusted.code == 78 && untrusted.ended.errors.contains("AGENT_CA_FILE"), "\(untrusted)")
@@ -382,6 +386,16 @@ struct RealRemoteTests {
         try await lfs.store(box.work)
         #expect(try await box.once(settings).outcome == "deployed")
         try await box.sh("cmp ws/big.bin dev/big.bin; cmp ws/small.bin dev/small.bin")
+        // The way back needs neither the remote nor its large files.
+        try await box.sh("cp big.bin ../first.bin; seq 7 > big.bin", in: box.work)
+        try await box.commit()
+        try await lfs.store(box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        try await lfs.forget()
+        let back = try await box.agent(
+            "rollback", settings: settings.merging(["https_proxy": "http://127.0.0.1:9"]) { $1 })
+        #expect(back.code == 0, "\(back)")
+        try await box.sh("cmp ws/big.bin first.bin; cmp ws/small.bin dev/small.bin")
         #expect(box.lines("arguments").contains { $0.contains("git-lfs") || $0.contains("git lfs") })
         #expect(!"\(once)".contains("first-t0ken") && !"\(missing)".contains("first-t0ken"))
         #expect(try await box.sh("grep -rlF first-t0ken state ws out || true").isEmpty)
