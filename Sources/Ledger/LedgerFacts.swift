@@ -1,5 +1,7 @@
 /// What the record says that bears on the decision about one commit.
 public struct LedgerFacts: Sendable {
+    // A rollback that has not published counts for none of these: it has changed nothing.
+
     /// The newest deployment on the workspace, of whichever commit and whatever the app was called then.
     public var latest: Deployment?
     /// The newest deployment of the scope that needs no further attempt.

@@ -31,7 +31,8 @@ extension PostgresLedger {
         let values = index.compactMap { name in columns.first { $0.0 == name }?.1 }
         let (range, order) = newestFirst(index, from: 1)
         return try session.query(
-            "SELECT \(Deployment.columns) FROM deployments WHERE \(range)\(condition) ORDER BY \(order) LIMIT 1", values
+            "SELECT \(Deployment.columns) FROM deployments WHERE \(range)\(condition) "
+                + "AND (published OR trigger_name <> 'rollback') ORDER BY \(order) LIMIT 1", values
         ).rows.first.map(Deployment.init(row:))
     }
 

@@ -328,6 +328,81 @@ struct RollbackTests {
     }
 
     @Test(
+        "in a new container what is held is not deployed either when the way back comes to nothing at first",
+        arguments: ["exit 1", "exit 75", "sleep 1000"])
+    func newContainerFails(how: String) async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite", "AGENT_START_TIMEOUT": "1s",
+                "PRE_DEPLOY_COMMAND": "touch $OUT/began; test -e $OUT/broken && \(how); cat app.txt >> $OUT/pre",
+            ])
+        _ = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.sh("rm -rf ws state; rm out/pre out/began")
+        try box.touch("broken")
+        let first = try box.start(program: [agentBinary, "exec", "--", "touch", box.out + "/app"], settings)
+        if how == "sleep 1000" {
+            try await until("PRE_DEPLOY runs", details: { first.errors }) { box.has("began") }
+            try await first.send(SIGKILL)
+        }
+        let ended = try await first.ended()
+        #expect(["exit 1": 1, "exit 75": 75, "sleep 1000": 137][how] == ended.code, "\(ended)")
+        #expect(!box.has("app") && !box.has("pre"))
+        box.remove("broken")
+        let second = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
+        #expect(second.code == 0 && second.output.contains("v1"), "\(second)")
+        #expect(box.lines("pre") == ["v1"])
+        #expect(try await box.once(settings).code == 0 && app == "v1\n")
+    }
+
+    @Test("a start without the remote changes nothing of what is held")
+    func offline() async throws {
+        let settings = settings("symlink")
+        _ = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.sh("mv up.git gone.git")
+        box.remove("trace")
+        let exec = try box.start(
+            program: [agentBinary, "exec", "--", "sh", "-c", "cat app.txt; " + Hooks.await_("end")], settings)
+        try await until("POST_DEPLOY has run", details: { exec.errors }) { trace.count == 2 }
+        try await until("it is recorded", details: { exec.errors }) {
+            try await box.history().first?["status"].string == "succeeded"
+        }
+        try box.touch("end")
+        let start = try await exec.ended()
+        #expect(start.code == 0 && start.output.contains("v1"), "\(start)")
+        try await box.sh("mv gone.git up.git")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v1\n")
+        let status = try await box.agent("status", settings: settings)
+        #expect(status.output.contains("held"), "\(status)")
+    }
+
+    @Test(
+        "a rollback whose PRE_DEPLOY fails changes nothing: neither what is live nor what is held", arguments: [1, 75])
+    func changesNothing(code: Int) async throws {
+        let settings = settings("symlink")
+        let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit \(code)"]) { $1 }
+        let ids = try await deploy(3, settings)
+        func status() async throws -> String { try await box.agent("status", settings: settings).output }
+        #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == code)
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v3\n" && trace.isEmpty)
+        #expect(try await !status().contains("held "))
+        #expect(try await box.agent("retry", settings: settings).code == 1)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(app == "v2\n")
+        #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == code)
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v2\n")
+        #expect(try await status().contains("held        \(ids[2].prefix(12))"))
+        #expect(try await box.agent("retry", settings: settings).code == 0)
+        #expect(try await box.once(settings).deployment["commit"].string == ids[2])
+        #expect(app == "v3\n")
+    }
+
+    @Test(
         "killed between the failure and the way back, the next start goes it; with exec the app goes on with what was there"
     )
     func onFailureKilled() async throws {

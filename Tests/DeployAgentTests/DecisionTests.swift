@@ -57,6 +57,9 @@ private func deployment(
         #expect(
             decide("b", latest: back, settled: back, own: bad, forced: true) == .deploy(attempt: 1, series: nil))
         #expect(decide("c", latest: back, settled: back) == .deploy(attempt: 1, series: nil))
+        // Deployed again without publishing, as an offline start does.
+        let again = deployment("a", .succeeded, published: false, id: 3, held: "b")
+        #expect(decide("b", latest: again, settled: again, own: bad) == .nothing(.held))
         let after = deployment("c", .succeeded, id: 3)
         #expect(decide("b", latest: after, settled: after, own: bad) == .deploy(attempt: 1, series: nil))
     }

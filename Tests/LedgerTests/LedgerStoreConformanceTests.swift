@@ -90,6 +90,29 @@ struct LedgerStoreConformanceTests {
     }
 
     @Test(
+        "a rollback counts once it has published; until then it has changed nothing", arguments: StoreFactory.allCases)
+    func factsOfRollbacks(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let scope = DeploymentDraft.sample().scope
+        let bad = try await settle(store, .sample(commit: "b"), .sample(.succeeded), published: true)
+        func rollBack(_ status: DeploymentStatus, published: Bool) async throws -> Int64 {
+            let draft = DeploymentDraft.sample(commit: "a", trigger: .rollback, held: "b")
+            return try await settle(store, draft, .sample(status), published: published)
+        }
+        _ = try await rollBack(.failed, published: false)
+        var facts = try await store.facts(scope, commit: "b")
+        #expect(facts.latest?.id == bad && facts.lastSettled?.id == bad && facts.latestOfCommit?.id == bad)
+        #expect(try await store.facts(scope, commit: "a").latestOfCommit == nil)
+        let back = try await rollBack(.succeeded, published: true)
+        for status in [DeploymentStatus.failed, .interrupted, .deferred] {
+            _ = try await rollBack(status, published: false)
+            facts = try await store.facts(scope, commit: "b")
+            #expect(facts.latest?.id == back && facts.latest?.held == "b" && facts.lastSettled?.id == back)
+        }
+        #expect(try await store.facts(scope, commit: "a").latestOfCommit?.id == back)
+    }
+
+    @Test(
         "facts tell apps, hosts and workspaces apart, but see what another app did to the workspace",
         arguments: StoreFactory.allCases)
     func factsScope(factory: StoreFactory) async throws {

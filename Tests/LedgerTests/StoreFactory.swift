@@ -66,12 +66,13 @@ extension DeploymentDraft {
     /// A draft in which only what a test names differs.
     static func sample(
         commit: String = "a", app: String = "shop", host: String = "h", workspace: String = "/w", attempt: Int = 1,
-        series: Int64? = nil, previous: String? = nil, startedAt: Int64 = 1000
+        series: Int64? = nil, previous: String? = nil, startedAt: Int64 = 1000, trigger: Trigger = .poll,
+        held: String? = nil
     ) -> DeploymentDraft {
         DeploymentDraft(
             scope: Scope(app: app, host: host, workspace: workspace), commit: commit, subject: "subject of \(commit)",
-            author: "author", ref: "main", previousCommit: previous, trigger: .poll, attempt: attempt, series: series,
-            startedAt: Timestamp(milliseconds: startedAt))
+            author: "author", ref: "main", previousCommit: previous, trigger: trigger, attempt: attempt, series: series,
+            startedAt: Timestamp(milliseconds: startedAt), held: held)
     }
 }
 

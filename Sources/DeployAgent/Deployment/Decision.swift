@@ -35,8 +35,8 @@ enum Decision: Equatable, Sendable {
     }
 
     static func decide(_ facts: LedgerFacts, _ situation: Situation) -> Decision {
-        // One that was rolled back from is not deployed; a rollback that was over before it published holds nothing.
-        let isHeld = facts.latest?.held == situation.commit && facts.latest?.published == true
+        // What was gone back to may have been deployed again since, offline say: then it still holds what it came from.
+        let isHeld = facts.latest?.held == situation.commit
         if isHeld, !situation.isForced || situation.isBootstrap { return .nothing(.held) }
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
         if !own.settled {
@@ -63,8 +63,7 @@ enum Decision: Equatable, Sendable {
             return .deploy(attempt: 1, series: nil)
         }
         if let latest = facts.latest, latest.commit != situation.commit,
-            latest.published
-                || latest.held == nil && (latest.status == .interrupted || latest.status == .running)
+            latest.published || latest.status == .interrupted || latest.status == .running
         {
             return .deploy(attempt: 1, series: nil)
         }

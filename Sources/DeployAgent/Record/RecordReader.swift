@@ -126,20 +126,26 @@ public struct RecordReader: Sendable {
         (try? await Workspace(path: settings.workspace).state())?.head
     }
 
+    /// The deployment that holds a commit, and that commit; nil when none is held.
+    public func hold() async throws -> (by: Deployment, commit: String)? {
+        guard let latest = try await ledger?.facts(settings.scope, commit: "").latest else { return nil }
+        return latest.held.map { (latest, $0) }
+    }
+
     /// Makes a failed commit due again, or one that was rolled back from.
     ///
     /// - Parameter commit: the beginning of a commit's id; nil for the newest deployment.
     /// - Returns: the deployment that was settled or waiting, nil when there is nothing to retry.
     /// - Throws: `LedgerError`.
     public func retry(_ commit: String?) async throws -> Deployment? {
-        if let latest = try await history(limit: 1, commit: nil, status: nil).first, let held = latest.held,
-            held.hasPrefix(commit ?? "")
-        {
-            try await ledger?.releaseHold(latest.id)
-            return try await history(limit: 1, commit: held, status: nil).first ?? latest
+        if let (holding, held) = try await hold(), held.hasPrefix(commit ?? "") {
+            try await ledger?.releaseHold(holding.id)
+            return try await history(limit: 1, commit: held, status: nil).first ?? holding
         }
         guard let last = try await history(limit: 1, commit: commit, status: nil).first,
-            last.status == .failed || last.status == .interrupted || last.status == .deferred
+            last.status == .failed || last.status == .interrupted || last.status == .deferred,
+            // A rollback that came to nothing is asked for again, by its own command.
+            last.trigger != Trigger.rollback.rawValue || last.published
         else { return nil }
         try await ledger?.makeDue(last.id)
         return last
