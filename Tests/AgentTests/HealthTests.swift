@@ -93,6 +93,23 @@ struct HealthTests {
         try await until("it is ready again", details: { program.errors }) { try await get("/readyz")?.code == 200 }
     }
 
+    @Test("a rollback by itself counts in the metrics, beside the deployment that failed")
+    func wentBack() async throws {
+        let program = try start([
+            "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "GITHUB_BRANCH": "main",
+            "POST_DEPLOY_COMMAND": "test \"$(cat app.txt)\" = v1",
+        ])
+        try await box.atRest(after: 1, program)
+        let good = try await box.head()
+        try await box.commit(["app.txt": "v2\n"])
+        try await box.atRest(after: 3, program)
+        #expect(try await metric("deploy_agent_deployments_total{status=\"failed\"}") == "1")
+        #expect(try await metric("deploy_agent_deployments_total{status=\"succeeded\"}") == "2")
+        #expect(try await metric("deploy_agent_commit_info{commit=\"\(good)\",ref=\"main\"}") == "1")
+        #expect(try await metric("deploy_agent_last_run_status{hook=\"POST_DEPLOY\",status=\"succeeded\"}") == "1")
+        #expect(try await metric("deploy_agent_runs_total{hook=\"POST_DEPLOY\",status=\"failed\"}") == "1")
+    }
+
     @Test("metrics are what Prometheus's own parser reads, with the record's last runs after a restart")
     func metrics() async throws {
         let settings = [

@@ -118,6 +118,59 @@ struct RollbackTests {
         box.remove("trace")
         #expect(try await box.agent("rollback", ids[1], "--with-pre", settings: settings).code == 0)
         #expect(trace == ["pre", "post v2 rollback"])
+        // So is one that is gone.
+        try await box.sh("rm -rf state/workspaces/*/releases/\(ids[0])*")
+        #expect(try await box.agent("rollback", ids[0], settings: settings).code == 0)
+        #expect(app == "v1\n" && trace.last == "post v1 rollback")
+    }
+
+    @Test("three replaced releases stay where nothing else is set; linking to one starts no git that writes files")
+    func defaults() async throws {
+        let settings = settings("symlink", ["LD_PRELOAD": try await Preload.library])
+        _ = try await deploy(6, settings)
+        #expect(try await box.sh("ls -d state/workspaces/*/releases/*").split(separator: "\n").count == 4)
+        let watched = settings.merging(["PRELOAD_ARGUMENTS": box.out + "/arguments"]) { $1 }
+        #expect(try await box.agent("rollback", settings: watched).code == 0)
+        let calls = box.lines("arguments")
+        #expect(app == "v5\n" && calls.contains { $0.contains("git") }, "\(calls)")
+        for word in ["worktree", "checkout", "fetch", "ls-remote", "diff-files"] {
+            #expect(!calls.contains { $0.contains(word) }, "\(word): \(calls)")
+        }
+    }
+
+    @Test("what an agent at work cannot do has the same exit code and reason as by itself")
+    func cannotBesideAgent() async throws {
+        let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])
+        _ = try await deploy(1, settings)
+        let agent = try box.start("run", settings: settings)
+        try await until("it rests", details: { agent.errors }) {
+            try await box.json("status", settings: settings)["next_check"].string != nil
+        }
+        try await box.sh("mv up.git gone.git")
+        let missing = String(repeating: "a", count: 40)
+        let away = try await box.json("rollback", missing, settings: settings)
+        #expect(away["outcome"].string == "unreachable" && away["error_kind"].string == "transient", "\(away)")
+        #expect(away["error_message"].string?.contains("up.git") == true, "\(away)")
+        let code = try await box.agent("rollback", missing, settings: settings)
+        #expect(code.code == 69 && app == "v1\n", "\(code)")
+    }
+
+    @Test("a full id that was never deployed is fetched; what cannot be had ends with 69, and nothing moves")
+    func neverDeployed() async throws {
+        let settings = settings("symlink")
+        _ = try await deploy(1, settings)
+        try await box.commit(["app.txt": "v2\n"])
+        let passedOver = try await box.head(of: box.work)
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings).outcome == "deployed")
+        try await box.sh("mv up.git gone.git")
+        let away = try await box.json("rollback", passedOver, settings: settings)
+        #expect(away["outcome"].string == "unreachable" && away["error_kind"].string == "transient", "\(away)")
+        #expect(try await box.agent("rollback", passedOver, settings: settings).code == 69)
+        #expect(app == "v3\n")
+        try await box.sh("mv gone.git up.git")
+        #expect(try await box.agent("rollback", passedOver, settings: settings).code == 0)
+        #expect(app == "v2\n" && trace.last == "post v2 rollback")
     }
 
     @Test(

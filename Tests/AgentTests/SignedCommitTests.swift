@@ -10,6 +10,20 @@ struct SignedCommitTests {
 
     init() async throws { box = try await Box() }
 
+    @Test("there is no way back to a commit that nobody has signed", arguments: ["in-place", "symlink"])
+    func rollback(mode: String) async throws {
+        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f key; sed 's/^/a@t /' key.pub > signers")
+        let settings = ["AGENT_PUBLISH": mode, "POST_DEPLOY_COMMAND": "echo $DEPLOY_TRIGGER >> $OUT/post"]
+        #expect(try await box.once(settings).outcome == "deployed")
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings).outcome == "deployed")
+        let signed = ["AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers"]
+        let back = try await box.agent("rollback", settings: settings.merging(signed) { $1 })
+        #expect(back.code == 1 && back.errors.contains("no signature"), "\(back)")
+        #expect(box.text(box.workspace + "/app.txt") == "v2\n" && box.lines("post") == ["manual", "manual"])
+        #expect(try await box.history().count == 2)
+    }
+
     @Test(
         "an unsigned commit is not staged, not run, its spec is not read; it is on record as failed until somebody says otherwise",
         arguments: ["in-place", "symlink"])

@@ -50,7 +50,10 @@ struct CheckLoop {
         vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
         if let tasks = watcher.tasks.counts { vitals.looked(at: tasks) }
         if case .deployment(let deployment) = outcome {
-            vitals.deployed(deployment, (try? await watcher.ledger.runs(deployment: deployment.id)) ?? [])
+            // A failed one may have had the commit before it brought back.
+            for each in [deployment, watcher.wentBack].compactMap({ $0 }) {
+                vitals.deployed(each, (try? await watcher.ledger.runs(deployment: each.id)) ?? [])
+            }
             notifier.wake()
         }
         return outcome

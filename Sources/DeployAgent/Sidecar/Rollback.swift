@@ -95,6 +95,8 @@ public final class Rollback: Service {
 
     private func carryOut(_ folder: WorkspaceFolder) async {
         var isSaid = false
+        // When the request was last seen to be there.
+        var pending = Timestamp.now
         while !stop.isRequested {
             let attempt: WorkspaceLock.Attempt
             do {
@@ -114,11 +116,13 @@ public final class Rollback: Service {
                     // What did not come to anything is not done later, unasked.
                     request.remove(folder)
                 } else {
-                    cell.set(await recorded())
+                    cell.set(await recorded(since: pending))
                 }
                 return
             case .held(let holder):
-                guard RollbackRequest.read(folder) == request else { return cell.set(await recorded()) }
+                let now = Timestamp.now
+                guard RollbackRequest.read(folder) == request else { return cell.set(await recorded(since: pending)) }
+                pending = now
                 if !isSaid, let holder {
                     isSaid = true
                     let isAwake = wake(holder)
@@ -130,17 +134,33 @@ public final class Rollback: Service {
             }
         }
         // Somebody else may be at it: then it goes on.
-        if case .deployment(let deployment) = await recorded() { return cell.set(.deployment(deployment)) }
+        if let deployment = await deployment() { return cell.set(.deployment(deployment)) }
         request.remove(folder)
     }
 
     /// The rollback that somebody else has carried out; nil when it made none.
-    private func recorded() async -> CheckOutcome? {
+    private func deployment() async -> Deployment? {
         let scope = session.scope
         let newest = try? await inForce.ledger.history(
             HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 10, commit: request.commit))
-        return newest?.first { $0.id > last && $0.trigger == Trigger.rollback.rawValue }.map { .deployment($0) }
-            ?? session.lockHolder()?.lastError.map { .failed($0) }
+        return newest?.first { $0.id > last && $0.trigger == Trigger.rollback.rawValue }
+    }
+
+    /// What it came to with somebody else: the deployment, or what that agent says of the check that made none.
+    ///
+    /// - Parameter time: before it was over.
+    private func recorded(since time: Timestamp) async -> CheckOutcome? {
+        if let deployment = await deployment() { return .deployment(deployment) }
+        // The request goes first, then the agent says what came of it.
+        for _ in 0..<100 where !stop.isRequested {
+            guard let holder = session.lockHolder() else { return nil }
+            if let checked = holder.lastCheck, checked >= time, let problem = holder.lastError {
+                return holder.lastOutcome == "unreachable"
+                    ? .unreachable(problem, holder.lastErrorKind ?? .transient) : .failed(problem)
+            }
+            await pause(.milliseconds(20), stop)
+        }
+        return nil
     }
 
     /// Makes an agent that watches check at once.
