@@ -11,6 +11,9 @@ public struct GitCredential: Sendable, Equatable {
         self.password = password
         self.origin = origin
     }
+
+    /// What of it nobody must read. A token is also given as the user, with a password that only says that it is one.
+    package var secrets: [String] { password == "x-oauth-basic" ? [user] : [password] }
 }
 
 /// Which key ssh shows, and whom it believes.

@@ -114,7 +114,8 @@ struct HookRepositoryTests {
         try box.write([app, hooks].compactMap { box.text($0.authorityFile) }.joined(), to: box.root + "/ca.pem")
         var more = [
             "GITHUB_REPO_URL": app.url("up.git"), "GITHUB_USERNAME": "deploy", "GITHUB_TOKEN": "app-t0ken",
-            "AGENT_CA_FILE": box.root + "/ca.pem",
+            "AGENT_CA_FILE": box.root + "/ca.pem", "LD_PRELOAD": try await Preload.library,
+            "PRELOAD_ARGUMENTS": box.out + "/arguments",
         ]
         if isInFile {
             try box.write("https://ops:hook-s3cret@localhost:\(hooks.httpsPort)\n", to: box.root + "/credentials")
@@ -126,7 +127,8 @@ struct HookRepositoryTests {
         let once = try await box.once(settings(more))
         #expect(once.outcome == "deployed" && box.lines("pre").count == 1, "\(once)")
         #expect(!"\(once)".contains("s3cret"))
-        #expect(try await box.sh("grep -rlF -e s3cret -e t0ken state ws || true").isEmpty)
+        #expect(try await box.sh("grep -rlF -e s3cret -e t0ken state ws out || true").isEmpty)
+        #expect(box.lines("arguments").contains { $0.contains("jobs.git") })
         let tokens = ["deploy:app-t0ken", "ops:hook-s3cret"].map { Data($0.utf8).base64EncodedString() }
         #expect(await eventually { hooks.requests().contains { $0.contains(tokens[1]) } })
         #expect(!hooks.requests().contains { $0.contains(tokens[0]) })

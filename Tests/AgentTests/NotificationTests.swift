@@ -89,6 +89,24 @@ struct NotificationTests {
         #expect(body["runs"][0]["exit_code"].int == 3)
     }
 
+    @Test("a rollback is told of, and so is a commit that is refused for its signature")
+    func others() async throws {
+        try await listen()
+        #expect(try await box.once(settings()).outcome == "deployed")
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings()).outcome == "deployed")
+        #expect(try await box.agent("rollback", settings: settings()).code == 0)
+        let back = try JSON(try #require(try requests.last?["body"].string))
+        #expect(try requests.count == 3 && back["trigger"].string == "rollback" && back["status"].string == "succeeded")
+        try await box.commit(["app.txt": "v3\n"])
+        try await box.sh("ssh-keygen -q -t ed25519 -N '' -f key; sed 's/^/a@t /' key.pub > signers")
+        let signed = ["AGENT_VERIFY_COMMIT": "ssh", "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers"]
+        #expect(try await box.once(settings(signed)).outcome == "failed")
+        let refused = try JSON(try #require(try requests.last?["body"].string))
+        #expect(try requests.count == 4 && refused["status"].string == "failed")
+        #expect(refused["error_message"].string?.contains("no signature") == true, "\(refused)")
+    }
+
     @Test("what nobody takes is tried again until it is taken, in the same delivery", arguments: [500, 302, 404])
     func retried(status: Int) async throws {
         try await listen()

@@ -80,6 +80,13 @@ struct SignedCommitTests {
         let hook = try await box.once(
             settings.merging(["PRE_DEPLOY_REPO_URL": "file://\(box.root)/jobs"]) { $1 }, force: true)
         #expect(hook.outcome == "failed" && hook.runs[0]["status"].string == "failed", "\(hook)")
+        #expect(hook.runs[0]["error_message"].string?.contains("no signature") == true, "\(hook)")
+        try await box.sh(
+            "git -C ../jobs -c gpg.format=ssh -c user.signingKey=$PWD/../key commit -q --allow-empty -S -m signed",
+            in: box.work)
+        let signedHook = try await box.once(
+            settings.merging(["PRE_DEPLOY_REPO_URL": "file://\(box.root)/jobs"]) { $1 }, force: true)
+        #expect(signedHook.outcome == "deployed" && signedHook.runs[0]["status"].string == "succeeded", "\(signedHook)")
     }
 
     @Test(

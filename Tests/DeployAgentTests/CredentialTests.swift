@@ -166,6 +166,10 @@ import Testing
         #expect(both.secrets.mask("token-in-variable") == "***")
         let oauth = try resolve(["GITHUB_REPO_URL": "https://oauth-token-as-user:x-oauth-basic@host/x"])
         #expect(oauth.secrets.mask("oauth-token-as-user") == "***")
+        let lines = try folder.write(
+            "credentials", "https://oauth-token-in-file:x-oauth-basic@a\nhttps://deploy-user:s3cr3t@b\n")
+        let listed = try resolve(["GITHUB_REPO_URL": "https://host/x", "AGENT_CREDENTIALS_FILE": lines])
+        #expect(listed.secrets.mask("oauth-token-in-file deploy-user s3cr3t") == "*** deploy-user ***")
         let named = try resolve(["GITHUB_REPO_URL": "https://deploy-user:s3cr3t@host/x"])
         #expect(named.secrets.mask("deploy-user s3cr3t") == "deploy-user ***")
         #expect(settings.listing.allSatisfy { $0.value?.contains("token-as") != true })

@@ -53,7 +53,7 @@ struct RemoteGit {
                 .map(FileStamp.init),
             timeout: settings.gitTimeout, killGrace: settings.killGrace)
         if let last, last.basis == basis { return last }
-        log.learn(Secrets(access.credentials.map(\.password)))
+        log.learn(Secrets(access.credentials.flatMap(\.secrets)))
         let program = GitProgram(
             environment: environment.entries, timeout: basis.timeout, killGrace: basis.killGrace, marker: marker,
             stop: stop, access: access)

@@ -347,7 +347,7 @@ extension Settings {
         }
         texts += tokens.compactMap { $0 }
         texts += [git.tokenFile.flatMap(readTokenFile)].compactMap { $0 }
-        if let file = git.credentialsFile { texts += ((try? CredentialsFile.read(file)) ?? []).map(\.password) }
+        if let file = git.credentialsFile { texts += ((try? CredentialsFile.read(file)) ?? []).flatMap(\.secrets) }
         for url in urls.compactMap({ $0 }) {
             guard let credentials = URLCredentials(url: url) else { continue }
             if let password = credentials.rawPassword { texts += [password, URLCredentials.decoded(password)] }
