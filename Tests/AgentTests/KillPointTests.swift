@@ -44,14 +44,18 @@ struct KillPointTests {
     }
 
     /// Runs the agent, to be killed at a step.
+    ///
+    /// - Parameter code: where it is not killed.
     /// - Returns: what was not done any more; nil where it ended by itself.
-    private func killed(_ arguments: [String], at step: Int, _ settings: [String: String]) async throws -> String? {
+    private func killed(
+        _ arguments: [String], at step: Int, _ settings: [String: String], code: Int = 0
+    ) async throws -> String? {
         box.remove("steps")
         box.remove("steps.killed")
         let more = ["LD_PRELOAD": library, "PRELOAD_COUNT": box.out + "/steps", "PRELOAD_KILL_AT": "\(step)"]
         let ended = try await box.start(program: [agentBinary] + arguments, settings.merging(more) { $1 }).ended()
         guard box.has("steps.killed") else {
-            #expect(ended.code == 0, "\(ended)")
+            #expect(ended.code == code, "\(ended)")
             return nil
         }
         return box.text(box.out + "/steps.killed")
@@ -116,5 +120,48 @@ struct KillPointTests {
         }
         // Where the release is there only its link moves.
         #expect(step > 40 && versions() == whole(1), "\(step) \(versions())")
+    }
+
+    @Test("a failure that is rolled back from by itself, killed at any step, comes to the same at the next check")
+    func onFailure() async throws {
+        let settings = settings("symlink").merging([
+            "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "POST_DEPLOY_RETRIES": "0",
+            "POST_DEPLOY_COMMAND": "test \"$(cat app.txt)\" = v1",
+        ]) { $1 }
+        #expect(try await box.once(settings).outcome == "deployed")
+        var (version, step) = (1, 1)
+        while true {
+            version += 1
+            try await commit(version)
+            guard let name = try await killed(["run-once"], at: step, settings, code: 1) else { break }
+            let now = versions()
+            #expect(now == whole(version) || now == whole(1), "step \(step), \(name): \(now)")
+            let once = try await box.once(settings)
+            #expect(versions() == whole(1), "step \(step), \(name): \(versions()) \(once)")
+            #expect(try await box.once(settings).outcome == "unchanged", "step \(step), \(name)")
+            let newest = try await box.history()[0]
+            let held = try await box.head(of: box.work)
+            #expect(newest["held_commit"].string == held && newest["status"].string == "succeeded", "step \(step)")
+            step += 1
+        }
+        #expect(step > 120 && versions() == whole(1), "\(step) \(versions())")
+    }
+
+    @Test("a change from a link to a checkout that was killed at any step is made whole by the next check")
+    func goesOver() async throws {
+        let (link, place) = (settings("symlink"), settings("in-place"))
+        var (version, step) = (1, 1)
+        while true {
+            try await box.sh("rm -rf ws")
+            #expect(try await box.once(link, force: true).outcome == "deployed")
+            version += 1
+            try await commit(version)
+            guard let name = try await killed(["run-once"], at: step, place) else { break }
+            let once = try await box.once(place)
+            #expect(once.code == 0 && versions() == whole(version), "step \(step), \(name): \(once)")
+            #expect(try await box.sh("test -L ws || echo folder") == "folder", "step \(step), \(name)")
+            step += 1
+        }
+        #expect(step > 80 && versions() == whole(version), "\(step)")
     }
 }
