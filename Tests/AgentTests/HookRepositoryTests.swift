@@ -151,6 +151,18 @@ struct HookRepositoryTests {
         }
     }
 
+    @Test("large files of it that are left as pointers are a warning of the deployment")
+    func pointers() async throws {
+        _ = try await job([
+            ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            "a.bin":
+                "version https://git-lfs.github.com/spec/v1\noid sha256:\(String(repeating: "0", count: 64))\nsize 1\n",
+        ])
+        let once = try await box.once(settings(["AGENT_GIT_LFS": "off"]))
+        #expect(once.outcome == "deployed" && once.deployment["warnings"].int == 1, "\(once)")
+        #expect(once.ended.errors.contains("PRE_DEPLOY: 1 file is a Git LFS pointer"), "\(once)")
+    }
+
     @Test("a folder that the other repository does not have is a failure of the run")
     func folder() async throws {
         let once = try await box.once(settings(["PRE_DEPLOY_FOLDER": "nothing"]))

@@ -59,7 +59,7 @@ extension DeploymentDriver {
         var (place, hookCommit): (String, String?) = (root, nil)
         if let remote = hook.remote {
             do {
-                (place, hookCommit) = try await checkOut(hook, remote)
+                (place, hookCommit) = try await checkOut(hook, remote, &progress)
             } catch let error as GitError {
                 return try await notHad(hook, error, &progress)
             }
@@ -70,13 +70,16 @@ extension DeploymentDriver {
     }
 
     /// Brings the checkout of a hook from a repository of its own up to date.
-    private func checkOut(_ hook: HookSettings, _ remote: RemoteSettings) async throws -> (String, String) {
+    private func checkOut(
+        _ hook: HookSettings, _ remote: RemoteSettings, _ progress: inout DeploymentProgress
+    ) async throws -> (String, String) {
         waiting(plan.settings.gitTimeout * 20)
         var remoteGit = remoteGit
         let git = try remoteGit.program(for: remote, plan.settings).program
-        let (path, commit) = try await HookCheckout(
+        let (path, commit, warnings) = try await HookCheckout(
             hook: hook.hook, remote: remote, folder: runner.folder, settings: plan.settings.git, logger: logger
         ).update(git)
+        progress.warnings += warnings
         logger.info("\(hook.hook.rawValue) is that of \(commit.prefix(7)) from \(remote.remote.displayURL)")
         return (path, commit)
     }

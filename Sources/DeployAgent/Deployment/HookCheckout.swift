@@ -38,9 +38,9 @@ struct HookCheckout: Sendable {
 
     /// Sets the checkout to what the remote has now.
     ///
-    /// - Returns: its path, and the commit.
+    /// - Returns: its path, the commit, and how many warnings of what of it is not there were said.
     /// - Throws: `GitError`.
-    func update(_ git: GitProgram) async throws -> (path: String, commit: String) {
+    func update(_ git: GitProgram) async throws -> (path: String, commit: String, warnings: Int) {
         // Closed to other users, whatever the workspace is.
         let all = folder.path + "/hooks"
         mkdir(all, 0o700)
@@ -59,7 +59,7 @@ struct HookCheckout: Sendable {
         }
     }
 
-    private func checkOut(_ git: GitProgram) async throws -> (path: String, commit: String) {
+    private func checkOut(_ git: GitProgram) async throws -> (path: String, commit: String, warnings: Int) {
         let store = CommitStore(folder: home)
         let workspace = Workspace(path: home + "/checkout")
         try await store.prepare(git)
@@ -77,6 +77,6 @@ struct HookCheckout: Sendable {
         try? await store.tidyContent(of: [tip.commit], git)
         await store.tidy(git)
         await workspace.tidy(submodules: content.submodules, git)
-        return (workspace.path, tip.commit)
+        return (workspace.path, tip.commit, content.warnings.count)
     }
 }
