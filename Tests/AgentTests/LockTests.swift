@@ -42,6 +42,13 @@ struct LockTests {
             box.lines("post").count == 1 && agents.filter { $0.errors.contains("waiting") }.count == 9
         }
         #expect(agents.allSatisfy { $0.code == nil }, "one did not wait")
+        // What POST_DEPLOY has written comes before its end.
+        func succeeded(_ count: Int) async throws {
+            try await until("\(count) are on record", details: { agents.map(\.errors).joined() }) {
+                try await box.history().filter { $0["status"].string == "succeeded" }.count == count
+            }
+        }
+        try await succeeded(1)
         let pid = try #require(try await box.json("status")["lock"]["pid"].int)
         let holder = try #require(agents.first { $0.pid == Int32(pid) })
         for waiting in agents where waiting !== holder {
@@ -56,6 +63,7 @@ struct LockTests {
         let second = try await box.commit(["app.txt": "2"])
         try await until("the next commit is deployed") { box.lines("post").count == 2 }
         #expect(box.lines("post").last == second && box.lines("pre").count == 2 && box.lines("overlap").isEmpty)
+        try await succeeded(2)
         for agent in agents where agent !== holder { try await agent.send(SIGTERM) }
         for agent in agents where agent !== holder { #expect(try await agent.ended().code == 0) }
         let all = try await box.history()

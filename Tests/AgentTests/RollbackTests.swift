@@ -138,6 +138,48 @@ struct RollbackTests {
         }
     }
 
+    @Test("a way back to what is held that fails does not change what is held then")
+    func triesForward() async throws {
+        let settings = settings("symlink")
+        let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        let ids = try await deploy(3, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(try await box.agent("rollback", ids[2], "--with-pre", settings: failing).code == 1)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(app == "v1\n")
+        #expect(try await box.history().first?["held_commit"].string == ids[2])
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v1\n")
+        // In either case of its letters.
+        #expect(try await box.agent("retry", ids[2].uppercased(), settings: settings).code == 0)
+        #expect(try await box.once(settings).deployment["commit"].string == ids[2])
+    }
+
+    @Test(
+        "a hold that ended with another commit is not carried on by that one's next deployment",
+        arguments: [true, false])
+    func holdEnds(failsFirst: Bool) async throws {
+        let settings = settings("symlink")
+        let ids = try await deploy(3, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        if failsFirst {
+            let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
+            #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == 1)
+        }
+        try await box.sh("git reset -q --hard \(ids[1]); git push -q -f origin HEAD:main", in: box.work)
+        if failsFirst {
+            #expect(try await box.once(settings).outcome == "unchanged")
+            #expect(try await box.agent("rollback", settings: settings).code == 0)
+            // What is held is what was live, and stays so.
+            #expect(try await box.once(settings).outcome == "unchanged")
+            #expect(app == "v1\n")
+        } else {
+            #expect(try await box.once(settings, force: true).deployment["held_commit"].isNull)
+            try await box.sh("git reset -q --hard \(ids[2]); git push -q -f origin HEAD:main", in: box.work)
+            #expect(try await box.once(settings).deployment["commit"].string == ids[2])
+        }
+    }
+
     @Test("what an agent at work cannot do has the same exit code and reason as by itself")
     func cannotBesideAgent() async throws {
         let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])

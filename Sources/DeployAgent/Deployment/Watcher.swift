@@ -164,11 +164,12 @@ public final class Watcher {
         try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
-        let facts = try await ledger.facts(scope, commit: target.commit)
+        var facts = try await ledger.facts(scope, commit: target.commit)
         let isBootstrap = trigger == .startup && (settings.entrypoint.onStart ?? onStart) == .always
         if target.source != nil, let latest = facts.latest, let held = latest.held, held != target.commit {
             // The ref has moved on.
             try await ledger.releaseHold(latest.id)
+            facts.latest?.held = nil
         }
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,

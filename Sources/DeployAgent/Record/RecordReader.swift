@@ -138,7 +138,7 @@ public struct RecordReader: Sendable {
     /// - Returns: the deployment that was settled or waiting, nil when there is nothing to retry.
     /// - Throws: `LedgerError`.
     public func retry(_ commit: String?) async throws -> Deployment? {
-        if let (holding, held) = try await hold(), held.hasPrefix(commit ?? "") {
+        if let (holding, held) = try await hold(), held.hasPrefix(commit?.lowercased() ?? "") {
             try await ledger?.releaseHold(holding.id)
             return try await history(limit: 1, commit: held, status: nil).first ?? holding
         }

@@ -44,8 +44,9 @@ public final class Rollback: Service {
                     host: scope.host, subject: .workspace(scope.workspace), limit: 1, commit: commit, status: status)
             ).first
         }
-        let latest = try await newest(nil)
-        last = latest?.id ?? 0
+        last = try await newest(nil)?.id ?? 0
+        // Without those that came to nothing: they hold nothing.
+        let latest = try await ledger.facts(scope, commit: "").latest
         let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
         guard let current = try await workspace.state().head ?? latest?.commit else {
             throw Refusal(description: "nothing was deployed to \(scope.workspace) yet")
