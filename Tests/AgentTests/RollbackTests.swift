@@ -14,15 +14,15 @@ struct RollbackTests {
         "POST_DEPLOY_COMMAND": "echo \"post $(cat app.txt) $DEPLOY_TRIGGER\" >> $OUT/trace",
     ]
 
-    private func settings(_ mode: String, _ more: [String: String] = [:]) -> [String: String] {
+    func settings(_ mode: String, _ more: [String: String] = [:]) -> [String: String] {
         Self.hooks.merging(["AGENT_PUBLISH": mode]) { $1 }.merging(more) { $1 }
     }
 
-    private var trace: [String] { box.lines("trace") }
-    private var app: String? { box.text(box.workspace + "/app.txt") }
+    var trace: [String] { box.lines("trace") }
+    var app: String? { box.text(box.workspace + "/app.txt") }
 
     /// Deploys `v1`, `v2` and so on, and returns their ids.
-    private func deploy(_ count: Int, _ settings: [String: String]) async throws -> [String] {
+    func deploy(_ count: Int, _ settings: [String: String]) async throws -> [String] {
         var ids: [String] = []
         for version in 1...count {
             if version > 1 { try await box.commit(["app.txt": "v\(version)\n"]) }
@@ -58,21 +58,6 @@ struct RollbackTests {
         try await box.sh("git push -q -f origin \(ids[1]):main", in: box.work)
         #expect(try await box.once(settings).outcome == "deployed")
         #expect(app == "v2\n")
-    }
-
-    @Test("`agent retry` and --force deploy a held commit again", arguments: ["retry", "force"])
-    func release(how: String) async throws {
-        let settings = settings("symlink")
-        let ids = try await deploy(2, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        if how == "retry" {
-            #expect(try await box.once(settings).outcome == "unchanged")
-            let retried = try await box.agent("retry", settings: settings)
-            #expect(retried.code == 0 && retried.output.contains(ids[1].prefix(7)), "\(retried)")
-        }
-        let once = try await box.once(settings, force: how == "force")
-        #expect(once.outcome == "deployed" && app == "v2\n", "\(once)")
-        #expect(try await box.once(settings).outcome == "unchanged")
     }
 
     @Test(
@@ -135,48 +120,6 @@ struct RollbackTests {
         #expect(app == "v5\n" && calls.contains { $0.contains("git") }, "\(calls)")
         for word in ["worktree", "checkout", "fetch", "ls-remote", "diff-files"] {
             #expect(!calls.contains { $0.contains(word) }, "\(word): \(calls)")
-        }
-    }
-
-    @Test("a way back to what is held that fails does not change what is held then")
-    func triesForward() async throws {
-        let settings = settings("symlink")
-        let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
-        let ids = try await deploy(3, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        #expect(try await box.agent("rollback", ids[2], "--with-pre", settings: failing).code == 1)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        #expect(app == "v1\n")
-        #expect(try await box.history().first?["held_commit"].string == ids[2])
-        #expect(try await box.once(settings).outcome == "unchanged")
-        #expect(app == "v1\n")
-        // In either case of its letters.
-        #expect(try await box.agent("retry", ids[2].uppercased(), settings: settings).code == 0)
-        #expect(try await box.once(settings).deployment["commit"].string == ids[2])
-    }
-
-    @Test(
-        "a hold that ended with another commit is not carried on by that one's next deployment",
-        arguments: [true, false])
-    func holdEnds(failsFirst: Bool) async throws {
-        let settings = settings("symlink")
-        let ids = try await deploy(3, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        if failsFirst {
-            let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
-            #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == 1)
-        }
-        try await box.sh("git reset -q --hard \(ids[1]); git push -q -f origin HEAD:main", in: box.work)
-        if failsFirst {
-            #expect(try await box.once(settings).outcome == "unchanged")
-            #expect(try await box.agent("rollback", settings: settings).code == 0)
-            // What is held is what was live, and stays so.
-            #expect(try await box.once(settings).outcome == "unchanged")
-            #expect(app == "v1\n")
-        } else {
-            #expect(try await box.once(settings, force: true).deployment["held_commit"].isNull)
-            try await box.sh("git reset -q --hard \(ids[2]); git push -q -f origin HEAD:main", in: box.work)
-            #expect(try await box.once(settings).deployment["commit"].string == ids[2])
         }
     }
 
@@ -391,110 +334,6 @@ struct RollbackTests {
         #expect(back.deployment["trigger"].string == "rollback" && app == "v1\n", "\(back)")
         #expect(back.deployment["commit"].string == ids[0] && back.deployment["held_commit"].string == bad, "\(back)")
         #expect(try await box.once(failing).outcome == "unchanged")
-    }
-
-    @Test("a new container has what was gone back to, not what is held", arguments: ["run-once", "exec"])
-    func newContainer(command: String) async throws {
-        let settings = settings("symlink", ["AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite"])
-        _ = try await deploy(2, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        box.remove("trace")
-        try await box.sh("rm -rf ws state")
-        if command == "exec" {
-            let app = try box.start(
-                program: [agentBinary, "exec", "--", "sh", "-c", "cat app.txt; " + Hooks.await_("end")], settings)
-            try await until("POST_DEPLOY has run", details: { app.errors }) { trace.count == 2 }
-            try box.touch("end")
-            let ended = try await app.ended()
-            #expect(ended.code == 0 && ended.output.contains("v1"), "\(ended)")
-        } else {
-            #expect(try await box.once(settings).deployment["trigger"].string == "rollback")
-        }
-        #expect(app == "v1\n" && trace == ["pre v1", "post v1 rollback"])
-        // What every start deploys with exec is not the held one either.
-        if command == "exec" {
-            let again = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
-            #expect(again.output.contains("v1"), "\(again)")
-        }
-        // The app may have ended while POST_DEPLOY ran: then what was gone back to is deployed once more.
-        let last = try await box.once(settings)
-        #expect(last.code == 0 && app == "v1\n", "\(last)")
-        #expect(command == "exec" || last.outcome == "unchanged")
-    }
-
-    @Test(
-        "in a new container what is held is not deployed either when the way back comes to nothing at first",
-        arguments: ["exit 1", "exit 75", "sleep 1000"])
-    func newContainerFails(how: String) async throws {
-        let settings = settings(
-            "symlink",
-            [
-                "AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite", "AGENT_START_TIMEOUT": "1s",
-                "PRE_DEPLOY_COMMAND": "touch $OUT/began; test -e $OUT/broken && \(how); cat app.txt >> $OUT/pre",
-            ])
-        _ = try await deploy(2, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        try await box.sh("rm -rf ws state; rm out/pre out/began")
-        try box.touch("broken")
-        let first = try box.start(program: [agentBinary, "exec", "--", "touch", box.out + "/app"], settings)
-        if how == "sleep 1000" {
-            try await until("PRE_DEPLOY runs", details: { first.errors }) { box.has("began") }
-            try await first.send(SIGKILL)
-        }
-        let ended = try await first.ended()
-        #expect(["exit 1": 1, "exit 75": 75, "sleep 1000": 137][how] == ended.code, "\(ended)")
-        #expect(!box.has("app") && !box.has("pre"))
-        box.remove("broken")
-        let second = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
-        #expect(second.code == 0 && second.output.contains("v1"), "\(second)")
-        #expect(box.lines("pre") == ["v1"])
-        #expect(try await box.once(settings).code == 0 && app == "v1\n")
-    }
-
-    @Test("a start without the remote changes nothing of what is held")
-    func offline() async throws {
-        let settings = settings("symlink")
-        _ = try await deploy(2, settings)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        try await box.sh("mv up.git gone.git")
-        box.remove("trace")
-        let exec = try box.start(
-            program: [agentBinary, "exec", "--", "sh", "-c", "cat app.txt; " + Hooks.await_("end")], settings)
-        try await until("POST_DEPLOY has run", details: { exec.errors }) { trace.count == 2 }
-        try await until("it is recorded", details: { exec.errors }) {
-            try await box.history().first?["status"].string == "succeeded"
-        }
-        try box.touch("end")
-        let start = try await exec.ended()
-        #expect(start.code == 0 && start.output.contains("v1"), "\(start)")
-        try await box.sh("mv gone.git up.git")
-        #expect(try await box.once(settings).outcome == "unchanged")
-        #expect(app == "v1\n")
-        let status = try await box.agent("status", settings: settings)
-        #expect(status.output.contains("held"), "\(status)")
-    }
-
-    @Test(
-        "a rollback whose PRE_DEPLOY fails changes nothing: neither what is live nor what is held", arguments: [1, 75])
-    func changesNothing(code: Int) async throws {
-        let settings = settings("symlink")
-        let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit \(code)"]) { $1 }
-        let ids = try await deploy(3, settings)
-        func status() async throws -> String { try await box.agent("status", settings: settings).output }
-        #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == code)
-        #expect(try await box.once(settings).outcome == "unchanged")
-        #expect(app == "v3\n" && trace.isEmpty)
-        #expect(try await !status().contains("held "))
-        #expect(try await box.agent("retry", settings: settings).code == 1)
-        #expect(try await box.agent("rollback", settings: settings).code == 0)
-        #expect(app == "v2\n")
-        #expect(try await box.agent("rollback", "--with-pre", settings: failing).code == code)
-        #expect(try await box.once(settings).outcome == "unchanged")
-        #expect(app == "v2\n")
-        #expect(try await status().contains("held        \(ids[2].prefix(12))"))
-        #expect(try await box.agent("retry", settings: settings).code == 0)
-        #expect(try await box.once(settings).deployment["commit"].string == ids[2])
-        #expect(app == "v3\n")
     }
 
     @Test(
