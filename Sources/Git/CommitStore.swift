@@ -250,5 +250,8 @@ public struct CommitStore: Sendable {
     }
 
     /// Removes what no ref needs any more. Cheap when there is little: it depends on the number of packs and loose objects.
-    public func tidy(_ git: GitProgram) async { await Housekeeping(folder: path, git: git).run() }
+    public func tidy(_ git: GitProgram) async {
+        let housekeeping = Housekeeping(folder: path, git: git)
+        if housekeeping.isDue() { await housekeeping.run() }
+    }
 }

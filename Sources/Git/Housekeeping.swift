@@ -30,25 +30,24 @@ struct Housekeeping {
         let (count, bytes) = loose
         let before = (link(note) ?? "").split(separator: "-").compactMap { Int($0) }
         guard before.count == 2 else {
-            noteLoose()
+            noteLoose(count, bytes)
             return false
         }
         let packs = ((try? entries(of: folder + "/objects/pack")) ?? []).count { $0.hasSuffix(".pack") }
         return packs > 20 || count > before[0] + 32 || bytes > before[1] + before[1] / 4 + 128 * 1024
     }
 
-    private func noteLoose() {
+    private func noteLoose(_ count: Int, _ bytes: Int) {
         unlink(note)
-        let (count, bytes) = loose
         symlink("\(count)-\(bytes)", note)
     }
 
-    /// Cheap when there is little: it depends on the number of packs and loose objects.
+    /// For when it is due.
     func run() async {
         let operation = "tidy \(folder)"
-        guard isDue() else { return }
         _ = try? await git.run(["prune", "--expire=now"], in: folder, operation: operation)
-        noteLoose()
+        let (count, bytes) = loose
+        noteLoose(count, bytes)
         _ = try? await git.run(
             [
                 "-c", "gc.auto=500", "-c", "gc.autoPackLimit=20", "-c", "gc.autoDetach=false", "-c",

@@ -117,7 +117,7 @@ public final class Rollback: Service {
                     // What did not come to anything is not done later, unasked.
                     request.remove(folder)
                 } else {
-                    cell.set(await recorded(since: pending))
+                    cell.set(await deployment().map { .deployment($0) })
                 }
                 return
             case .held(let holder):
