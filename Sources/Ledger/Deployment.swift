@@ -171,4 +171,11 @@ public struct Deployment: Sendable, Identifiable {
         self.tasks = tasks
         self.held = held
     }
+
+    /// Whether it is a rollback that has not published, and so has changed nothing: what it holds is not held, and no
+    /// decision goes by it.
+    public var cameToNothing: Bool { trigger == Trigger.rollback.rawValue && !published }
+
+    /// SQL for those that do count.
+    package static let counts = "(published OR trigger_name <> 'rollback')"
 }

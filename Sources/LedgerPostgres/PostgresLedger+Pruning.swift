@@ -15,6 +15,8 @@ extension PostgresLedger {
                     ORDER BY id DESC LIMIT 1 OFFSET $4::bigint)
                 AND id <> coalesce((SELECT max(id) FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
                     AND status = 'succeeded'), 0)
+                AND id <> coalesce((SELECT id FROM deployments WHERE host = $1 AND app = $2 AND workspace = $3
+                    AND \(Deployment.counts) ORDER BY id DESC LIMIT 1), 0)
                 ORDER BY id LIMIT $5::bigint
                 """, own + [PostgresValue(max(keep, 1) - 1), PostgresValue(limit)]
             ).rows.map { try $0.get(0, as: Int64.self) }
@@ -34,7 +36,7 @@ extension PostgresLedger {
     }
 
     /// Of hosts that nobody has seen for a day the newest `keep` deployments together stay, and each one's last succeeded one
-    /// for a week: where every restart makes a new host, each leaves a few for ever otherwise.
+    /// and last one that counts for a week: where every restart makes a new host, each leaves a few for ever otherwise.
     private static func pruneGone(_ session: PostgresSession, app: String, keep: Int, limit: Int) throws {
         let gone = "agents.app = $1 AND agents.last_seen < clock_timestamp() - interval '1 day'"
         let theirs = """
@@ -63,8 +65,9 @@ extension PostgresLedger {
             AND deployments.status <> 'running'
             AND deployments.id <> coalesce(
                 (SELECT max(id) FROM deployments WHERE app = $1 AND status = 'succeeded'), 0)
-            AND (agents.last_seen < clock_timestamp() - interval '7 days' OR deployments.id <> coalesce(
-                (SELECT max(id) FROM deployments WHERE \(theirs) AND status = 'succeeded'), 0))
+            AND (agents.last_seen < clock_timestamp() - interval '7 days' OR deployments.id NOT IN (
+                coalesce((SELECT max(id) FROM deployments WHERE \(theirs) AND status = 'succeeded'), 0),
+                coalesce((SELECT max(id) FROM deployments WHERE \(theirs) AND \(Deployment.counts)), 0)))
             ORDER BY deployments.id DESC OFFSET $2::bigint LIMIT $3::bigint
             """, [.text(app), PostgresValue(max(keep, 1)), PostgresValue(limit)]
         ).rows.map { try $0.get(0, as: Int64.self) }

@@ -32,7 +32,7 @@ extension PostgresLedger {
         let (range, order) = newestFirst(index, from: 1)
         return try session.query(
             "SELECT \(Deployment.columns) FROM deployments WHERE \(range)\(condition) "
-                + "AND (published OR trigger_name <> 'rollback') ORDER BY \(order) LIMIT 1", values
+                + "AND \(Deployment.counts) ORDER BY \(order) LIMIT 1", values
         ).rows.first.map(Deployment.init(row:))
     }
 

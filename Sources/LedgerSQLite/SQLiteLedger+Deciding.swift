@@ -28,7 +28,7 @@ extension SQLiteLedger {
     ) throws -> Deployment? {
         let statement = try db.cachedStatement(
             sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ?\(condition) "
-                + "AND (published = 1 OR trigger_name <> 'rollback') ORDER BY id DESC LIMIT 1")
+                + "AND \(Deployment.counts) ORDER BY id DESC LIMIT 1")
         let arguments = StatementArguments([scope.host, scope.workspace] + extra)
         return try Row.fetchOne(statement, arguments: arguments).map(Deployment.init(row:))
     }

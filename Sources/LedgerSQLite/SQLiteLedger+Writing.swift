@@ -165,11 +165,15 @@ extension SQLiteLedger {
             else { return [] }
             let succeeded = try Int64.fetchOne(
                 db, sql: "SELECT max(id) FROM deployments WHERE \(own) AND status = 'succeeded'", arguments: arguments)
+            let counting = try Int64.fetchOne(
+                db,
+                sql: "SELECT id FROM deployments WHERE \(own) AND \(Deployment.counts) ORDER BY id DESC LIMIT 1",
+                arguments: arguments)
             let old = try Int64.fetchAll(
                 db,
                 sql:
-                    "SELECT id FROM deployments WHERE \(own) AND id < ? AND id <> ? AND status <> 'running' ORDER BY id LIMIT ?",
-                arguments: arguments + [oldest, succeeded ?? 0, limit])
+                    "SELECT id FROM deployments WHERE \(own) AND id < ? AND id NOT IN (?, ?) AND status <> 'running' ORDER BY id LIMIT ?",
+                arguments: arguments + [oldest, succeeded ?? 0, counting ?? 0, limit])
             var runs: [Int64] = []
             for id in old {
                 runs += try Int64.fetchAll(

@@ -164,4 +164,56 @@ extension RollbackTests {
         #expect(try await box.once(settings).deployment["commit"].string == ids[2])
         #expect(app == "v3\n")
     }
+
+    @Test("what is held is what was live when it was gone back from, not when that was asked for")
+    func deployedMeanwhile() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "PRE_DEPLOY_COMMAND":
+                    "if grep -q v3 app.txt; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; fi"
+            ])
+        _ = try await deploy(2, settings)
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 2, agent)
+        let newest = try await box.commit(["app.txt": "v3\n"])
+        try await until("PRE_DEPLOY runs", details: { agent.errors }) { box.has("began") }
+        let rollback = try box.start("rollback", "--json", settings: settings)
+        try await until("it waits", details: { rollback.errors }) { rollback.errors.contains("rolls back") }
+        try box.touch("go")
+        let back = try JSON(try await rollback.ended().output)
+        #expect(back["deployment"]["held_commit"].string == newest && app == "v1\n", "\(back)")
+        try await box.atRest(after: 4, agent)
+        #expect(app == "v1\n")
+    }
+
+    @Test("`agent retry` after a rollback that came to nothing makes due what failed before it")
+    func retryBefore() async throws {
+        let settings = settings("symlink", ["PRE_DEPLOY_RETRIES": "0"])
+        let failing = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        _ = try await deploy(2, settings)
+        let failed = try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(failing).code == 1)
+        let back = try await box.json("rollback", "--with-pre", settings: failing)
+        #expect(back["outcome"].string == "failed" && back["deployment"]["held_commit"].isNull, "\(back)")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        let retried = try await box.agent("retry", settings: settings)
+        #expect(retried.code == 0 && retried.output.contains(failed.prefix(7)), "\(retried)")
+        #expect(try await box.once(settings).deployment["commit"].string == failed)
+        #expect(app == "v3\n")
+    }
+
+    @Test("the record is tidied up to its newest entries, but for the one that holds")
+    func pruned() async throws {
+        let settings = settings("symlink", ["AGENT_KEEP": "2"])
+        let failing = settings.merging(["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        let ids = try await deploy(3, settings)
+        #expect(try await box.agent("rollback", settings: failing).code == 1)
+        let broken = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        for _ in 1...3 { #expect(try await box.agent("rollback", ids[0], "--with-pre", settings: broken).code == 1) }
+        #expect(try await box.history().count == 4)
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v2\n")
+        #expect(try await box.agent("status", settings: settings).output.contains("held        \(ids[2].prefix(12))"))
+    }
 }

@@ -138,6 +138,11 @@ struct RollbackTests {
         #expect(away["error_message"].string?.contains("up.git") == true, "\(away)")
         let code = try await box.agent("rollback", missing, settings: settings)
         #expect(code.code == 69 && app == "v1\n", "\(code)")
+        try await box.sh("mv gone.git up.git")
+        let wrong = try await box.commit(["appspec.yaml": "envs: [{key: PRE_DEPLOY_TIMEOUT, value: never}]\n"])
+        let misconfigured = try await box.agent("rollback", wrong, settings: settings)
+        #expect(misconfigured.code == 78 && misconfigured.errors.contains("PRE_DEPLOY_TIMEOUT"), "\(misconfigured)")
+        #expect(app == "v1\n")
     }
 
     @Test("a full id that was never deployed is fetched; what cannot be had ends with 69, and nothing moves")
@@ -231,6 +236,53 @@ struct RollbackTests {
         #expect(app == "v1\n")
         try await agent.send(SIGTERM)
         #expect(try await agent.ended().code == 0)
+    }
+
+    @Test(
+        "one that was stopped past publishing goes on with PRE_DEPLOY where that was wanted",
+        arguments: [("false", "PRE"), ("true", "POST"), ("true", "")])
+    func stopped(gate: String, hook: String) async throws {
+        let wait = "touch $OUT/began; test -e $OUT/go || sleep 1000; "
+        let settings = settings(
+            "in-place",
+            [
+                "PRE_DEPLOY_GATE": gate,
+                "PRE_DEPLOY_COMMAND": (hook == "PRE" ? wait : "") + "echo \"pre $(cat app.txt)\" >> $OUT/trace",
+                "POST_DEPLOY_COMMAND": (hook == "PRE" ? "" : wait) + "echo \"post $(cat app.txt)\" >> $OUT/trace",
+            ])
+        try box.touch("go")
+        let ids = try await deploy(2, settings)
+        box.remove("go")
+        box.remove("began")
+        let arguments = [agentBinary, "rollback"] + (hook.isEmpty ? [] : ["--with-pre"])
+        let program = try box.start(program: arguments, settings)
+        try await until("it runs", details: { program.errors }) { box.has("began") }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 0)
+        try box.touch("go")
+        box.remove("trace")
+        let once = try await box.once(settings)
+        #expect(once.deployment["trigger"].string == "rollback" && once.deployment["attempt"].int == 2, "\(once)")
+        #expect(once.deployment["held_commit"].string == ids[1])
+        #expect(trace == (hook.isEmpty ? [] : ["pre v1"]) + ["post v1"])
+        #expect(try await box.once(settings).outcome == "unchanged")
+    }
+
+    @Test("a rollback that comes to nothing leaves the releases alone; the next one finds its own as it was")
+    func keptAfterFailure() async throws {
+        let settings = settings("symlink", ["AGENT_KEEP_RELEASES": "1"])
+        let ids = try await deploy(1, settings)
+        let failing = settings.merging(["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        for version in 2...3 {
+            try await box.commit(["app.txt": "v\(version)\n"])
+            #expect(try await box.once(failing).code == 1)
+        }
+        let releases = try await box.sh("ls -di state/workspaces/*/releases/*")
+        let broken = settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }
+        let back = try await box.agent("rollback", "--with-pre", settings: broken)
+        #expect(back.code == 1 && back.errors.contains("a rollback is not tried again"), "\(back)")
+        #expect(try await box.sh("ls -di state/workspaces/*/releases/*") == releases)
+        #expect(releases.contains(ids[0]))
     }
 
     @Test("POST_DEPLOY's folder may be one that PRE_DEPLOY had made, although PRE_DEPLOY does not run again")

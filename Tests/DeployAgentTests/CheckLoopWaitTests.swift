@@ -72,6 +72,8 @@ struct CheckLoopWaitTests {
             .unreachable("x"), .ledgerFailed("x", isTransient: false), .failed("x"),
             .misconfigured(SettingsError("A", "x", source: .environment)),
             .unchanged(commit: "c", .backoff(until: Timestamp.now.advanced(by: .seconds(1000)))),
+            .unchanged(commit: "c", .held()), .unchanged(commit: "c", .held(failure: "x")),
+            .unchanged(commit: "c", .held(failure: "x", retryAt: Timestamp.now.advanced(by: .seconds(1000)))),
         ])
     func interval(outcome: CheckOutcome) {
         let wait = CheckLoop.wait(after: outcome, interval: .seconds(30))
@@ -81,7 +83,9 @@ struct CheckLoopWaitTests {
     @Test("a retry that is due already comes soon, but not in a loop without pause")
     func pastBackoff() {
         let until = Timestamp.now.advanced(by: .seconds(-5))
-        let wait = CheckLoop.wait(after: .unchanged(commit: "c", .backoff(until: until)), interval: .seconds(30))
-        #expect(wait > .zero && wait <= .seconds(1))
+        for detail in [CheckOutcome.Detail.backoff(until: until), .held(failure: "x", retryAt: until)] {
+            let wait = CheckLoop.wait(after: .unchanged(commit: "c", detail), interval: .seconds(30))
+            #expect(wait > .zero && wait <= .seconds(1))
+        }
     }
 }

@@ -64,6 +64,48 @@ private func deployment(
         #expect(decide("b", latest: after, settled: after, own: bad) == .deploy(attempt: 1, series: nil))
     }
 
+    @Test("what was gone back to is published again where it was broken off, at once or when its time has come")
+    func goesOn() {
+        func decide(
+            _ back: Deployment, tried: Deployment? = nil, _ trigger: Trigger = .poll, missing: Bool = false,
+            bootstrap: Bool = false
+        ) -> Decision {
+            Decision.goBack(
+                back, tried: tried,
+                Decision.Situation(
+                    commit: "b", trigger: trigger, isForced: bootstrap, isBootstrap: bootstrap,
+                    isWorkspaceMissing: missing, now: now))
+        }
+        let later = now.milliseconds + 1000
+        for status in [DeploymentStatus.succeeded, .failed, .deferred] {
+            #expect(decide(deployment("a", status)) == .nothing(.held))
+            #expect(decide(deployment("a", status), missing: true) == .deploy(attempt: 1, series: nil))
+            #expect(decide(deployment("a", status), bootstrap: true) == .deploy(attempt: 1, series: nil))
+        }
+        let broken = deployment("a", .interrupted, settled: false, attempt: 2)
+        #expect(decide(broken) == .deploy(attempt: 3, series: 1))
+        let waiting = deployment("a", .failed, settled: false, retryAt: later)
+        #expect(decide(waiting) == .nothing(.backoff(until: Timestamp(milliseconds: later))))
+        #expect(decide(waiting, .signal) == .deploy(attempt: 2, series: 1))
+        // Tried since, without coming to anything.
+        let back = deployment("a", .succeeded)
+        for (attempt, held) in [back, broken].enumerated() {
+            let tried = deployment(
+                "a", .failed, settled: false, published: false, attempt: 4 + attempt, retryAt: later, id: 2)
+            #expect(
+                decide(held, tried: tried, missing: true) == .nothing(.backoff(until: Timestamp(milliseconds: later))))
+            #expect(decide(held, tried: tried, .manual, missing: true) == .deploy(attempt: 5 + attempt, series: 1))
+            #expect(decide(held, tried: tried, .startup, bootstrap: true) == .deploy(attempt: 5 + attempt, series: 1))
+        }
+        let deferred = deployment(
+            "a", .deferred, settled: false, published: false, retryAt: later, completedAt: now.milliseconds, id: 2)
+        #expect(decide(back, tried: deferred, missing: true) == .nothing(.deferred))
+        let settled = deployment("a", .failed, published: false, id: 2)
+        #expect(decide(back, tried: settled, missing: true) == .nothing(.settledAsFailed))
+        // Somebody has put it there meanwhile.
+        #expect(decide(back, tried: settled) == .nothing(.held))
+    }
+
     @Test("going back to an older commit deploys it again")
     func older() {
         let (a, b) = (deployment("a", .succeeded), deployment("b", .succeeded, id: 2))

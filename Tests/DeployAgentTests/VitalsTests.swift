@@ -6,11 +6,13 @@ import Testing
 @Suite struct VitalsTests {
     private let vitals = Vitals()
 
-    private func deployment(_ status: DeploymentStatus, completedAt: Int64 = 5) -> Deployment {
+    private func deployment(
+        _ status: DeploymentStatus, completedAt: Int64 = 5, trigger: String = "poll", published: Bool = true
+    ) -> Deployment {
         Deployment(
             id: 1, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: "c", subject: "", author: "", ref: nil,
-            previousCommit: nil, trigger: "poll", attempt: 1, series: 1, status: status, settled: true, published: true,
-            retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0),
+            previousCommit: nil, trigger: trigger, attempt: 1, series: 1, status: status, settled: true,
+            published: published, retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0),
             completedAt: Timestamp(milliseconds: completedAt), errorMessage: nil)
     }
 
@@ -30,6 +32,22 @@ import Testing
     func offline() {
         vitals.checked(.unchanged(commit: "c", .deployed), isOffline: true, staleAfter: .zero)
         #expect(vitals.snapshot.lastSuccessfulCheck == nil && vitals.snapshot.readiness == .ready)
+    }
+
+    @Test("a commit is held and all is well, unless what was gone back to does not stand")
+    func held() {
+        vitals.checked(.unchanged(commit: "c", .held()), isOffline: false, staleAfter: .zero)
+        #expect(vitals.snapshot.readiness == .ready)
+        vitals.checked(.unchanged(commit: "c", .held(failure: "exit code 1")), isOffline: false, staleAfter: .zero)
+        #expect(vitals.snapshot.readiness == .failed("exit code 1") && vitals.snapshot.lastSuccessfulCheck != nil)
+    }
+
+    @Test("a rollback that came to nothing counts, and leaves the commit as it is")
+    func cameToNothing() {
+        vitals.deployed(deployment(.failed, trigger: "rollback", published: false), [])
+        #expect(vitals.snapshot.commit == nil && vitals.snapshot.deployments == [.failed: 1])
+        vitals.deployed(deployment(.failed, trigger: "rollback"), [])
+        #expect(vitals.snapshot.commit == "c")
     }
 
     @Test("a restart forgets neither the last success nor a hook that did not run since")

@@ -267,6 +267,27 @@ struct LedgerStoreConformanceTests {
         #expect(try await store.prune(DeploymentDraft.sample().scope, keep: 2, limit: 100).isEmpty)
     }
 
+    @Test(
+        "pruning keeps what holds a commit: the newest but for rollbacks that came to nothing",
+        arguments: StoreFactory.allCases)
+    func pruneKeepsHold(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        let success = try await settle(store, .sample(), .sample(.succeeded), published: true)
+        let old = try await settle(
+            store, .sample(trigger: .rollback, held: "b"), .sample(.failed), published: true)
+        let holding = try await settle(
+            store, .sample(trigger: .rollback, held: "c"), .sample(.failed), published: true)
+        var newest: [Int64] = []
+        for _ in 1...4 {
+            newest.append(try await settle(store, .sample(trigger: .rollback, held: "c"), .sample(.failed)))
+        }
+        let scope = DeploymentDraft.sample().scope
+        _ = try await store.prune(scope, keep: 2, limit: 100)
+        #expect(try await store.facts(scope, commit: "c").latest?.id == holding)
+        let left = try await store.history(HistoryFilter(host: scope.host, subject: .workspace("/w"), limit: 100))
+        #expect(left.map(\.id) == [newest[3], newest[2], holding, success], "not \(old)")
+    }
+
     @Test("a rollback holds the commit that it went back from, until it is let go", arguments: StoreFactory.allCases)
     func hold(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)

@@ -63,6 +63,21 @@ struct PostgresPruningTests {
         #expect(try await store.run(running.run?.id ?? 0)?.status == .interrupted)
     }
 
+    @Test(
+        "what a host holds that was not seen for a day stays for a week",
+        arguments: [("25 hours", true), ("8 days", false)])
+    func goneHolding(unseen: String, stays: Bool) async throws {
+        let store = try await StoreFactory.shared(schema: schema)
+        let holding = try await store.begin(.sample(host: "gone", trigger: .rollback, held: "b"), firstRun: nil)
+        let id = holding.deployment.id
+        try await store.write([.publish(deployment: id), .completeDeployment(id, .sample(.failed))])
+        try await note(store, "gone", unseenFor: unseen)
+        try await deploy(store, "also", times: 3)
+        try await note(store, "also", unseenFor: "25 hours")
+        _ = try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 2, limit: 100)
+        #expect(try await (store.deployment(id) != nil) == stays)
+    }
+
     @Test("one agent prunes at a time: the others leave it to that one, and do not wait")
     func oneAtATime() async throws {
         let store = try await StoreFactory.shared(schema: schema)

@@ -39,21 +39,7 @@ enum Decision: Equatable, Sendable {
         let isHeld = facts.latest?.held == situation.commit
         if isHeld, !situation.isForced || situation.isBootstrap { return .nothing(.held) }
         guard let own = facts.latestOfCommit else { return .deploy(attempt: 1, series: nil) }
-        if !own.settled {
-            // A time further away than any backoff, or than when it was written: the clock was set back since.
-            if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = own.retryAt,
-                retryAt > situation.now
-            {
-                let isDeferred = own.status == .deferred
-                let longest =
-                    isDeferred
-                    ? retryAt.millisecondsSince(own.completedAt ?? own.startedAt) : Backoff.longest.wholeMilliseconds
-                if retryAt.millisecondsSince(situation.now) <= longest {
-                    return .nothing(isDeferred ? .deferred : .backoff(until: retryAt))
-                }
-            }
-            return .deploy(attempt: own.attempt + 1, series: own.series)
-        }
+        if !own.settled { return next(after: own, situation) }
         if situation.isForced {
             return own.status == .succeeded
                 ? .deploy(attempt: 1, series: nil) : .deploy(attempt: own.attempt + 1, series: own.series)
@@ -71,6 +57,35 @@ enum Decision: Equatable, Sendable {
             return situation.isWorkspaceMissing ? .deploy(attempt: 1, series: nil) : .nothing(.deployed)
         }
         return .nothing(.settledAsFailed)
+    }
+
+    /// Whether what was gone back to is published again, while the commit that is due is held.
+    ///
+    /// - Parameters:
+    ///   - back: the deployment that holds.
+    ///   - tried: the last attempt at that since, which has come to nothing; nil when there is none.
+    static func goBack(_ back: Deployment, tried: Deployment?, _ situation: Situation) -> Decision {
+        let isAnew = situation.isBootstrap || situation.isWorkspaceMissing
+        // One that was broken off, or could not publish, has left the workspace between two commits.
+        guard isAnew || !back.settled else { return .nothing(.held) }
+        if isAnew, tried == nil { return .deploy(attempt: 1, series: nil) }
+        let last = tried ?? back
+        return last.settled ? .nothing(.settledAsFailed) : next(after: last, situation)
+    }
+
+    /// The next attempt of a series that is not settled, when its time has come.
+    private static func next(after last: Deployment, _ situation: Situation) -> Decision {
+        // A time further away than any backoff, or than when it was written: the clock was set back since.
+        if situation.trigger.respectsBackoff, !situation.isForced, let retryAt = last.retryAt, retryAt > situation.now {
+            let isDeferred = last.status == .deferred
+            let longest =
+                isDeferred
+                ? retryAt.millisecondsSince(last.completedAt ?? last.startedAt) : Backoff.longest.wholeMilliseconds
+            if retryAt.millisecondsSince(situation.now) <= longest {
+                return .nothing(isDeferred ? .deferred : .backoff(until: retryAt))
+            }
+        }
+        return .deploy(attempt: last.attempt + 1, series: last.series)
     }
 }
 

@@ -219,9 +219,7 @@ extension DeploymentDriver {
         case .failed, .timedOut:
             guard hook.mode == .strict else { return nil }
             return .failed(
-                text,
-                // A way back is tried once: what comes then is a person's decision.
-                settled: plan.trigger == .rollback || !hook.retries.allows(afterFailures: done.failures),
+                text, settled: plan.isTriedOnce || !hook.retries.allows(afterFailures: done.failures),
                 failures: done.failures, retryIn: done.retryIn)
         }
     }

@@ -91,9 +91,9 @@ struct DeploymentDriver: Sendable {
         }
         try await progress.write(entries)
         if isStaged { discardStage() }
-        announce(result, short)
+        announce(result, short, isPublished: progress.isPublished)
         // What is gone back to must not be tidied away.
-        if !isWayBackNeeded { await tidy(after: result.status) }
+        if !isWayBackNeeded { await tidy(progress.deployment(after: result)) }
         return progress.deployment(after: result)
     }
 
@@ -285,10 +285,9 @@ struct DeploymentDriver: Sendable {
         case .deferred(let message):
             // The next regular check comes after at least nine tenths of the interval; one right after this deployment,
             // which looks for a newer commit, must not find this one due.
-            let settled = plan.trigger == .rollback
             return DeploymentResult(
-                status: .deferred, settled: settled,
-                retryAt: settled ? nil : now.advanced(by: plan.settings.interval * 0.85),
+                status: .deferred, settled: plan.isTriedOnce,
+                retryAt: plan.isTriedOnce ? nil : now.advanced(by: plan.settings.interval * 0.85),
                 warnings: warnings,
                 completedAt: now, errorMessage: message)
         case .interrupted(let message):
@@ -297,34 +296,41 @@ struct DeploymentDriver: Sendable {
         }
     }
 
-    private func announce(_ result: DeploymentResult, _ short: Substring) {
+    private func announce(_ result: DeploymentResult, _ short: Substring, isPublished: Bool) {
         switch result.status {
         case .succeeded:
             logger.info(
                 "deployed \(short)\(result.warnings > 0 ? " with \(result.warnings) warning\(result.warnings == 1 ? "" : "s")" : "")"
             )
         case .deferred:
-            logger.notice("deployment of \(short) deferred; tried again at the next check")
+            logger.notice(
+                "deployment of \(short) deferred; \(result.settled ? "a rollback is not tried again" : "tried again at the next check")"
+            )
         case .interrupted:
             logger.notice("deployment of \(short) interrupted; it is due again")
         default:
             let next =
-                result.settled
-                ? "its retries are used up: no further attempt until a new commit or `agent retry`"
-                : "next attempt \(result.retryAt.map { "at \($0.rfc3339)" } ?? "at the next check")"
+                if plan.isTriedOnce, result.settled || !isPublished {
+                    "a rollback is not tried again"
+                } else if result.settled {
+                    "its retries are used up: no further attempt until a new commit or `agent retry`"
+                } else {
+                    "next attempt \(result.retryAt.map { "at \($0.rfc3339)" } ?? "at the next check")"
+                }
             logger.error("deployment of \(short) failed: \(result.errorMessage ?? ""); \(next)")
         }
     }
 
     /// Housekeeping after a deployment: what fails here is no failure of the deployment.
-    private func tidy(after status: DeploymentStatus) async {
+    private func tidy(_ deployment: Deployment) async {
         do {
             let runs = try await ledger.prune(plan.scope, keep: plan.settings.keep, limit: 1000)
             for run in runs { unlink(runner.state.log(run: run)) }
         } catch {
             logger.warning("old deployments could not be deleted: \(error)")
         }
-        guard let source = plan.source, !runner.stop.isRequested else { return }
+        // What is live, and what leads back from it, is as it was.
+        guard let source = plan.source, !deployment.cameToNothing, !runner.stop.isRequested else { return }
         let publish = plan.settings.publish
         do {
             let succeeded = try await ledger.history(.succeeded(plan.scope))
@@ -345,7 +351,7 @@ struct DeploymentDriver: Sendable {
         }
         await source.store.tidy(source.git)
         // A way back runs only some of the hooks that are set, and after a failure those of the commit before still count.
-        if status == .succeeded, plan.trigger != .rollback {
+        if deployment.status == .succeeded, plan.trigger != .rollback {
             do {
                 try HookCheckout.tidy(plan.settings.hooks, runner.folder)
             } catch {

@@ -15,6 +15,8 @@ struct DeploymentPlan: Sendable {
     var isForced: Bool
     /// This process among all agents.
     var instance: String
+    /// Whether it is tried once, whatever comes: a way back that was asked for. What comes then is a person's decision.
+    var isTriedOnce = false
     /// The commit that is rolled back from; nil for all but rollbacks.
     var held: String?
     /// The commit's tasks: nil where it has no such file, or what is wrong with it.

@@ -59,14 +59,16 @@ final class FollowedRemote {
 
     /// A commit that was deployed before; the remote is asked only for one that is no longer here.
     func earlier(
-        _ commit: String, of remote: RemoteSettings, _ settings: Settings, workspace: Workspace
+        _ commit: String, of remote: RemoteSettings, _ settings: Settings, workspace: Workspace, isPoll: Bool
     ) async throws -> DeploymentPlan.Source {
-        let git = try self.git.program(for: remote, settings).program
+        let (git, basis) = try self.git.program(for: remote, settings)
         try await store.prepare(git)
         let tip = RemoteTip(commit: commit, reference: nil)
         let releases = Releases(of: store, workspace: workspace.path)
         if await !store.keeps(commit), await releases.kept(commit, git) == nil {
-            try await store.fetch(tip, from: remote.remote, depth: settings.git.depth, git)
+            try await refusals.asking(.commit(commit), basis, isPoll: isPoll, interval: settings.interval) {
+                try await store.fetch(tip, from: remote.remote, depth: settings.git.depth, git)
+            }
         }
         return source(of: tip, remote, settings, git)
     }
@@ -94,11 +96,11 @@ final class FollowedRemote {
     /// - Returns: with what of the commit will not be there.
     func complete(
         _ source: DeploymentPlan.Source, _ commit: String, _ wanted: CommitContent.Options, of remote: RemoteSettings,
-        _ settings: Settings, _ trigger: Trigger
+        _ settings: Settings, isPoll: Bool
     ) async throws -> (source: DeploymentPlan.Source, warnings: [String]) {
         let content = try await refusals.asking(
             .content(commit: commit, wanted), try git.program(for: remote, settings).basis,
-            isPoll: trigger == .poll, interval: settings.interval
+            isPoll: isPoll, interval: settings.interval
         ) { try await source.store.fetchContent(of: commit, from: remote.remote, wanted, source.git) }
         var source = source
         (source.submodules, source.git) = (content.submodules, content.git)

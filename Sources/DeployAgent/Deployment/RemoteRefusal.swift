@@ -30,6 +30,8 @@ struct RemoteRefusal {
 struct RemoteRefusals {
     enum Subject: Hashable {
         case remote
+        /// One that no ref needs to point to.
+        case commit(String)
         case content(commit: String, CommitContent.Options)
     }
 

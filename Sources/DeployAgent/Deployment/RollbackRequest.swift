@@ -9,12 +9,14 @@ import Shell
 public struct RollbackRequest: Codable, Sendable, Equatable {
     /// Full id of the commit to go back to.
     public var commit: String
-    /// The commit that is rolled back from: it is held. Nil when there is none.
+    /// The commit that is rolled back from: it is held. Nil for the one that is live when it is carried out.
     public var held: String?
     /// Whether PRE_DEPLOY runs too.
     public var withPre: Bool
     /// Whether nobody asked for it: it follows a failed deployment by itself.
     public var followsFailure: Bool?
+    /// Whether nobody asked for it, and it is tried until the workspace has what was gone back to. Never in the file.
+    var untilDone = false
     /// When it was asked for, in milliseconds since 1970: what was recorded after that has carried it out.
     public var time: Int64 = Timestamp.now.milliseconds
 

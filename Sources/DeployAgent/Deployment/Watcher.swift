@@ -28,8 +28,10 @@ public final class Watcher {
     private let followed: FollowedRemote
     /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
     private var isAnew = false
-    /// Whether the workspace was there at a check since the last deployment.
-    private var wasWorkspaceThere = false
+    /// Whether a deployment has put something into the workspace that no check has seen there since.
+    private var isUnseen = false
+    /// The last attempt to publish again what was gone back to, when it has come to nothing.
+    private var triedBack: Deployment?
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// What the killed agent before this one said of itself.
@@ -154,7 +156,7 @@ public final class Watcher {
                 "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
                 source: .fallback)
         }
-        if place.head != nil { wasWorkspaceThere = true }
+        if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
         let target = try await findTarget(place, trigger, isOffline: isOffline)
         followedRef = target.ref
@@ -174,8 +176,8 @@ public final class Watcher {
         let situation = Decision.Situation(
             commit: target.commit, trigger: trigger, isForced: isForced || isBootstrap,
             isBootstrap: isBootstrap && !isForced,
-            // A poll needs to have seen it: a hook that removes the workspace would be run without end.
-            isWorkspaceMissing: target.source != nil && place.head == nil && (trigger != .poll || wasWorkspaceThere),
+            // Not at the poll after a deployment: a hook that removes the workspace would be run without end.
+            isWorkspaceMissing: target.source != nil && place.head == nil && (trigger != .poll || !isUnseen),
             now: .now)
         switch Decision.decide(facts, situation) {
         case .nothing(.deployed):
@@ -187,14 +189,8 @@ public final class Watcher {
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
         case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
         case .nothing(.held):
-            guard let back = facts.latest else { return .unchanged(commit: target.commit, .held) }
-            // A new container, or one whose every start deploys: what was gone back to, with all that it needs.
-            let isAnew = situation.isBootstrap || situation.isWorkspaceMissing
-            // One that was broken off, or could not publish, has left the workspace between two commits.
-            let isDue = !back.settled && (!trigger.respectsBackoff || back.retryAt.map { $0 <= .now } ?? true)
-            guard isAnew || isDue else { return .unchanged(commit: target.commit, .held) }
-            return try await rollBack(
-                RollbackRequest(commit: back.commit, held: target.commit, withPre: isAnew), deploying, waiting)
+            guard let back = facts.latest else { return .unchanged(commit: target.commit, .held()) }
+            return try await stayBack(back, situation, deploying, waiting)
         case .deploy(let attempt, let series):
             if let refused {
                 return .deployment(
@@ -208,7 +204,7 @@ public final class Watcher {
             isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
             let deployment = try await deploy(
                 target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
-                deploying, waiting)
+                isPoll: trigger == .poll, deploying, waiting)
             if deployment.status == .succeeded { isAnew = false }
             if deployment.status == .failed, settings.publish.rollsBack {
                 await goBack(deploying, waiting)
@@ -219,7 +215,7 @@ public final class Watcher {
 
     private func deploy(
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
-        attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, back: RollbackRequest? = nil,
+        attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, isPoll: Bool, back: RollbackRequest? = nil,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> Deployment {
         // What a hook lacks is no reason not to go back: its run fails.
@@ -235,7 +231,8 @@ public final class Watcher {
         var source = target.source
         var warnings: [String] = []
         if let fetched = source {
-            (source, warnings) = try await complete(fetched, target.commit, settings, trigger, isBack: back != nil)
+            (source, warnings) = try await complete(
+                fetched, target.commit, settings, isPoll: isPoll, isBack: back != nil)
         } else if watched.ofCheckout.remote == nil {
             warnings = await workspace.warnings(of: target.commit)
         }
@@ -247,6 +244,7 @@ public final class Watcher {
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
             trigger: asked(trigger), attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
             settings: settings, isForced: isForced, instance: instance,
+            isTriedOnce: back?.untilDone == false,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
             changed: changed, warnings: warnings, source: source)
@@ -255,9 +253,10 @@ public final class Watcher {
             waiting: waiting, remoteGit: followed.git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
-        wasWorkspaceThere = false
+        isUnseen = true
         do {
             let deployment = try await HostSign.kept(ownPresence, target.commit, ledger) { try await driver.deploy() }
+            isUnseen = deployment.published
             tasks.deployed(deployment, retryAt: driver.tasksRetryAt)
             return deployment
         } catch let error as LedgerError {
@@ -270,12 +269,12 @@ public final class Watcher {
 
     /// Gets what the commit needs besides its own objects.
     private func complete(
-        _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, _ trigger: Trigger, isBack: Bool
+        _ source: DeploymentPlan.Source, _ commit: String, _ settings: Settings, isPoll: Bool, isBack: Bool
     ) async throws -> (source: DeploymentPlan.Source, warnings: [String]) {
         guard let remote = watched.ofCheckout.remote else { return (source, []) }
         do {
             return try await followed.complete(
-                source, commit, settings.git.content, of: remote, watched.ofCheckout, trigger)
+                source, commit, settings.git.content, of: remote, watched.ofCheckout, isPoll: isPoll)
         } catch let error as GitError {
             // A release that is there needs nothing of it.
             guard isBack, settings.publish.mode == .symlink,
@@ -314,10 +313,42 @@ public final class Watcher {
 
     // MARK: - The way back
 
+    /// Publishes again what was gone back to, where the workspace lacks it.
+    ///
+    /// - Parameter back: the deployment that holds the commit that would be due.
+    private func stayBack(
+        _ back: Deployment, _ situation: Decision.Situation, _ deploying: (Settings) -> Void,
+        _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async throws -> CheckOutcome {
+        let tried = triedBack.flatMap { $0.commit == back.commit && $0.id > back.id ? $0 : nil }
+        switch Decision.goBack(back, tried: tried, situation) {
+        case .nothing(let reason):
+            let last = reason == .held ? back : tried ?? back
+            let failure = last.status == .succeeded ? nil : last.errorMessage ?? last.status.rawValue
+            if case .backoff(let until) = reason {
+                return .unchanged(commit: situation.commit, .held(failure: failure, retryAt: until))
+            }
+            return .unchanged(commit: situation.commit, .held(failure: failure))
+        case .deploy(let attempt, let series):
+            // A new container needs all that the commit needs; what was broken off goes on as it was wanted.
+            var withPre = situation.isBootstrap || situation.isWorkspaceMissing
+            if !withPre {
+                withPre = try await ledger.runs(deployment: back.id).contains {
+                    $0.kind == .hook && $0.name == Hook.preDeploy.rawValue
+                }
+            }
+            let outcome = try await rollBack(
+                RollbackRequest(commit: back.commit, held: situation.commit, withPre: withPre, untilDone: true),
+                attempt: attempt, series: series, isPoll: situation.trigger == .poll, deploying, waiting)
+            if case .deployment(let deployment) = outcome { triedBack = deployment.published ? nil : deployment }
+            return outcome
+        }
+    }
+
     /// Publishes a commit that was deployed before.
     private func rollBack(
-        _ request: RollbackRequest, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable (Duration) -> Void
+        _ request: RollbackRequest, attempt: Int = 1, series: Int64? = nil, isPoll: Bool = false,
+        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
         try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
@@ -325,7 +356,8 @@ public final class Watcher {
         let remote = try watched.ofCheckout.remoteToPublishFrom()
         let target = Target(
             request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
-            try await followed.earlier(request.commit, of: remote, watched.ofCheckout, workspace: workspace))
+            try await followed.earlier(
+                request.commit, of: remote, watched.ofCheckout, workspace: workspace, isPoll: isPoll))
         if let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git) {
             throw refused
         }
@@ -342,11 +374,19 @@ public final class Watcher {
             // It was carried out before the one who did it was killed.
             return .deployment(latest)
         }
+        var request = request
+        if request.held == nil {
+            // What is live by now: a deployment may have ended since somebody asked. Further back, what was rolled back from
+            // first is what the ref points to.
+            request.held = facts.latest?.held ?? place.head ?? facts.latest?.commit
+            if request.held == request.commit { request.held = nil }
+        }
         logger.notice(
             "rolling back to \(request.commit.prefix(7))\(request.held.map { " from \($0.prefix(7))" } ?? "")")
         return .deployment(
             try await deploy(
-                target, settings, scope, facts, .rollback, back: request, deploying, waiting))
+                target, settings, scope, facts, .rollback, attempt: attempt, series: series, isPoll: isPoll,
+                back: request, deploying, waiting))
     }
 
     /// Goes the way back that was noted.

@@ -30,7 +30,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(mask(deployment.author), forKey: .author)
         try container.encode(deployment.ref.map(mask), forKey: .ref)
         try container.encode(deployment.previousCommit, forKey: .previousCommit)
-        try container.encode(deployment.held, forKey: .heldCommit)
+        try container.encode(deployment.cameToNothing ? nil : deployment.held, forKey: .heldCommit)
         try container.encode(deployment.trigger, forKey: .trigger)
         try container.encode(deployment.attempt, forKey: .attempt)
         try container.encode(deployment.status.rawValue, forKey: .status)

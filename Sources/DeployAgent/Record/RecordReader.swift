@@ -142,10 +142,9 @@ public struct RecordReader: Sendable {
             try await ledger?.releaseHold(holding.id)
             return try await history(limit: 1, commit: held, status: nil).first ?? holding
         }
-        guard let last = try await history(limit: 1, commit: commit, status: nil).first,
-            last.status == .failed || last.status == .interrupted || last.status == .deferred,
-            // A rollback that came to nothing is asked for again, by its own command.
-            last.trigger != Trigger.rollback.rawValue || last.published
+        // A rollback that came to nothing is asked for again, by its own command.
+        let last = try await history(limit: WayBack.depth, commit: commit, status: nil).first { !$0.cameToNothing }
+        guard let last, last.status == .failed || last.status == .interrupted || last.status == .deferred
         else { return nil }
         try await ledger?.makeDue(last.id)
         return last

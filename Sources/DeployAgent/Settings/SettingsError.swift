@@ -27,6 +27,12 @@ public struct SettingsError: Error, Sendable, CustomStringConvertible {
         self.init([Problem(name: name, text: text, source: source)])
     }
 
+    /// One whose description is this, as another process has it.
+    init(inWords text: String) {
+        let parts = text.split(separator: ": ", maxSplits: 1).map(String.init)
+        self.init(parts.first ?? "", parts.last ?? "", source: .fallback)
+    }
+
     public var description: String {
         problems.map { problem in
             switch problem.source {

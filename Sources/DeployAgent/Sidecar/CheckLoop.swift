@@ -104,9 +104,10 @@ struct CheckLoop {
     static func wait(after outcome: CheckOutcome, interval: Duration, failuresOfLedger: Int = 0) -> Duration {
         if case .deployment = outcome { return .zero }
         let spread = interval * Double.random(in: 0.9...1.1)
-        if case .unchanged(_, .backoff(let until)) = outcome {
-            let remaining = Duration.milliseconds(max(1, until.millisecondsSince(.now)))
-            return min(spread, remaining)
+        switch outcome {
+        case .unchanged(_, .backoff(let until)), .unchanged(_, .held(_, let until?)):
+            return min(spread, .milliseconds(max(1, until.millisecondsSince(.now))))
+        default: break
         }
         if case .ledgerFailed(_, isTransient: true) = outcome {
             return min(spread, Backoff.delay(afterFailures: failuresOfLedger, interval: .seconds(1)))
@@ -136,10 +137,10 @@ struct CheckLoop {
                 "\(problem); waiting does not help: asked again at \(time.rfc3339), or as soon as credentials or settings change"
         case .unchanged(let commit, .settledAsFailed):
             text = "\(commit.prefix(7)) failed and its retries are used up: waiting for a new commit or `agent retry`"
-        case .unchanged(let commit, .held):
+        case .unchanged(let commit, .held(nil, nil)):
             text =
                 "\(commit.prefix(7)) is held, since it was rolled back from: waiting for a new commit or `agent retry`"
-        case .unchanged(_, .backoff), .unchanged(_, .deferred):
+        case .unchanged(_, .backoff), .unchanged(_, .deferred), .unchanged(_, .held):
             text = outcome.problem ?? ""
         case .misconfigured(let error):
             text = "\(error); nothing is run until this is set right"

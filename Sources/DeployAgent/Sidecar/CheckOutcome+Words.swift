@@ -22,6 +22,7 @@ extension CheckOutcome {
     var isWaiting: Bool {
         switch self {
         case .unchanged(_, .backoff), .unchanged(_, .deferred): true
+        case .unchanged(_, .held(_, let retryAt)): retryAt != nil
         default: false
         }
     }
@@ -68,7 +69,10 @@ extension CheckOutcome {
         case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
         case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
-        case .unchanged(let commit, .held): "\(commit.prefix(7)) is held: it was rolled back from"
+        case .unchanged(let commit, .held(let failure, let retryAt)):
+            "\(commit.prefix(7)) is held: it was rolled back from"
+                + (failure.map { ", and what was gone back to does not stand: \($0)" } ?? "")
+                + (retryAt.map { "; next attempt at \($0.rfc3339)" } ?? "")
         case .unchanged(_, .deployed), .stopped: nil
         case .unreachable(let text, _, _), .ledgerFailed(let text, _), .failed(let text): text
         case .misconfigured(let error): error.description

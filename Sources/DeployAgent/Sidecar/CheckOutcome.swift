@@ -24,7 +24,9 @@ public enum CheckOutcome: Sendable {
         case backoff(until: Timestamp)
         case deferred
         /// It was rolled back from, and the ref has not moved on.
-        case held
+        /// - failure: why what was gone back to does not stand; nil when it does.
+        /// - retryAt: when that is tried again; nil at the next check, or not at all.
+        case held(failure: String? = nil, retryAt: Timestamp? = nil)
     }
 }
 

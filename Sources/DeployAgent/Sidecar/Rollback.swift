@@ -72,9 +72,7 @@ public final class Rollback: Service {
         guard target != current else {
             throw Refusal(description: "\(target.prefix(7)) is what the workspace holds already")
         }
-        // Further back, what was rolled back from first is what the ref points to.
-        let held = latest?.held ?? current
-        request = RollbackRequest(commit: target, held: held == target ? nil : held, withPre: withPre)
+        request = RollbackRequest(commit: target, held: nil, withPre: withPre)
     }
 
     /// What it came to; nil when it was ended before, or the agent that should do it could not.
@@ -156,8 +154,11 @@ public final class Rollback: Service {
         for _ in 0..<100 where !stop.isRequested {
             guard let holder = session.lockHolder() else { return nil }
             if let checked = holder.lastCheck, checked >= time, let problem = holder.lastError {
-                return holder.lastOutcome == "unreachable"
-                    ? .unreachable(problem, holder.lastErrorKind ?? .transient) : .failed(problem)
+                switch holder.lastOutcome {
+                case "unreachable": return .unreachable(problem, holder.lastErrorKind ?? .transient)
+                case "misconfigured": return .misconfigured(SettingsError(inWords: problem))
+                default: return .failed(problem)
+                }
             }
             await pause(.milliseconds(20), stop)
         }

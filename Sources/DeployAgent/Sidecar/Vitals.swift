@@ -118,10 +118,10 @@ public final class Vitals: Sendable {
                 state.readiness =
                     deployment.status == .succeeded
                     ? .ready : .failed(deployment.errorMessage ?? deployment.status.rawValue)
-            case .unchanged(_, .held):
+            case .unchanged(_, .held(let failure, _)):
                 // What was gone back to is what shall be there.
                 state.lastSuccessfulCheck = .now
-                state.readiness = .ready
+                state.readiness = failure.map(Readiness.failed) ?? .ready
             case .unchanged(let commit, let detail):
                 state.lastSuccessfulCheck = .now
                 state.commit = commit
@@ -148,9 +148,11 @@ public final class Vitals: Sendable {
         noteFailure(of: deployment)
         state.withLock { state in
             state.deployments[deployment.status, default: 0] += 1
-            state.commit = deployment.commit
-            state.ref = deployment.ref
-            state.attempt = deployment.attempt
+            if !deployment.cameToNothing {
+                state.commit = deployment.commit
+                state.ref = deployment.ref
+                state.attempt = deployment.attempt
+            }
             if deployment.status == .succeeded { state.lastSucceededDeployment = deployment.completedAt }
             for run in runs where run.status != .running && run.kind == .hook {
                 state.runs[run.name, default: [:]][run.status, default: 0] += 1

@@ -41,6 +41,7 @@ enum JSON: Sendable, Equatable, Decodable, CustomStringConvertible {
 
     var string: String? { if case .string(let value) = self { value } else { nil } }
     var int: Int? { if case .number(let value) = self { Int(value) } else { nil } }
+    var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
     var items: [JSON] { if case .array(let values) = self { values } else { [] } }
     var keys: Set<String> { if case .object(let values) = self { Set(values.keys) } else { [] } }
     var isNull: Bool { self == .null }

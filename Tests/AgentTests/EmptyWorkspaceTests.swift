@@ -1,0 +1,147 @@
+import Foundation
+import Glibc
+import Testing
+
+/// An agent that watches, in a new container whose record is of before: nothing is in the workspace, and it is not ready
+/// until that has changed.
+@Suite(.timeLimit(.minutes(2)), .fewAtOnce)
+struct EmptyWorkspaceTests {
+    let box: Box
+    let port: String
+    let settings: [String: String]
+
+    init() async throws {
+        box = try await Box()
+        port = try await box.freePort()
+        settings = [
+            "AGENT_PUBLISH": "symlink", "AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite",
+            "ENABLE_DEV_HEALTH": "true", "DEV_HEALTH_PORT": port, "AGENT_HTTP_HOST": "127.0.0.1",
+            "GITHUB_SYNC_INTERVAL": "200ms",
+        ]
+    }
+
+    private var app: String? { box.text(box.workspace + "/app.txt") }
+
+    /// Nil when it is ready, else what it says.
+    private func unready() async throws -> String? {
+        let ended = try await box.start(program: ["curl", "-s", "-m", "5", "http://127.0.0.1:\(port)/readyz"]).ended()
+        guard ended.code == 0 else { return "nothing answers" }
+        return try JSON(ended.output)["reason"].string
+    }
+
+    private func history() async throws -> [JSON] {
+        try await box.json("history", "--limit", "1000", settings: settings).items
+    }
+
+    /// Deploys two commits, rolls back to the first, and throws away all but the record.
+    private func rollBack(_ more: [String: String] = [:]) async throws -> [String] {
+        let settings = settings.merging(more) { $1 }
+        let first = try await box.head(of: box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        let second = try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.sh("rm -rf ws state")
+        return [first, second]
+    }
+
+    @Test(
+        "what was gone back to is tried again, with a growing pause, until it is there",
+        arguments: ["exit 1", "exit 75"], [true, false])
+    func triedAgain(how: String, isGated: Bool) async throws {
+        let more = [
+            "PRE_DEPLOY_GATE": isGated ? "true" : "false",
+            "PRE_DEPLOY_COMMAND": "test -e $OUT/broken && \(how); cat app.txt >> $OUT/pre",
+        ]
+        let ids = try await rollBack(more)
+        box.remove("pre")
+        try box.touch("broken")
+        let program = try box.start("run", settings: settings.merging(more) { $1 })
+        try await until("it was tried again", details: { program.errors }) { try await history().count >= 6 }
+        let reason = try #require(try await unready())
+        #expect(reason.contains("PRE_DEPLOY"), "\(reason)")
+        let tries = try await history().dropLast(3)
+        for each in tries {
+            #expect(each["commit"].string == ids[0] && each["trigger"].string == "rollback", "\(each)")
+            #expect(each["status"].string == (how == "exit 1" ? "failed" : "deferred"))
+            #expect(each["settled"].bool == false && each["retry_at"].string != nil, "\(each)")
+        }
+        #expect(tries.map { $0["attempt"].int } == (1...tries.count).reversed().map { $0 })
+        #expect(try await box.json("status", settings: settings)["last_outcome"].string == "unchanged")
+        box.remove("broken")
+        try await until("it is ready", details: { program.errors }) { try await unready() == nil }
+        #expect(app == "v1\n" && box.lines("pre") == ["v1"])
+        let count = try await history().count
+        try await program.send(SIGHUP)
+        try await until("it has looked", details: { program.errors }) { program.errors.contains("is held") }
+        #expect(try await history().count == count)
+    }
+
+    @Test("when its retries are used up it stays unready until somebody decides")
+    func settled() async throws {
+        let more = ["PRE_DEPLOY_RETRIES": "1", "PRE_DEPLOY_COMMAND": "test ! -e $OUT/broken"]
+        let ids = try await rollBack(more)
+        try box.touch("broken")
+        let program = try box.start("run", settings: settings.merging(more) { $1 })
+        try await until("it has given up", details: { program.errors }) {
+            guard let newest = try await history().first else { return false }
+            return newest["attempt"].int == 2 && newest["settled"].bool == true
+        }
+        for _ in 1...3 {
+            try await program.send(SIGHUP)
+            let before = try await box.json("status", settings: settings)["last_check"].string
+            try await until("it has looked", details: { program.errors }) {
+                try await box.json("status", settings: settings)["last_check"].string != before
+            }
+        }
+        #expect(try await history().count == 5)
+        #expect(try await unready()?.contains("PRE_DEPLOY") == true)
+        box.remove("broken")
+        let retried = try await box.agent("retry", settings: settings)
+        #expect(retried.code == 0, "\(retried)")
+        try await until("the held one is deployed", details: { program.errors }) { try await unready() == nil }
+        #expect(app == "v2\n")
+        #expect(try await history().first?["commit"].string == ids[1])
+    }
+
+    @Test("a remote that is away at the start is waited for; it is not ready meanwhile", arguments: [true, false])
+    func remoteAway(isHeld: Bool) async throws {
+        if isHeld {
+            _ = try await rollBack()
+        } else {
+            #expect(try await box.once(settings).outcome == "deployed")
+            try await box.sh("rm -rf ws state")
+        }
+        try await box.sh("mv up.git gone.git")
+        let program = try box.start("run", settings: settings)
+        try await until("it has looked twice", details: { program.errors }) {
+            program.errors.components(separatedBy: "tried again at the next check").count > 2
+        }
+        #expect(try await unready() != nil)
+        try await box.sh("mv gone.git up.git")
+        try await until("it is ready", details: { program.errors }) { try await unready() == nil }
+        #expect(app == "v1\n")
+    }
+
+    @Test("a commit that nobody has any more is asked for ever less often, and it is not ready; the next commit is")
+    func gone() async throws {
+        #expect(try await box.once(settings).outcome == "deployed")
+        // Another history.
+        try await box.sh(
+            "git checkout -q --orphan other; echo v2 > app.txt; git commit -q -a -m other; git push -q -f origin HEAD:main",
+            in: box.work)
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.sh("rm -rf ws state; git -C up.git gc -q --prune=now")
+        let program = try box.start("run", settings: settings)
+        try await until("it says so", details: { program.errors }) {
+            program.errors.contains("waiting does not help: asked again at")
+        }
+        let reason = try #require(try await unready())
+        #expect(reason != "starting" && reason != "nothing answers", "\(reason)")
+        #expect(try await box.agent("status", settings: settings).output.contains("waiting does not help"))
+        try await box.commit(["app.txt": "v3\n"])
+        try await until("it is ready", details: { program.errors }) { try await unready() == nil }
+        #expect(app == "v3\n")
+    }
+}
