@@ -26,6 +26,9 @@ struct MetricsRoute: Sendable {
         }
         out.gauge("deploy_agent_ready", "Whether the current commit is deployed.", vitals.readiness == .ready ? 1 : 0)
         out.gauge(
+            "deploy_agent_commit_held", "Whether the followed commit is held, since it was rolled back from.",
+            vitals.isHeld ? 1 : 0)
+        out.gauge(
             "deploy_agent_last_successful_check_timestamp_seconds", "When the followed ref was last read.",
             vitals.lastSuccessfulCheck?.seconds)
         out.gauge(

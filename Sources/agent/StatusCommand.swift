@@ -36,7 +36,7 @@ struct StatusCommand: AsyncParsableCommand {
                     "deployment",
                     "\(last.id): \(state(last, held: status.holder != nil)), \(last.commit.prefix(7)) \"\(last.subject.withoutControls)\", \(relative(last.completedAt ?? last.startedAt))",
                 ])
-                if let held = try await reader.hold()?.commit {
+                if let held = status.heldCommit {
                     rows.append(["held", "\(held.prefix(12)) was rolled back from; `agent retry` deploys it again"])
                 }
                 if let message = last.errorMessage { rows.append(["", message.withoutControls]) }

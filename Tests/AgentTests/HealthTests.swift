@@ -108,6 +108,10 @@ struct HealthTests {
         #expect(try await metric("deploy_agent_commit_info{commit=\"\(good)\",ref=\"main\"}") == "1")
         #expect(try await metric("deploy_agent_last_run_status{hook=\"POST_DEPLOY\",status=\"succeeded\"}") == "1")
         #expect(try await metric("deploy_agent_runs_total{hook=\"POST_DEPLOY\",status=\"failed\"}") == "1")
+        #expect(try await metric("deploy_agent_commit_held") == "1")
+        try await box.commit(["app.txt": "v1\n", "more.txt": "v3\n"])
+        try await box.atRest(after: 4, program)
+        #expect(try await metric("deploy_agent_commit_held") == "0")
     }
 
     @Test("metrics are what Prometheus's own parser reads, with the record's last runs after a restart")

@@ -51,9 +51,10 @@ struct RollbackTests {
         let held = try await box.agent("run-once", settings: settings)
         #expect(held.code == 0 && held.errors.contains("is held") && app == "v1\n", "\(held)")
         #expect(try await box.agent("status", settings: settings).output.contains("was rolled back from"))
+        #expect(try await box.json("status", settings: settings)["held_commit"].string == ids[1])
         try await box.commit(["app.txt": "v3\n"])
         #expect(try await box.once(settings).outcome == "deployed")
-        #expect(app == "v3\n")
+        #expect(try await box.json("status", settings: settings)["held_commit"].isNull && app == "v3\n")
         // And back to the held one, which the ref does not point to any more.
         try await box.sh("git push -q -f origin \(ids[1]):main", in: box.work)
         #expect(try await box.once(settings).outcome == "deployed")

@@ -99,7 +99,8 @@ public struct RecordReader: Sendable {
         return StatusView(
             scope: settings.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
             lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
-            holder: session.lockHolder(), ledger: settings.ledger.description, mask: mask)
+            heldCommit: try await hold()?.commit, holder: session.lockHolder(), ledger: settings.ledger.description,
+            mask: mask)
     }
 
     /// The app's hosts, and who holds which lease.
@@ -127,7 +128,7 @@ public struct RecordReader: Sendable {
     }
 
     /// The deployment that holds a commit, and that commit; nil when none is held.
-    public func hold() async throws -> (by: Deployment, commit: String)? {
+    private func hold() async throws -> (by: Deployment, commit: String)? {
         guard let latest = try await ledger?.facts(settings.scope, commit: "").latest else { return nil }
         return latest.held.map { (latest, $0) }
     }

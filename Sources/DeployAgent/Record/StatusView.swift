@@ -8,6 +8,8 @@ public struct StatusView: Encodable, Sendable {
     public let lastDeployment: DeploymentView?
     /// The commit deployed successfully last.
     public let lastSucceededCommit: String?
+    /// The commit that was rolled back from, and that nothing deploys for now.
+    public let heldCommit: String?
     public let holder: LockRecord?
     public let ledger: String
     let mask: @Sendable (String) -> String
@@ -16,6 +18,7 @@ public struct StatusView: Encodable, Sendable {
         case app, host, workspace, commit
         case lastDeployment = "last_deployment"
         case lastSucceededCommit = "last_succeeded_commit"
+        case heldCommit = "held_commit"
         case lock
         case lastCheck = "last_check"
         case lastOutcome = "last_outcome"
@@ -35,6 +38,7 @@ public struct StatusView: Encodable, Sendable {
         try container.encode(commit, forKey: .commit)
         try container.encode(lastDeployment, forKey: .lastDeployment)
         try container.encode(lastSucceededCommit, forKey: .lastSucceededCommit)
+        try container.encode(heldCommit, forKey: .heldCommit)
         if let holder {
             var lock = container.nestedContainer(keyedBy: LockKeys.self, forKey: .lock)
             try lock.encode(holder.pid, forKey: .pid)

@@ -43,6 +43,8 @@ public final class Vitals: Sendable {
         public var commit: String?
         public var ref: String?
         public var attempt = 0
+        /// Whether the last check found the followed commit held, since it was rolled back from.
+        public var isHeld = false
         /// What came of all looks at the tasks together.
         public var tasks = TaskCounts()
         /// How often one could not be made, or not to its end.
@@ -115,15 +117,18 @@ public final class Vitals: Sendable {
             switch outcome {
             case .deployment(let deployment):
                 state.lastSuccessfulCheck = .now
+                if !deployment.cameToNothing { state.isHeld = deployment.held != nil }
                 state.readiness =
                     deployment.status == .succeeded
                     ? .ready : .failed(deployment.errorMessage ?? deployment.status.rawValue)
             case .unchanged(_, .held(let failure, _)):
                 // What was gone back to is what shall be there.
                 state.lastSuccessfulCheck = .now
+                state.isHeld = true
                 state.readiness = failure.map(Readiness.failed) ?? .ready
             case .unchanged(let commit, let detail):
                 state.lastSuccessfulCheck = .now
+                state.isHeld = false
                 state.commit = commit
                 let failure = lastFailure.withLock { $0?.commit == commit ? $0?.message : nil }
                 state.readiness =
