@@ -9,36 +9,36 @@ import Shell
 /// Lives as long as the workspace's lock is held. Calls must not overlap.
 public final class Watcher {
     private let origin: SettingsOrigin
-    private let log: LogOutput
-    private let logger: Logger
+    let log: LogOutput
+    let logger: Logger
     let inForce: InForce
     /// The record that the last check used.
     var ledger: any LedgerStore { inForce.ledger }
     private var opened: (ledger: LedgerAddress, tasksTable: String?)
     private let openLedger: @Sendable (Settings) throws -> any LedgerStore
     private let state: StateDirectory
-    private let folder: WorkspaceFolder
-    private let workspace: Workspace
+    let folder: WorkspaceFolder
+    let workspace: Workspace
     private let spool: Spool
     private let instance: String
-    private let stop: StopSignal
+    let stop: StopSignal
     /// The branch or tag that the last check followed.
     private(set) var followedRef: String?
-    private var watched: WatchedSettings
-    private let followed: FollowedRemote
+    var watched: WatchedSettings
+    let followed: FollowedRemote
     /// Whether hooks run whatever has changed, until a deployment succeeds: what an earlier one made may not be here.
     private var isAnew = false
     /// Whether a deployment has put something into the workspace that no check has seen there since.
     private var isUnseen = false
     /// The last attempt to publish again what was gone back to, when it has come to nothing.
-    private var triedBack: Deployment?
+    var triedBack: Deployment?
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
     private(set) var tasks = TaskWatch()
     /// The rollback that followed the last check's failed deployment by itself.
-    private(set) var wentBack: Deployment?
+    var wentBack: Deployment?
     private var sign = HostSign()
     /// What a start does where AGENT_ON_START is not set.
     private let onStart: OnStart
@@ -129,7 +129,7 @@ public final class Watcher {
         return rung
     }
 
-    private func look(_ decide: () async throws -> CheckOutcome) async -> CheckOutcome {
+    func look(_ decide: () async throws -> CheckOutcome) async -> CheckOutcome {
         reapOrphans()
         do {
             do {
@@ -213,7 +213,7 @@ public final class Watcher {
         }
     }
 
-    private func deploy(
+    func deploy(
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
         attempt: Int = 1, series: Int64? = nil, isForced: Bool = false, isPoll: Bool, back: RollbackRequest? = nil,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
@@ -311,105 +311,8 @@ public final class Watcher {
         }
     }
 
-    // MARK: - The way back
-
-    /// Publishes again what was gone back to, where the workspace lacks it.
-    ///
-    /// - Parameter back: the deployment that holds the commit that would be due.
-    private func stayBack(
-        _ back: Deployment, _ situation: Decision.Situation, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable (Duration) -> Void
-    ) async throws -> CheckOutcome {
-        let tried = triedBack.flatMap { $0.commit == back.commit && $0.id > back.id ? $0 : nil }
-        switch Decision.goBack(back, tried: tried, situation) {
-        case .nothing(let reason):
-            let last = reason == .held ? back : tried ?? back
-            let failure = last.status == .succeeded ? nil : last.errorMessage ?? last.status.rawValue
-            if case .backoff(let until) = reason {
-                return .unchanged(commit: situation.commit, .held(failure: failure, retryAt: until))
-            }
-            return .unchanged(commit: situation.commit, .held(failure: failure))
-        case .deploy(let attempt, let series):
-            // A new container needs all that the commit needs; what was broken off goes on as it was wanted.
-            var withPre = situation.isBootstrap || situation.isWorkspaceMissing
-            if !withPre {
-                withPre = try await ledger.runs(deployment: back.id).contains {
-                    $0.kind == .hook && $0.name == Hook.preDeploy.rawValue
-                }
-            }
-            let outcome = try await rollBack(
-                RollbackRequest(commit: back.commit, held: situation.commit, withPre: withPre, untilDone: true),
-                attempt: attempt, series: series, isPoll: situation.trigger == .poll, deploying, waiting)
-            if case .deployment(let deployment) = outcome { triedBack = deployment.published ? nil : deployment }
-            return outcome
-        }
-    }
-
-    /// Publishes a commit that was deployed before.
-    private func rollBack(
-        _ request: RollbackRequest, attempt: Int = 1, series: Int64? = nil, isPoll: Bool = false,
-        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
-    ) async throws -> CheckOutcome {
-        try await recoverOnce(watched.ofCheckout)
-        let place = try await workspace.state()
-        try await watched.refresh(place)
-        let remote = try watched.ofCheckout.remoteToPublishFrom()
-        let target = Target(
-            request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
-            try await followed.earlier(
-                request.commit, of: remote, watched.ofCheckout, workspace: workspace, isPoll: isPoll))
-        if let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git) {
-            throw refused
-        }
-        let settings = try await watched.of(target.commit, in: target.repository)
-        // What the commit that is gone back to says of itself is not what the next check goes by.
-        watched.forget()
-        try checkPlace(settings, target)
-        try await useLedger(of: settings)
-        let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
-        let facts = try await ledger.facts(scope, commit: target.commit)
-        if let latest = facts.latest, latest.trigger == Trigger.rollback.rawValue, latest.commit == request.commit,
-            latest.startedAt.milliseconds >= request.time, latest.status != .interrupted, latest.status != .running
-        {
-            // It was carried out before the one who did it was killed.
-            return .deployment(latest)
-        }
-        var request = request
-        if request.held == nil {
-            // What is live by now: a deployment may have ended since somebody asked. Further back, what was rolled back from
-            // first is what the ref points to.
-            request.held = facts.latest?.held ?? place.head ?? facts.latest?.commit
-            if request.held == request.commit { request.held = nil }
-        }
-        logger.notice(
-            "rolling back to \(request.commit.prefix(7))\(request.held.map { " from \($0.prefix(7))" } ?? "")")
-        return .deployment(
-            try await deploy(
-                target, settings, scope, facts, .rollback, attempt: attempt, series: series, isPoll: isPoll,
-                back: request, deploying, waiting))
-    }
-
-    /// Goes the way back that was noted.
-    private func goBack(_ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void) async {
-        guard !stop.isRequested, let request = RollbackRequest.read(folder) else { return }
-        let outcome = await carryOut(request, deploying, waiting)
-        if case .deployment(let deployment) = outcome { wentBack = deployment }
-        if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
-    }
-
-    private func carryOut(
-        _ request: RollbackRequest, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
-    ) async -> CheckOutcome {
-        let outcome = await look { try await rollBack(request, deploying, waiting) }
-        // One that was broken off is carried out by whoever comes next. Nobody is there to ask again for one that follows a
-        // failure by itself: it waits for what is away.
-        if outcome.wasBrokenOff || request.followsFailure == true && outcome.isRemoteAway { return outcome }
-        request.remove(folder)
-        return outcome
-    }
-
     /// A folder of somebody's at a link's place is found before anything is recorded or run.
-    private func checkPlace(_ settings: Settings, _ target: Target) throws {
+    func checkPlace(_ settings: Settings, _ target: Target) throws {
         guard target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink else { return }
         throw SettingsError(Setting.workspacePath.name, "\(workspace.path) \(Workspace.notALink)", source: .fallback)
     }
@@ -462,7 +365,7 @@ public final class Watcher {
     /// Says that the agent ends in order.
     func showStopping() async { await sign.showStopping(ownPresence, ledger, log) }
 
-    private func recoverOnce(_ settings: Settings) async throws {
+    func recoverOnce(_ settings: Settings) async throws {
         // Before anything is looked up: what the record has not heard of yet has happened.
         try await spool.deliver(to: ledger)
         guard !isRecovered else { return }
@@ -473,35 +376,13 @@ public final class Watcher {
     }
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
-    private func useLedger(of settings: Settings) async throws {
+    func useLedger(of settings: Settings) async throws {
         guard opened != (settings.ledger, settings.tasksTable) else { return inForce.set(settings, ledger) }
         inForce.set(settings, try openLedger(settings))
         opened = (settings.ledger, settings.tasksTable)
         isRecovered = false
         toRecoverFrom = .killed
         try await recoverOnce(settings)
-    }
-
-    private struct Target {
-        var commit: String
-        var ref: String?
-        var repository: Repository
-        /// Nil when the workspace itself is watched.
-        var source: DeploymentPlan.Source?
-
-        /// A commit of the workspace.
-        init(_ commit: String, in repository: Repository) {
-            self.commit = commit
-            self.repository = repository
-        }
-
-        /// A commit of the remote.
-        init(_ commit: String, ref: String?, _ source: DeploymentPlan.Source) {
-            self.commit = commit
-            self.ref = ref
-            self.source = source
-            repository = source.store.repository
-        }
     }
 
     private func findTarget(_ place: Workspace.State, _ trigger: Trigger, isOffline: Bool) async throws -> Target {
