@@ -21,7 +21,13 @@ struct SignedCommitTests {
         let back = try await box.agent("rollback", settings: settings.merging(signed) { $1 })
         #expect(back.code == 1 && back.errors.contains("no signature"), "\(back)")
         #expect(box.text(box.workspace + "/app.txt") == "v2\n" && box.lines("post") == ["manual", "manual"])
-        #expect(try await box.history().count == 2)
+        let newest = try #require(try await box.history().first)
+        #expect(newest["trigger"].string == "rollback" && newest["status"].string == "failed", "\(newest)")
+        #expect(newest["error_message"].string?.contains("no signature") == true && newest["held_commit"].isNull)
+        // It has changed nothing.
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        #expect(box.text(box.workspace + "/app.txt") == "v1\n")
     }
 
     @Test(

@@ -50,10 +50,8 @@ extension Watcher {
             request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
             try await followed.earlier(
                 request.commit, of: remote, watched.ofCheckout, workspace: workspace, isPoll: isPoll))
-        if let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git) {
-            throw refused
-        }
-        let settings = try await watched.of(target.commit, in: target.repository)
+        let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git)
+        let settings = refused == nil ? try await watched.of(target.commit, in: target.repository) : watched.ofCheckout
         // What the commit that is gone back to says of itself is not what the next check goes by.
         watched.forget()
         try checkPlace(settings, target)
@@ -65,6 +63,11 @@ extension Watcher {
         {
             // It was carried out before the one who did it was killed.
             return .deployment(latest)
+        }
+        if let refused {
+            return .deployment(
+                try await record(
+                    refused, target, settings, scope, facts, .rollback, attempt: attempt, series: series))
         }
         var request = request
         if request.held == nil {

@@ -194,12 +194,8 @@ public final class Watcher {
         case .deploy(let attempt, let series):
             if let refused {
                 return .deployment(
-                    try await RefusedCommit(
-                        commit: target.commit, ref: target.ref, reason: refused, notifies: settings.notifications != nil
-                    ).record(
-                        scope, previous: facts.lastSucceededCommit, asked(trigger), attempt: attempt, series: series,
-                        target.repository,
-                        LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), log))
+                    try await record(
+                        refused, target, settings, scope, facts, asked(trigger), attempt: attempt, series: series))
             }
             isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
             let deployment = try await deploy(
@@ -211,6 +207,18 @@ public final class Watcher {
             }
             return .deployment(deployment)
         }
+    }
+
+    /// Records a commit that must not be used.
+    func record(
+        _ refused: GitError, _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts,
+        _ trigger: Trigger, attempt: Int, series: Int64?
+    ) async throws -> Deployment {
+        try await RefusedCommit(
+            commit: target.commit, ref: target.ref, reason: refused, notifies: settings.notifications != nil
+        ).record(
+            scope, previous: facts.lastSucceededCommit, trigger, attempt: attempt, series: series, target.repository,
+            LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), log)
     }
 
     func deploy(
