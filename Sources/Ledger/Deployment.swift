@@ -50,10 +50,12 @@ public struct DeploymentDraft: Sendable {
     /// The commit that is rolled back from, which is not deployed for as long as the ref points to it; nil for all but
     /// rollbacks.
     public var held: String?
+    /// Whether PRE_DEPLOY runs in a rollback, too.
+    public var withPre: Bool
 
     public init(
         scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
-        trigger: Trigger, attempt: Int, series: Int64?, startedAt: Timestamp, held: String? = nil
+        trigger: Trigger, attempt: Int, series: Int64?, startedAt: Timestamp, held: String? = nil, withPre: Bool = false
     ) {
         self.scope = scope
         self.commit = commit
@@ -66,6 +68,7 @@ public struct DeploymentDraft: Sendable {
         self.series = series
         self.startedAt = startedAt
         self.held = held
+        self.withPre = withPre
     }
 }
 
@@ -143,12 +146,14 @@ public struct Deployment: Sendable, Identifiable {
     /// The commit that this one rolled back from and that is held; nil for all but rollbacks, and once a person has asked for
     /// it again.
     public var held: String?
+    /// Whether PRE_DEPLOY ran in a rollback, too, or should have; false for all but rollbacks.
+    public var withPre: Bool
 
     public init(
         id: Int64, scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
         trigger: String, attempt: Int, series: Int64, status: DeploymentStatus, settled: Bool, published: Bool,
         retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?,
-        tasks: TaskCounts? = nil, held: String? = nil
+        tasks: TaskCounts? = nil, held: String? = nil, withPre: Bool = false
     ) {
         self.id = id
         self.scope = scope
@@ -170,6 +175,7 @@ public struct Deployment: Sendable, Identifiable {
         self.errorMessage = errorMessage
         self.tasks = tasks
         self.held = held
+        self.withPre = withPre
     }
 
     /// Whether it is a rollback that has not published, and so has changed nothing: what it holds is not held, and no

@@ -11,8 +11,9 @@ extension PostgresLedger {
                 """
                 WITH next AS (SELECT nextval(pg_get_serial_sequence('deployments', 'id')) AS id)
                 INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit,
-                    trigger_name, attempt, series, status, started_at, held)
-                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12)), $13
+                    trigger_name, attempt, series, status, started_at, held, with_pre)
+                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12)), $13,
+                    $14::boolean
                 FROM next RETURNING \(Deployment.columns)
                 """,
                 [
@@ -20,6 +21,7 @@ extension PostgresLedger {
                     .text(draft.subject), .text(draft.author), PostgresValue(draft.ref),
                     PostgresValue(draft.previousCommit), .text(draft.trigger.rawValue), PostgresValue(draft.attempt),
                     PostgresValue(draft.series), PostgresValue(draft.startedAt), PostgresValue(draft.held),
+                    .boolean(draft.withPre),
                 ]
             ).rows[0]
             let deployment = try Deployment(row: row)

@@ -9,10 +9,10 @@ extension PostgresRecordTables {
             """
             INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name,
                 attempt, series, status, settled, published, retry_at, warnings, started_at, completed_at, error_message,
-                tasks_ran, tasks_skipped, tasks_failed, tasks_error, held)
+                tasks_ran, tasks_skipped, tasks_failed, tasks_error, held, with_pre)
             VALUES ($1::bigint, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12::bigint, $13, $14::boolean,
                 $15::boolean, \(timestamp(16)), $17::integer, \(timestamp(18)), \(timestamp(19)), $20, $21::integer,
-                $22::integer, $23::integer, $24, $25)
+                $22::integer, $23::integer, $24, $25, $26::boolean)
             """,
             [
                 .integer(deployment.id), .text(scope.app), .text(scope.host), .text(scope.workspace),
@@ -22,7 +22,9 @@ extension PostgresRecordTables {
                 .boolean(deployment.settled), .boolean(deployment.published), PostgresValue(deployment.retryAt),
                 PostgresValue(deployment.warnings), PostgresValue(deployment.startedAt),
                 PostgresValue(deployment.completedAt), PostgresValue(deployment.errorMessage),
-            ] + PostgresLedger.values(deployment.tasks) + [PostgresValue(deployment.held)])
+            ] + PostgresLedger.values(deployment.tasks) + [
+                PostgresValue(deployment.held), .boolean(deployment.withPre),
+            ])
     }
 
     func insert(_ run: Run, failures: Int) throws {

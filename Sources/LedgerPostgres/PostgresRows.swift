@@ -30,7 +30,8 @@ extension Deployment {
     static let columns = """
         deployments.id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name, attempt, series, \
         status, settled, published, \(milliseconds("retry_at")), warnings, \(milliseconds("started_at")), \
-        \(milliseconds("completed_at")), error_message, tasks_ran, tasks_skipped, tasks_failed, tasks_error, held
+        \(milliseconds("completed_at")), error_message, tasks_ran, tasks_skipped, tasks_failed, tasks_error, held, \
+        with_pre
         """
 
     /// Reads a row of `deployments`; an unknown status, written by a later version, reads as `failed`.
@@ -46,7 +47,7 @@ extension Deployment {
             tasks: try row.optional(20, as: Int.self).map { ran in
                 TaskCounts(
                     ran: ran, skipped: try row.get(21), failed: try row.get(22), error: try row.optional(23))
-            }, held: try row.optional(24))
+            }, held: try row.optional(24), withPre: try row.get(25))
     }
 }
 

@@ -155,5 +155,6 @@ enum PostgresSchema {
         ],
         ["ALTER TABLE deployments ADD COLUMN held TEXT"],
         ["ALTER TABLE runs ADD COLUMN hook_commit TEXT"],
+        ["ALTER TABLE deployments ADD COLUMN with_pre BOOLEAN NOT NULL DEFAULT false"],
     ]
 }

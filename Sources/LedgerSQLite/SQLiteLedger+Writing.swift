@@ -10,13 +10,13 @@ extension SQLiteLedger {
             try db.execute(
                 sql: """
                     INSERT INTO deployments (app, host, workspace, commit_id, subject, author, ref, previous_commit,
-                        trigger_name, attempt, series, status, started_at, held)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?)
+                        trigger_name, attempt, series, status, started_at, held, with_pre)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
                     """,
                 arguments: [
                     draft.scope.app, draft.scope.host, draft.scope.workspace, draft.commit, draft.subject, draft.author,
                     draft.ref, draft.previousCommit, draft.trigger.rawValue, draft.attempt, draft.series ?? 0,
-                    draft.startedAt.milliseconds, draft.held,
+                    draft.startedAt.milliseconds, draft.held, draft.withPre,
                 ])
             let id = db.lastInsertedRowID
             if draft.series == nil {

@@ -12,10 +12,10 @@ extension SQLiteRecordTables {
             deployment.retryAt?.milliseconds, deployment.warnings, deployment.startedAt.milliseconds,
             deployment.completedAt?.milliseconds, deployment.errorMessage, deployment.tasks?.ran,
             deployment.tasks?.skipped, deployment.tasks?.failed, deployment.tasks?.error,
-            deployment.held,
+            deployment.held, deployment.withPre,
         ]
         try db.execute(
-            sql: "INSERT INTO deployments (\(Deployment.columns)) VALUES (\(databaseQuestionMarks(count: 25)))",
+            sql: "INSERT INTO deployments (\(Deployment.columns)) VALUES (\(databaseQuestionMarks(count: 26)))",
             arguments: arguments)
     }
 

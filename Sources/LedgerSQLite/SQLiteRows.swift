@@ -7,7 +7,7 @@ extension Deployment {
     static let columns = """
         id, app, host, workspace, commit_id, subject, author, ref, previous_commit, trigger_name, attempt, series, status, \
         settled, published, retry_at, warnings, started_at, completed_at, error_message, tasks_ran, tasks_skipped, \
-        tasks_failed, tasks_error, held
+        tasks_failed, tasks_error, held, with_pre
         """
 
     /// Reads a row of `deployments`; an unknown status, written by a later version, reads as `failed`.
@@ -20,7 +20,7 @@ extension Deployment {
             startedAt: Timestamp(milliseconds: row[17]),
             completedAt: (row[18] as Int64?).map(Timestamp.init(milliseconds:)), errorMessage: row[19],
             tasks: (row[20] as Int?).map { TaskCounts(ran: $0, skipped: row[21], failed: row[22], error: row[23]) },
-            held: row[24])
+            held: row[24], withPre: row[25])
     }
 }
 

@@ -128,5 +128,6 @@ enum SQLiteSchema {
         """,
         "ALTER TABLE deployments ADD COLUMN held TEXT",
         "ALTER TABLE runs ADD COLUMN hook_commit TEXT",
+        "ALTER TABLE deployments ADD COLUMN with_pre INTEGER NOT NULL DEFAULT 0",
     ]
 }

@@ -216,4 +216,151 @@ extension RollbackTests {
         #expect(app == "v2\n")
         #expect(try await box.agent("status", settings: settings).output.contains("held        \(ids[2].prefix(12))"))
     }
+
+    @Test("killed while it tidied up after a rollback: the next start goes on, and starts the app")
+    func killedTidying() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "POST_DEPLOY_COMMAND": "cp \(box.state)/workspaces/*/rollback.json $OUT/request || true",
+                "AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite", "AGENT_ON_START": "changed",
+            ])
+        _ = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        let count = try await box.json("history", settings: settings).items.count
+        // The record has it, and the request lies there still.
+        try await box.sh("cp out/request \"$(ls -d state/workspaces/*)/rollback.json\"")
+        let app = try await box.start(program: [agentBinary, "exec", "--", "cat", "app.txt"], settings).ended()
+        #expect(app.code == 0 && app.output.contains("v1"), "\(app)")
+        #expect(try await box.json("history", settings: settings).items.count == count)
+        try await box.sh("cp out/request \"$(ls -d state/workspaces/*)/rollback.json\"")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(try await box.sh("ls state/workspaces/*/rollback.json 2>/dev/null || true") == "")
+    }
+
+    @Test(
+        "`exec` starts no app on what was gone back to while that does not stand",
+        arguments: [("exit 75", "true", 75), ("true", "exit 1", 1)])
+    func noApp(pre: String, post: String, code: Int) async throws {
+        let good = settings("symlink", ["AGENT_LEDGER_URL": "sqlite:\(box.root)/kept.sqlite"])
+        _ = try await deploy(2, good)
+        let bad = good.merging([
+            "PRE_DEPLOY_COMMAND": pre, "POST_DEPLOY_COMMAND": post, "POST_DEPLOY_MODE": "strict",
+            "AGENT_ON_START": "changed", "AGENT_START_TIMEOUT": "1s",
+        ]) { $1 }
+        if code == 75 {
+            #expect(try await box.agent("rollback", settings: good).code == 0)
+            try await box.sh("rm -rf ws state")
+        } else {
+            #expect(try await box.agent("rollback", settings: bad).code == 1)
+        }
+        let start = try await box.start(program: [agentBinary, "exec", "--", "touch", box.out + "/app"], bad).ended()
+        #expect(start.code == code && !box.has("app"), "\(start)")
+    }
+
+    @Test("a rollback that could not publish goes on with PRE_DEPLOY where that was wanted", arguments: [true, false])
+    func notPublished(withPre: Bool) async throws {
+        let settings = settings("in-place", ["PRE_DEPLOY_GATE": "false"])
+        _ = try await deploy(2, settings)
+        try box.install(
+            "git",
+            """
+            if test -e $OUT/full && [[ " $* " == *" reset "* || " $* " == *" checkout "* || " $* " == *" read-tree "* ]]; then
+                echo "fatal: No space left on device" >&2; exit 128
+            fi
+            exec /usr/bin/git "$@"
+            """)
+        try box.touch("full")
+        let arguments = [agentBinary, "rollback"] + (withPre ? ["--with-pre"] : [])
+        let back = try await box.start(program: arguments, settings).ended()
+        #expect(back.code == 1, "\(back)")
+        box.remove("full")
+        box.remove("trace")
+        let once = try await box.once(settings)
+        #expect(once.deployment["trigger"].string == "rollback" && once.code == 0, "\(once)")
+        #expect(trace == (withPre ? ["pre v1"] : []) + ["post v1 rollback"])
+    }
+
+    @Test("`agent retry` of a held commit makes it due at once, whatever its own backoff says")
+    func retryHeld() async throws {
+        let failing = settings(
+            "symlink",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "POST_DEPLOY_RETRIES": "unlimited",
+                "POST_DEPLOY_COMMAND": "test ! -e $OUT/broken || grep -q v1 app.txt", "GITHUB_SYNC_INTERVAL": "1h",
+            ])
+        _ = try await deploy(1, failing)
+        try box.touch("broken")
+        let bad = try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(failing).code == 1)
+        #expect(app == "v1\n")
+        box.remove("broken")
+        let retried = try await box.agent("retry", settings: failing)
+        #expect(retried.code == 0 && retried.output.contains(bad.prefix(7)), "\(retried)")
+        let agent = try box.start("run", settings: failing)
+        try await until("it is deployed", details: { agent.errors }) { app == "v2\n" }
+    }
+
+    @Test("what waits for a commit that is away does not hold up a newer one")
+    func newerMeanwhile() async throws {
+        let settings = settings(
+            "in-place",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+                "POST_DEPLOY_COMMAND":
+                    "if grep -q v2 app.txt; then rm -rf \(box.state)/workspaces/*/repo.git; exit 1; fi",
+            ])
+        let first = try await deploy(1, settings)[0]
+        try box.install(
+            "git",
+            """
+            if [[ "$*" == *fetch*\(first)* ]]; then
+                echo "fatal: unable to access: Connection refused" >&2; exit 128
+            fi
+            exec /usr/bin/git "$@"
+            """)
+        try await box.commit(["app.txt": "v2\n"])
+        let failed = try await box.once(settings)
+        #expect(failed.code == 1 && failed.ended.errors.contains("the rollback failed"), "\(failed)")
+        // Its own retries do not run meanwhile.
+        #expect(try await box.once(settings).code == 69)
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(app == "v3\n")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v3\n")
+    }
+
+    @Test("a rollback by itself that defers is tried again")
+    func defersByItself() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+                "POST_DEPLOY_COMMAND":
+                    "grep -q v1 app.txt || exit 1; test $DEPLOY_TRIGGER != rollback || test -e $OUT/go || exit 75",
+            ])
+        _ = try await deploy(1, settings)
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings).code == 1)
+        #expect(try await box.history().first?["status"].string == "deferred")
+        try box.touch("go")
+        let again = try await box.once(settings)
+        #expect(again.outcome == "deployed" && again.deployment["trigger"].string == "rollback", "\(again)")
+        #expect(app == "v1\n")
+        #expect(try await box.once(settings).outcome == "unchanged")
+    }
+
+    @Test("Ctrl-C while the remote is asked ends a rollback in order")
+    func stoppedAsking() async throws {
+        let settings = settings("symlink")
+        _ = try await deploy(1, settings)
+        try box.install(
+            "git", "if [[ \"$*\" == *fetch* ]]; then touch $OUT/asking; sleep 1000; fi; exec /usr/bin/git \"$@\"")
+        let program = try box.start("rollback", String(repeating: "a", count: 40), settings: settings)
+        try await until("it asks", details: { program.errors }) { box.has("asking") }
+        try await program.send(SIGINT)
+        let ended = try await program.ended()
+        #expect(ended.code == 0 && ended.errors.contains("stopped before there was a rollback"), "\(ended)")
+    }
 }

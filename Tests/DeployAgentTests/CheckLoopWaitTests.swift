@@ -72,18 +72,25 @@ struct CheckLoopWaitTests {
             .unreachable("x"), .ledgerFailed("x", isTransient: false), .failed("x"),
             .misconfigured(SettingsError("A", "x", source: .environment)),
             .unchanged(commit: "c", .backoff(until: Timestamp.now.advanced(by: .seconds(1000)))),
-            .unchanged(commit: "c", .held()), .unchanged(commit: "c", .held(failure: "x")),
-            .unchanged(commit: "c", .held(failure: "x", retryAt: Timestamp.now.advanced(by: .seconds(1000)))),
+            .unchanged(commit: "c", .held(.stands)), .unchanged(commit: "c", .held(.failed("x"))),
+            .unchanged(commit: "c", .held(.waits("x", until: nil))),
+            .unchanged(commit: "c", .held(.waits("x", until: Timestamp.now.advanced(by: .seconds(1000))))),
         ])
     func interval(outcome: CheckOutcome) {
         let wait = CheckLoop.wait(after: outcome, interval: .seconds(30))
         #expect(wait >= .seconds(27) && wait <= .seconds(33))
     }
 
+    @Test("after a rollback that was not made, what is due is looked at soon")
+    func notRolledBack() {
+        let wait = CheckLoop.wait(after: .notRolledBack(.failed("x")), interval: .seconds(30))
+        #expect(wait == .seconds(2))
+    }
+
     @Test("a retry that is due already comes soon, but not in a loop without pause")
     func pastBackoff() {
         let until = Timestamp.now.advanced(by: .seconds(-5))
-        for detail in [CheckOutcome.Detail.backoff(until: until), .held(failure: "x", retryAt: until)] {
+        for detail in [CheckOutcome.Detail.backoff(until: until), .held(.waits("x", until: until))] {
             let wait = CheckLoop.wait(after: .unchanged(commit: "c", detail), interval: .seconds(30))
             #expect(wait > .zero && wait <= .seconds(1))
         }

@@ -102,6 +102,9 @@ private func deployment(
         #expect(decide(back, tried: deferred, missing: true) == .nothing(.deferred))
         let settled = deployment("a", .failed, published: false, id: 2)
         #expect(decide(back, tried: settled, missing: true) == .nothing(.settledAsFailed))
+        #expect(decide(back, tried: settled, .startup, bootstrap: true) == .deploy(attempt: 2, series: 1))
+        // A start that always deploys goes on until it is done, the workspace there or not.
+        #expect(decide(back, tried: deferred) == .nothing(.deferred))
         // Somebody has put it there meanwhile.
         #expect(decide(back, tried: settled) == .nothing(.held))
     }

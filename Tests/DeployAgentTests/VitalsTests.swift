@@ -36,10 +36,20 @@ import Testing
 
     @Test("a commit is held and all is well, unless what was gone back to does not stand")
     func held() {
-        vitals.checked(.unchanged(commit: "c", .held()), isOffline: false, staleAfter: .zero)
+        vitals.checked(.unchanged(commit: "c", .held(.stands)), isOffline: false, staleAfter: .zero)
         #expect(vitals.snapshot.readiness == .ready)
-        vitals.checked(.unchanged(commit: "c", .held(failure: "exit code 1")), isOffline: false, staleAfter: .zero)
-        #expect(vitals.snapshot.readiness == .failed("exit code 1") && vitals.snapshot.lastSuccessfulCheck != nil)
+        for back in [CheckOutcome.Back.failed("exit code 1"), .waits("exit code 1", until: nil)] {
+            vitals.checked(.unchanged(commit: "c", .held(back)), isOffline: false, staleAfter: .zero)
+            guard case .failed(let reason) = vitals.snapshot.readiness else {
+                Issue.record("\(back) is ready")
+                continue
+            }
+            #expect(reason.contains("exit code 1") && vitals.snapshot.lastSuccessfulCheck != nil)
+        }
+        // What somebody asked for in vain changes nothing.
+        let before = vitals.snapshot.readiness
+        vitals.checked(.notRolledBack(.unreachable("x", .permanent)), isOffline: false, staleAfter: .zero)
+        #expect(vitals.snapshot.readiness == before && vitals.snapshot.lastError == nil)
     }
 
     @Test("a rollback that came to nothing counts, and leaves the commit as it is")

@@ -29,7 +29,9 @@ struct CopyTests {
         ])
         let due = try #require(try await store.nextNotification(other.scope))
         try await store.write([.postponeNotification(due.id, until: Timestamp(milliseconds: 9))])
-        let (running, run) = try await store.begin(.sample(commit: "c", startedAt: 4000)) {
+        let (running, run) = try await store.begin(
+            .sample(commit: "c", startedAt: 4000, trigger: .rollback, held: "d", withPre: true)
+        ) {
             var draft = RunDraft.sample("POST_DEPLOY", parent: $0)
             draft.hookCommit = "of another repository"
             return draft
@@ -63,6 +65,8 @@ struct CopyTests {
         let (expected, found) = (try await from.everything(), try await to.everything())
         let isSame = expected == found
         #expect(isSame && found.count == 4)
+        let rollback = try #require(try await to.deployment(4))
+        #expect(rollback.held == "d" && rollback.withPre)
         #expect(try await to.runs(deployment: 4).map(\.hookCommit) == ["of another repository", "of one more"])
         #expect(try await to.failures(series: 1, name: "PRE_DEPLOY") == 1)
         let again = try await to.copy(from, pageSize: pageSize)

@@ -293,8 +293,11 @@ struct LedgerStoreConformanceTests {
         let store = try await factory.make(in: folder)
         var draft = DeploymentDraft.sample(commit: "a")
         draft.held = "b"
+        draft.withPre = true
         let deployment = try await store.begin(draft, firstRun: nil).deployment
-        #expect(deployment.held == "b")
+        #expect(deployment.held == "b" && deployment.withPre)
+        #expect(try await store.deployment(deployment.id)?.withPre == true)
+        #expect(try await !store.begin(.sample(workspace: "/other"), firstRun: nil).deployment.withPre)
         #expect(try await store.facts(draft.scope, commit: "b").latest?.held == "b")
         try await store.releaseHold(deployment.id)
         #expect(try await store.facts(draft.scope, commit: "b").latest?.held == nil)

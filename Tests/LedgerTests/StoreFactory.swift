@@ -67,12 +67,12 @@ extension DeploymentDraft {
     static func sample(
         commit: String = "a", app: String = "shop", host: String = "h", workspace: String = "/w", attempt: Int = 1,
         series: Int64? = nil, previous: String? = nil, startedAt: Int64 = 1000, trigger: Trigger = .poll,
-        held: String? = nil
+        held: String? = nil, withPre: Bool = false
     ) -> DeploymentDraft {
         DeploymentDraft(
             scope: Scope(app: app, host: host, workspace: workspace), commit: commit, subject: "subject of \(commit)",
             author: "author", ref: "main", previousCommit: previous, trigger: trigger, attempt: attempt, series: series,
-            startedAt: Timestamp(milliseconds: startedAt), held: held)
+            startedAt: Timestamp(milliseconds: startedAt), held: held, withPre: withPre)
     }
 }
 

@@ -66,11 +66,12 @@ enum Decision: Equatable, Sendable {
     ///   - tried: the last attempt at that since, which has come to nothing; nil when there is none.
     static func goBack(_ back: Deployment, tried: Deployment?, _ situation: Situation) -> Decision {
         let isAnew = situation.isBootstrap || situation.isWorkspaceMissing
-        // One that was broken off, or could not publish, has left the workspace between two commits.
-        guard isAnew || !back.settled else { return .nothing(.held) }
-        if isAnew, tried == nil { return .deploy(attempt: 1, series: nil) }
         let last = tried ?? back
-        return last.settled ? .nothing(.settledAsFailed) : next(after: last, situation)
+        // One that was broken off, or could not publish, has left the workspace between two commits.
+        if !last.settled { return next(after: last, situation) }
+        if let tried, situation.isBootstrap { return .deploy(attempt: tried.attempt + 1, series: tried.series) }
+        guard isAnew else { return .nothing(.held) }
+        return tried == nil ? .deploy(attempt: 1, series: nil) : .nothing(.settledAsFailed)
     }
 
     /// The next attempt of a series that is not settled, when its time has come.

@@ -166,7 +166,8 @@ struct DeploymentDriver: Sendable {
             scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
             previousCommit: plan.previousCommit,
-            trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now, held: plan.held)
+            trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now, held: plan.held,
+            withPre: plan.trigger == .rollback && pre != nil)
         // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
         var hasTasks = false
         if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
@@ -307,11 +308,15 @@ struct DeploymentDriver: Sendable {
                 "deployment of \(short) deferred; \(result.settled ? "a rollback is not tried again" : "tried again at the next check")"
             )
         case .interrupted:
-            logger.notice("deployment of \(short) interrupted; it is due again")
+            // A rollback may have been asked for by a command that ends, too, and takes it back.
+            let isDue = !plan.isTriedOnce || isPublished
+            logger.notice("deployment of \(short) interrupted\(isDue ? "; it is due again" : "")")
         default:
             let next =
                 if plan.isTriedOnce, result.settled || !isPublished {
                     "a rollback is not tried again"
+                } else if result.settled, plan.trigger == .rollback {
+                    "its retries are used up: no further attempt until a new commit or `agent retry \(short)`"
                 } else if result.settled {
                     "its retries are used up: no further attempt until a new commit or `agent retry`"
                 } else {

@@ -56,8 +56,9 @@ struct Recovery: Sendable {
                     DeploymentResult(
                         status: .interrupted, settled: false, warnings: deployment.warnings, completedAt: .now,
                         errorMessage: "\(reason.rawValue) during the deployment")))
+            let next = deployment.cameToNothing ? "" : "; it is due again"
             logger.notice(
-                "deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted: \(reason.rawValue); it is due again"
+                "deployment \(deployment.id) of \(deployment.commit.prefix(7)) was interrupted: \(reason.rawValue)\(next)"
             )
         }
         if !entries.isEmpty { try await ledger.write(entries) }

@@ -15,10 +15,13 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     public var withPre: Bool
     /// Whether nobody asked for it: it follows a failed deployment by itself.
     public var followsFailure: Bool?
-    /// Whether nobody asked for it, and it is tried until the workspace has what was gone back to. Never in the file.
-    var untilDone = false
+    /// Whether nobody asked for it: the workspace lacks what was gone back to. Never in the file.
+    var staysBack = false
     /// When it was asked for, in milliseconds since 1970: what was recorded after that has carried it out.
     public var time: Int64 = Timestamp.now.milliseconds
+
+    /// Whether a person asked for it, who sees what comes of it.
+    var isAsked: Bool { followsFailure != true && !staysBack }
 
     enum CodingKeys: String, CodingKey {
         case commit, held, time

@@ -9,32 +9,41 @@ extension Watcher {
     ///
     /// - Parameter back: the deployment that holds the commit that would be due.
     func stayBack(
-        _ back: Deployment, _ situation: Decision.Situation, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable (Duration) -> Void
+        _ back: Deployment, _ situation: Decision.Situation, _ scope: Scope, isPoll: Bool,
+        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
-        let tried = triedBack.flatMap { $0.commit == back.commit && $0.id > back.id ? $0 : nil }
+        let tried = try await newest(scope).flatMap {
+            $0.cameToNothing && $0.commit == back.commit && $0.id > back.id ? $0 : nil
+        }
+        let last = tried ?? back
         switch Decision.goBack(back, tried: tried, situation) {
         case .nothing(let reason):
-            let last = reason == .held ? back : tried ?? back
-            let failure = last.status == .succeeded ? nil : last.errorMessage ?? last.status.rawValue
-            if case .backoff(let until) = reason {
-                return .unchanged(commit: situation.commit, .held(failure: failure, retryAt: until))
-            }
-            return .unchanged(commit: situation.commit, .held(failure: failure))
+            let stands: CheckOutcome.Back =
+                switch reason {
+                case .backoff(let until): .waits(last.failure, until: until)
+                case .deferred: .waits(last.failure, until: nil)
+                // What has come to nothing since does not count where the workspace has what it should.
+                case .held where back.status == .succeeded: .stands
+                case .held: .failed(back.failure)
+                default:
+                    .failed("\(last.failure); `agent retry \(back.commit.prefix(7))` tries again")
+                }
+            return .unchanged(commit: situation.commit, .held(stands))
         case .deploy(let attempt, let series):
             // A new container needs all that the commit needs; what was broken off goes on as it was wanted.
-            var withPre = situation.isBootstrap || situation.isWorkspaceMissing
-            if !withPre {
-                withPre = try await ledger.runs(deployment: back.id).contains {
-                    $0.kind == .hook && $0.name == Hook.preDeploy.rawValue
-                }
-            }
-            let outcome = try await rollBack(
-                RollbackRequest(commit: back.commit, held: situation.commit, withPre: withPre, untilDone: true),
-                attempt: attempt, series: series, isPoll: situation.trigger == .poll, deploying, waiting)
-            if case .deployment(let deployment) = outcome { triedBack = deployment.published ? nil : deployment }
-            return outcome
+            let wantsPre = last.withPre || last.trigger != Trigger.rollback.rawValue
+            return try await rollBack(
+                RollbackRequest(
+                    commit: back.commit, held: situation.commit,
+                    withPre: wantsPre || situation.isBootstrap || situation.isWorkspaceMissing, staysBack: true),
+                attempt: attempt, series: series, isPoll: isPoll, deploying, waiting)
         }
+    }
+
+    private func newest(_ scope: Scope) async throws -> Deployment? {
+        try await ledger.history(
+            HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
+        ).first
     }
 
     /// Publishes a commit that was deployed before.
@@ -58,12 +67,6 @@ extension Watcher {
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
-        if let latest = facts.latest, latest.trigger == Trigger.rollback.rawValue, latest.commit == request.commit,
-            latest.startedAt.milliseconds >= request.time, latest.status != .interrupted, latest.status != .running
-        {
-            // It was carried out before the one who did it was killed.
-            return .deployment(latest)
-        }
         if let refused {
             return .deployment(
                 try await record(
@@ -85,21 +88,70 @@ extension Watcher {
     }
 
     /// Goes the way back that was noted.
-    func goBack(_ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void) async {
+    func goBack(
+        isPoll: Bool, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+    ) async {
         guard !stop.isRequested, let request = RollbackRequest.read(folder) else { return }
-        let outcome = await carryOut(request, deploying, waiting)
+        let outcome = await look { try await rollBack(request, isPoll: isPoll, deploying, waiting) }
+        if !waits(request, outcome) { request.remove(folder) }
         if case .deployment(let deployment) = outcome { wentBack = deployment }
         if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
     }
 
+    /// Carries a rollback out that is to come before anything else.
+    ///
+    /// - Parameter decide: looks at what is due, where the rollback was carried out before, or waits.
     func carryOut(
-        _ request: RollbackRequest, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
+        _ request: RollbackRequest, isPoll: Bool, _ deploying: (Settings) -> Void,
+        _ waiting: @escaping @Sendable (Duration) -> Void,
+        orElse decide: (PendingRollback?) async throws -> CheckOutcome
     ) async -> CheckOutcome {
-        let outcome = await look { try await rollBack(request, deploying, waiting) }
-        // One that was broken off is carried out by whoever comes next. Nobody is there to ask again for one that follows a
-        // failure by itself: it waits for what is away.
-        if outcome.wasBrokenOff || request.followsFailure == true && outcome.isRemoteAway { return outcome }
-        request.remove(folder)
-        return outcome
+        var isCarriedOut = false
+        let outcome = await look {
+            isCarriedOut = try await self.isCarriedOut(request)
+            if isCarriedOut {
+                request.remove(folder)
+                return try await decide(nil)
+            }
+            return try await rollBack(request, isPoll: isPoll && !request.isAsked, deploying, waiting)
+        }
+        if isCarriedOut { return outcome }
+        guard waits(request, outcome) else {
+            request.remove(folder)
+            if case .deployment = outcome { return outcome }
+            return request.isAsked ? .notRolledBack(outcome) : outcome
+        }
+        guard outcome.isRemoteAway, let held = request.held else { return outcome }
+        // A newer commit does not wait for it, and where it is published there is no need to go back any more.
+        let next = await look { try await decide(PendingRollback(held: held, outcome: outcome)) }
+        if case .deployment(let deployment) = next, deployment.published { request.remove(folder) }
+        return next
     }
+
+    /// Whether the one who carried it out was killed before the request was removed.
+    private func isCarriedOut(_ request: RollbackRequest) async throws -> Bool {
+        try await recoverOnce(watched.ofCheckout)
+        guard let newest = try await newest(ownPresence.scope) else { return false }
+        return newest.trigger == Trigger.rollback.rawValue && newest.commit == request.commit
+            && newest.startedAt.milliseconds >= request.time && newest.status != .interrupted
+            && newest.status != .running
+    }
+
+    /// Whether the request stays: one that was broken off is carried out by whoever comes next. Nobody is there to ask again
+    /// for one that follows a failure by itself: it waits for what is away.
+    private func waits(_ request: RollbackRequest, _ outcome: CheckOutcome) -> Bool {
+        outcome.wasBrokenOff || request.followsFailure == true && outcome.isRemoteAway
+    }
+}
+
+/// A rollback that follows a failure by itself and waits for a remote that is away.
+struct PendingRollback {
+    /// The commit that failed.
+    let held: String
+    let outcome: CheckOutcome
+}
+
+extension Deployment {
+    /// What is wrong with one that did not succeed.
+    fileprivate var failure: String { errorMessage ?? status.rawValue }
 }

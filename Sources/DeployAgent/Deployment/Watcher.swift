@@ -30,8 +30,8 @@ public final class Watcher {
     private var isAnew = false
     /// Whether a deployment has put something into the workspace that no check has seen there since.
     private var isUnseen = false
-    /// The last attempt to publish again what was gone back to, when it has come to nothing.
-    var triedBack: Deployment?
+    /// Whether a check has got through since the start.
+    private var isStarted = false
     private var isRecovered = false
     private var toRecoverFrom = Recovery.Reason.killed
     /// What the killed agent before this one said of itself.
@@ -107,11 +107,18 @@ public final class Watcher {
         answered = nil
         let outcome: CheckOutcome
         if let request = RollbackRequest.read(folder) {
-            outcome = await carryOut(request, deploying, waiting)
+            outcome = await carryOut(request, isPoll: trigger == .poll, deploying, waiting) { pending in
+                try await decide(
+                    trigger, isForced: isForced, isOffline: isOffline, pending: pending, deploying, waiting)
+            }
         } else {
             outcome = await look {
                 try await decide(trigger, isForced: isForced, isOffline: isOffline, deploying, waiting)
             }
+        }
+        switch outcome {
+        case .deployment, .unchanged: isStarted = true
+        default: break
         }
         // Nothing came of it: whoever rang is owed a check.
         if case .deployment = outcome {} else if let answered { bell?.giveBack(answered) }
@@ -145,9 +152,11 @@ public final class Watcher {
     }
 
     private func decide(
-        _ trigger: Trigger, isForced: Bool, isOffline: Bool, _ deploying: (Settings) -> Void,
-        _ waiting: @escaping @Sendable (Duration) -> Void
+        _ asking: Trigger, isForced: Bool, isOffline: Bool, pending: PendingRollback? = nil,
+        _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
+        // What a start does it does once what it needs is there.
+        let trigger = asking == .poll && !isStarted ? .startup : asking
         try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
@@ -158,8 +167,9 @@ public final class Watcher {
         }
         if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
-        let target = try await findTarget(place, trigger, isOffline: isOffline)
+        let target = try await findTarget(place, asking, isOffline: isOffline)
         followedRef = target.ref
+        if let pending, pending.held == target.commit { return pending.outcome }
         let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git)
         // What a commit says that nobody has signed does not count either.
         let settings = refused == nil ? try await watched.of(target.commit, in: target.repository) : watched.ofCheckout
@@ -189,8 +199,8 @@ public final class Watcher {
         case .nothing(.backoff(let until)): return .unchanged(commit: target.commit, .backoff(until: until))
         case .nothing(.deferred): return .unchanged(commit: target.commit, .deferred)
         case .nothing(.held):
-            guard let back = facts.latest else { return .unchanged(commit: target.commit, .held()) }
-            return try await stayBack(back, situation, deploying, waiting)
+            guard let back = facts.latest else { return .unchanged(commit: target.commit, .held(.stands)) }
+            return try await stayBack(back, situation, scope, isPoll: asking == .poll, deploying, waiting)
         case .deploy(let attempt, let series):
             if let refused {
                 return .deployment(
@@ -200,10 +210,10 @@ public final class Watcher {
             isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
             let deployment = try await deploy(
                 target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
-                isPoll: trigger == .poll, deploying, waiting)
+                isPoll: asking == .poll, deploying, waiting)
             if deployment.status == .succeeded { isAnew = false }
             if deployment.status == .failed, settings.publish.rollsBack {
-                await goBack(deploying, waiting)
+                await goBack(isPoll: asking == .poll, deploying, waiting)
             }
             return .deployment(deployment)
         }
@@ -252,7 +262,7 @@ public final class Watcher {
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
             trigger: asked(trigger), attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
             settings: settings, isForced: isForced, instance: instance,
-            isTriedOnce: back?.untilDone == false,
+            isTriedOnce: back?.isAsked ?? false,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
             changed: changed, warnings: warnings, source: source)
@@ -261,7 +271,6 @@ public final class Watcher {
             waiting: waiting, remoteGit: followed.git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
-        isUnseen = true
         do {
             let deployment = try await HostSign.kept(ownPresence, target.commit, ledger) { try await driver.deploy() }
             isUnseen = deployment.published
@@ -361,7 +370,7 @@ public final class Watcher {
         }
     }
 
-    private var ownPresence: Presence {
+    var ownPresence: Presence {
         let settings = settingsInForce
         var scope = settings.scope
         scope.workspace = workspace.path

@@ -151,12 +151,12 @@ public final class Entrypoint: Service {
             case .unchanged(let commit, .deployed):
                 await bringUp(supervisor, watcher.settingsInForce, commit: commit, ref: watcher.followedRef)
                 return stop.isRequested ? nil : outcome
-            case .unchanged(_, .held):
+            case .unchanged(_, .held(.stands)):
                 await bringUp(
                     supervisor, watcher.settingsOfCheckout, commit: await watcher.checkedOut() ?? "",
                     ref: watcher.followedRef)
                 return stop.isRequested ? nil : outcome
-            case .unchanged(_, .deferred):
+            case .unchanged(_, .deferred), .unchanged(_, .held(.waits)):
                 session.logger.notice("\(outcome.problem ?? "")")
                 code = 75
             case .unchanged:
@@ -178,6 +178,9 @@ public final class Entrypoint: Service {
                 session.logger.error("\(problem)")
                 code = 1
             case .stopped: return nil
+            case .notRolledBack(let reason):
+                session.logger.error("the rollback was not made: \(reason.problem ?? reason.name)")
+                continue
             }
             failures += 1
             let limit = inForce.settings.entrypoint.startTimeout

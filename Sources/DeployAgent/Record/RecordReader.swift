@@ -133,18 +133,26 @@ public struct RecordReader: Sendable {
         return latest.held.map { (latest, $0) }
     }
 
-    /// Makes a failed commit due again, or one that was rolled back from.
+    /// Makes a failed commit due again, or one that was rolled back from, or what was gone back to.
     ///
-    /// - Parameter commit: the beginning of a commit's id; nil for the newest deployment.
+    /// - Parameter commit: the beginning of a commit's id; nil for what is held, else the newest deployment.
     /// - Returns: the deployment that was settled or waiting, nil when there is nothing to retry.
     /// - Throws: `LedgerError`.
     public func retry(_ commit: String?) async throws -> Deployment? {
-        if let (holding, held) = try await hold(), held.hasPrefix(commit?.lowercased() ?? "") {
-            try await ledger?.releaseHold(holding.id)
-            return try await history(limit: 1, commit: held, status: nil).first ?? holding
+        let hold = try await hold()
+        func newest(_ commit: String?) async throws -> Deployment? {
+            try await history(limit: WayBack.depth, commit: commit, status: nil).first { each in
+                // A rollback that came to nothing is asked for again, by its own command; but not one to what is to be there.
+                !each.cameToNothing || hold.map { each.commit == $0.by.commit && each.id > $0.by.id } ?? false
+            }
         }
-        // A rollback that came to nothing is asked for again, by its own command.
-        let last = try await history(limit: WayBack.depth, commit: commit, status: nil).first { !$0.cameToNothing }
+        if let hold, hold.commit.hasPrefix(commit?.lowercased() ?? "") {
+            try await ledger?.releaseHold(hold.by.id)
+            guard let last = try await newest(hold.commit) else { return hold.by }
+            try await ledger?.makeDue(last.id)
+            return last
+        }
+        let last = try await newest(commit)
         guard let last, last.status == .failed || last.status == .interrupted || last.status == .deferred
         else { return nil }
         try await ledger?.makeDue(last.id)

@@ -64,7 +64,8 @@ struct CheckLoop {
         // What an earlier agent could not deliver.
         notifier.wake()
         let record = RecordReader(session: session, watcher.inForce)
-        guard let last = try? await record.history(limit: 1, commit: nil, status: nil).first else { return }
+        let deployments = try? await record.history(limit: WayBack.depth, commit: nil, status: nil)
+        guard let last = deployments?.first(where: { !$0.cameToNothing }) else { return }
         let succeeded = try? await record.history(limit: 1, commit: nil, status: .succeeded).first
         var runs: [Run] = []
         for hook in Hook.allCases {
@@ -105,8 +106,10 @@ struct CheckLoop {
         if case .deployment = outcome { return .zero }
         let spread = interval * Double.random(in: 0.9...1.1)
         switch outcome {
-        case .unchanged(_, .backoff(let until)), .unchanged(_, .held(_, let until?)):
+        case .unchanged(_, .backoff(let until)), .unchanged(_, .held(.waits(_, let until?))):
             return min(spread, .milliseconds(max(1, until.millisecondsSince(.now))))
+        // What is due was not looked at. Who asked for the rollback reads meanwhile what came of it.
+        case .notRolledBack: return min(spread, .seconds(2))
         default: break
         }
         if case .ledgerFailed(_, isTransient: true) = outcome {
@@ -137,7 +140,7 @@ struct CheckLoop {
                 "\(problem); waiting does not help: asked again at \(time.rfc3339), or as soon as credentials or settings change"
         case .unchanged(let commit, .settledAsFailed):
             text = "\(commit.prefix(7)) failed and its retries are used up: waiting for a new commit or `agent retry`"
-        case .unchanged(let commit, .held(nil, nil)):
+        case .unchanged(let commit, .held(.stands)):
             text =
                 "\(commit.prefix(7)) is held, since it was rolled back from: waiting for a new commit or `agent retry`"
         case .unchanged(_, .backoff), .unchanged(_, .deferred), .unchanged(_, .held):
@@ -145,6 +148,11 @@ struct CheckLoop {
         case .misconfigured(let error):
             text = "\(error); nothing is run until this is set right"
         case .stopped: return
+        case .notRolledBack(let reason):
+            session.logger.error(
+                "the rollback was not made: \(session.log.secrets.mask(reason.problem ?? reason.name))")
+            said = nil
+            return
         case .ledgerFailed(let problem, _), .failed(let problem):
             text = "\(problem); tried again at the next check"
         }

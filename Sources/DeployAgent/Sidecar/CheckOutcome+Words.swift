@@ -15,6 +15,7 @@ extension CheckOutcome {
         case .unreachable, .ledgerFailed: "unreachable"
         case .misconfigured: "misconfigured"
         case .failed: "failed"
+        case .notRolledBack(let reason): reason.name
         }
     }
 
@@ -22,7 +23,7 @@ extension CheckOutcome {
     var isWaiting: Bool {
         switch self {
         case .unchanged(_, .backoff), .unchanged(_, .deferred): true
-        case .unchanged(_, .held(_, let retryAt)): retryAt != nil
+        case .unchanged(_, .held(.waits)): true
         default: false
         }
     }
@@ -58,6 +59,7 @@ extension CheckOutcome {
         case .ledgerFailed(_, let isTransient): isTransient ? .transient : .permanent
         case .misconfigured: .permanent
         case .failed: .transient
+        case .notRolledBack(let reason): reason.errorKind
         case .deployment, .unchanged, .stopped: nil
         }
     }
@@ -69,13 +71,24 @@ extension CheckOutcome {
         case .unchanged(let commit, .settledAsFailed): "\(commit.prefix(7)) failed and its retries are used up"
         case .unchanged(let commit, .backoff(let until)): "\(commit.prefix(7)) failed; next attempt at \(until.rfc3339)"
         case .unchanged(let commit, .deferred): "\(commit.prefix(7)) is deferred; tried again at the next check"
-        case .unchanged(let commit, .held(let failure, let retryAt)):
-            "\(commit.prefix(7)) is held: it was rolled back from"
-                + (failure.map { ", and what was gone back to does not stand: \($0)" } ?? "")
-                + (retryAt.map { "; next attempt at \($0.rfc3339)" } ?? "")
+        case .unchanged(let commit, .held(let back)):
+            "\(commit.prefix(7)) is held: it was rolled back from" + (back.problem.map { "; \($0)" } ?? "")
         case .unchanged(_, .deployed), .stopped: nil
         case .unreachable(let text, _, _), .ledgerFailed(let text, _), .failed(let text): text
         case .misconfigured(let error): error.description
+        case .notRolledBack(let reason): reason.problem
+        }
+    }
+}
+
+extension CheckOutcome.Back {
+    /// What is wrong, and what comes of it; nil when nothing is.
+    var problem: String? {
+        switch self {
+        case .stands: nil
+        case .waits(let text, let until):
+            "going back failed: \(text); next attempt at \(until?.rfc3339 ?? "the next check")"
+        case .failed(let text): "going back failed: \(text)"
         }
     }
 }

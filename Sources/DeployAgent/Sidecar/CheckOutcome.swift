@@ -17,6 +17,8 @@ public enum CheckOutcome: Sendable {
     case failed(String)
     /// The agent was asked to stop before there was a deployment.
     case stopped
+    /// A rollback that somebody asked for was not made, for this reason; all is as it was.
+    indirect case notRolledBack(CheckOutcome)
 
     public enum Detail: Sendable, Equatable {
         case deployed
@@ -24,9 +26,17 @@ public enum CheckOutcome: Sendable {
         case backoff(until: Timestamp)
         case deferred
         /// It was rolled back from, and the ref has not moved on.
-        /// - failure: why what was gone back to does not stand; nil when it does.
-        /// - retryAt: when that is tried again; nil at the next check, or not at all.
-        case held(failure: String? = nil, retryAt: Timestamp? = nil)
+        case held(Back)
+    }
+
+    /// How what was gone back to stands.
+    public enum Back: Sendable, Equatable {
+        /// It is there.
+        case stands
+        /// It is published again at this time; nil at the next check. With what is wrong.
+        case waits(String, until: Timestamp?)
+        /// Nothing more is done about it. With what is wrong.
+        case failed(String)
     }
 }
 

@@ -73,6 +73,10 @@ extension OneCheck {
         var failures = 0
         while true {
             let outcome = await watcher.check(.manual, isForced: isForced)
+            if case .notRolledBack(let reason) = outcome {
+                session.logger.error("the rollback was not made: \(reason.problem ?? reason.name)")
+                continue
+            }
             guard case .ledgerFailed(let problem, isTransient: true) = outcome, !stop.isRequested else {
                 await watcher.showStopping()
                 return outcome

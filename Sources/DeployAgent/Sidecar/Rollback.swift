@@ -48,7 +48,8 @@ public final class Rollback: Service {
         // Without those that came to nothing: they hold nothing.
         let latest = try await ledger.facts(scope, commit: "").latest
         let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
-        guard let current = try await workspace.state().head ?? latest?.commit else {
+        let head = try await workspace.state().head
+        guard let current = head ?? latest?.commit else {
             throw Refusal(description: "nothing was deployed to \(scope.workspace) yet")
         }
         let target: String
@@ -69,7 +70,7 @@ public final class Rollback: Service {
             }
             target = found
         }
-        guard target != current else {
+        guard target != head else {
             throw Refusal(description: "\(target.prefix(7)) is what the workspace holds already")
         }
         request = RollbackRequest(commit: target, held: nil, withPre: withPre)
@@ -109,7 +110,7 @@ public final class Rollback: Service {
                 // The one that had the lock may have done it.
                 if RollbackRequest.read(folder) == request {
                     let watcher = session.watcher(lock, inForce, stop: stop)
-                    cell.set(await watcher.check(.manual))
+                    cell.set(await outcome(of: watcher.check(.manual)))
                     await notifier.deliverAll()
                     await watcher.showStopping()
                     // What did not come to anything is not done later, unasked.
@@ -135,6 +136,17 @@ public final class Rollback: Service {
         // Somebody else may be at it: then it goes on.
         if let deployment = await deployment() { return cell.set(.deployment(deployment)) }
         request.remove(folder)
+    }
+
+    /// What it came to with this process; nil when it was ended before.
+    private func outcome(of check: CheckOutcome) async -> CheckOutcome? {
+        switch check {
+        case .deployment(let made) where made.trigger == Trigger.rollback.rawValue: return check
+        case .notRolledBack(let reason): return reason
+        case .stopped: return nil
+        // Somebody else had done it, and was killed before that could be said.
+        default: return await deployment().map { .deployment($0) } ?? check
+        }
     }
 
     /// The rollback that somebody else has carried out; nil when it made none.

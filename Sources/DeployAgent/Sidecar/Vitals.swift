@@ -111,6 +111,8 @@ public final class Vitals: Sendable {
             state.checks[outcome.name, default: 0] += 1
             state.staleAfter = staleAfter
             state.isDeploying = false
+            // What somebody asked for in vain says nothing of what the agent follows.
+            if case .notRolledBack = outcome { return }
             state.lastError = outcome.errorKind
             let before = state.lastSuccessfulCheck
             defer { if isOffline { state.lastSuccessfulCheck = before } }
@@ -121,11 +123,11 @@ public final class Vitals: Sendable {
                 state.readiness =
                     deployment.status == .succeeded
                     ? .ready : .failed(deployment.errorMessage ?? deployment.status.rawValue)
-            case .unchanged(_, .held(let failure, _)):
+            case .unchanged(_, .held(let back)):
                 // What was gone back to is what shall be there.
                 state.lastSuccessfulCheck = .now
                 state.isHeld = true
-                state.readiness = failure.map(Readiness.failed) ?? .ready
+                state.readiness = back.problem.map(Readiness.failed) ?? .ready
             case .unchanged(let commit, let detail):
                 state.lastSuccessfulCheck = .now
                 state.isHeld = false
@@ -139,7 +141,7 @@ public final class Vitals: Sendable {
             case .unreachable(let problem, .permanent, _):
                 state.readiness = .failed(problem)
             // Says nothing of the commit: what was known holds until it is stale.
-            case .unreachable, .ledgerFailed, .failed, .stopped:
+            case .unreachable, .ledgerFailed, .failed, .stopped, .notRolledBack:
                 break
             }
         }
