@@ -68,7 +68,11 @@ extension CommitStore {
             if !isThere { isThere = await store.keeps(entry.commit) }
             if !isThere || store.depth != options.depth {
                 let tip = RemoteTip(commit: entry.commit, reference: nil)
-                try await store.fetch(tip, from: inner, depth: options.depth, git)
+                do {
+                    try await store.fetch(tip, from: inner, depth: options.depth, git)
+                } catch let error as GitError {
+                    throw error.during("\(operation): \(error.operation)")
+                }
             }
             let own = try await store.fetchContent(of: entry.commit, from: inner, options, content.git)
             content.git = own.git
@@ -107,7 +111,9 @@ extension Remote {
             url = base.hasSuffix(":") ? base + url : base + "/" + url
         }
         // What is in the repository is no secret, and no argument: other credentials are a matter of settings.
-        let remote = Remote(url: Remote(url: url, ref: nil).address, ref: nil)
+        let remote = Remote(
+            url: Remote(url: url, ref: nil).address, ref: nil,
+            names: Remote.Names(url: "its URL in .gitmodules", ref: "that it was pushed"))
         let scheme = remote.url.firstRange(of: "://").map { remote.url[..<$0.lowerBound].lowercased() }
         let isTaken =
             switch scheme {

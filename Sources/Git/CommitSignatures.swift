@@ -15,6 +15,24 @@ public struct CommitSignatures: Sendable, Equatable {
         self.signersFile = signersFile
     }
 
+    /// Whether a file's content may be allowed signers of this kind: a list with at least one key, or OpenPGP's packets, in
+    /// ASCII armor or not.
+    public func mayBeSigners(_ content: [UInt8]) -> Bool {
+        switch kind {
+        case .gpg:
+            return content.first.map { $0 & 0x80 != 0 } == true
+                || String(decoding: content, as: UTF8.self).contains("-----BEGIN PGP PUBLIC KEY BLOCK-----")
+        case .ssh:
+            return String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline).contains { line in
+                let words = line.split(whereSeparator: \.isWhitespace)
+                guard words.first?.hasPrefix("#") == false else { return false }
+                return zip(words.dropFirst(), words.dropFirst(2)).contains { type, key in
+                    ["ssh-", "ecdsa-", "sk-"].contains(where: type.hasPrefix) && key.hasPrefix("AAAA")
+                }
+            }
+        }
+    }
+
     /// Expects that one of the allowed signers has signed a commit.
     ///
     /// - Parameter folder: where a key ring may be made.
@@ -56,7 +74,8 @@ public struct CommitSignatures: Sendable, Equatable {
             options + ["verify-commit", "--raw", commit], in: repository, operation: operation)
         guard result.exitCode != 0 else { return }
         // Nothing at all is said of a commit without a signature, or with one of another kind.
-        let isUnsigned = result.message == "git ended with exit code 1"
+        let isUnsigned =
+            result.message == "git ended with exit code 1" || result.message.contains(Self.ofOtherKind)
         guard isUnsigned || Self.verdicts.contains(where: result.message.contains) else {
             // Of the commit that says nothing: the disk may be full.
             throw result.error(.publish, operation)
@@ -64,15 +83,25 @@ public struct CommitSignatures: Sendable, Equatable {
         throw GitError(
             .signature, operation: operation,
             explanation:
-                "\(isUnsigned ? "it has no signature of this kind" : result.message); AGENT_VERIFY_COMMIT=\(kind.rawValue) deploys only what one of \(signersFile) has signed"
+                "\(isUnsigned ? "it has no signature of this kind" : Self.inWords(result.message)); AGENT_VERIFY_COMMIT=\(kind.rawValue) deploys only what one of \(signersFile) has signed"
         )
+    }
+
+    private static let ofOtherKind = "allowedSignersFile needs to be configured"
+
+    /// Without what is meant for programs, and what we have set ourselves.
+    private static func inWords(_ message: String) -> String {
+        let parts = message.split(separator: "; ").filter {
+            !$0.hasPrefix("[GNUPG:]") && !$0.contains("revocation file configured but not found")
+        }
+        return parts.isEmpty ? "its signature does not hold" : parts.joined(separator: "; ")
     }
 
     /// What ssh-keygen, gpg (doc/DETAILS of GnuPG) and git say of a signature that does not hold.
     private static let verdicts = [
         "No principal matched", "incorrect signature", "Could not verify signature", "Signature verification failed",
         "key is revoked", "BADSIG", "ERRSIG", "NO_PUBKEY", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA",
-        "allowedSignersFile needs to be configured",
+        ofOtherKind,
     ]
 
     /// Removes the key rings of processes that are no more.

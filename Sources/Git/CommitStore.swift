@@ -142,7 +142,7 @@ public struct CommitStore: Sendable {
                 guard result.exitCode == 0 else {
                     throw GitError(
                         .missingRef, operation: operation,
-                        explanation: "no branch or tag of the remote contains this commit; check GITHUB_BRANCH")
+                        explanation: "no branch or tag of the remote contains this commit; check \(remote.names.ref)")
                 }
             }
         }

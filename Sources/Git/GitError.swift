@@ -46,7 +46,7 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
 
     public let code: Code
     /// What was being done, with the repository in question.
-    public let operation: String
+    public private(set) var operation: String
     /// What happened and what to do about it.
     public let explanation: String
     /// Whether it is of a git that was killed, and could not remove its lock files.
@@ -58,6 +58,13 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         self.code = code
         self.operation = operation
         self.explanation = explanation
+    }
+
+    /// The same as a part of something else that was being done.
+    func during(_ operation: String) -> GitError {
+        var error = self
+        error.operation = operation
+        return error
     }
 
     public var description: String { "cannot \(operation): \(explanation)" }

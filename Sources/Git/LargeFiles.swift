@@ -143,6 +143,13 @@ extension CommitStore {
         var git = git.configuring("remote.agent.url", remote.url)
         // Wherever the user keeps them. Of a remote on this machine git-lfs would look there, too.
         if !remote.isOnThisMachine { git = git.configuring("lfs.storage", largeFiles) }
+        let refusals = path + "/agent-refused"
+        func forgetRefusals() throws {
+            for name in try entries(of: path) where name.hasPrefix("agent-refused.") { unlink(path + "/" + name) }
+        }
+        try forgetRefusals()
+        defer { try? forgetRefusals() }
+        git = git.adding(RemoteAccess.refusals, refusals)
         let result = try await git.run(
             ["lfs", "fetch", "agent", commit], in: path, operation: operation, network: true)
         guard result.exitCode == 0 else { throw result.remoteError(remote, operation) }

@@ -16,6 +16,7 @@ public struct Pathspec: Sendable, Equatable {
         guard !text.isEmpty, !text.utf8.contains(0) else { return nil }
         guard text.hasPrefix(":") else {
             pattern = text
+            guard !leadsOutside else { return nil }
             return
         }
         var rest = text.dropFirst()
@@ -52,7 +53,11 @@ public struct Pathspec: Sendable, Equatable {
             }
         }
         pattern = String(rest)
+        guard !leadsOutside else { return nil }
     }
+
+    /// Whether it begins above the root, where no path can match.
+    private var leadsOutside: Bool { pattern == ".." || pattern.hasPrefix("../") }
 
     /// Those of a list that a path matches by git's rule: one of those that are not excluded, if there are any, and none of
     /// the excluded ones.

@@ -4,10 +4,23 @@ public struct Remote: Sendable, Equatable {
     public var url: String
     /// Branch, tag, full reference name or full commit id; nil for the remote's default branch.
     public var ref: String?
+    /// What both are set by, for messages.
+    public var names: Names
 
-    public init(url: String, ref: String?) {
+    public struct Names: Sendable, Equatable {
+        public var url: String
+        public var ref: String
+
+        public init(url: String = "GITHUB_REPO_URL", ref: String = "GITHUB_BRANCH") {
+            self.url = url
+            self.ref = ref
+        }
+    }
+
+    public init(url: String, ref: String?, names: Names = Names()) {
         self.url = url
         self.ref = ref
+        self.names = names
     }
 
     /// The URL without user and password, for messages.
@@ -118,11 +131,12 @@ extension GitProgram {
             // The first push makes it better.
             throw GitError(
                 .noCommit, operation: operation,
-                explanation: "the remote has no default branch; is it empty? Push a commit, or set GITHUB_BRANCH")
+                explanation: "the remote has no default branch; is it empty? Push a commit, or set \(remote.names.ref)")
         }
         throw GitError(
             .missingRef, operation: operation,
-            explanation: "the remote has no branch or tag \"\(ref)\"; set GITHUB_BRANCH to one that exists, or push it")
+            explanation:
+                "the remote has no branch or tag \"\(ref)\"; set \(remote.names.ref) to one that exists, or push it")
     }
 
     /// Runs a command that asks the remote. One that lies on this machine and belongs to another user is trusted: git's
@@ -147,7 +161,7 @@ extension GitProgram.Result {
         let advice =
             code == .denied && ["CONNECT tunnel", " 407"].contains(where: message.contains)
             ? "check user and password in the proxy's URL (https_proxy, http_proxy, all_proxy)"
-            : code.advice(isSSH: remote.isSSH)
+            : code.advice(of: remote)
         if let advice {
             error = GitError(code, operation: operation, explanation: "\(message); \(advice)")
             error.leavesLocks = exitCode == Self.killed
@@ -158,15 +172,15 @@ extension GitProgram.Result {
 }
 
 extension GitError.Code {
-    fileprivate func advice(isSSH: Bool) -> String? {
+    fileprivate func advice(of remote: Remote) -> String? {
         switch self {
-        case .denied where isSSH: "check AGENT_SSH_KEY_FILE, and that the remote knows the key"
+        case .denied where remote.isSSH: "check AGENT_SSH_KEY_FILE, and that the remote knows the key"
         case .denied: "check GITHUB_TOKEN or GITHUB_TOKEN_FILE, GITHUB_USERNAME and AGENT_CREDENTIALS_FILE"
-        case .untrusted where isSSH:
+        case .untrusted where remote.isSSH:
             "check the host's key, and enter it in AGENT_SSH_KNOWN_HOSTS_FILE (ssh-keyscan shows it)"
         case .untrusted: "check the server's certificate, and name its authority in AGENT_CA_FILE"
         case .gitMissing: "install ssh (Debian: openssh-client)"
-        case .missingRepository: "check GITHUB_REPO_URL, and that the credentials may read it"
+        case .missingRepository: "check \(remote.names.url), and that the credentials may read it"
         default: nil
         }
     }

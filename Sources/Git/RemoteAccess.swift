@@ -95,7 +95,7 @@ public struct RemoteAccess: Sendable, Equatable {
                 ("credential.\(credential.origin).helper", ""),
                 (
                     "credential.\(credential.origin).helper",
-                    "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$\(user)\" \"$\(password)\"; }; f"
+                    "!f() { \(Self.helper(origins.count, user, password)); }; f"
                 ),
             ]
             variables += [(user, credential.user), (password, credential.password)]
@@ -107,6 +107,20 @@ public struct RemoteAccess: Sendable, Equatable {
             if isFolder(Self.machineAuthorities) { configuration.append(("http.sslCAPath", Self.machineAuthorities)) }
         }
         return (variables, configuration)
+    }
+
+    /// Variable with the beginning of a path: what was refused is noted there and not shown again. git-lfs asks for
+    /// credentials again and again, and shows a server the same ones without end.
+    static let refusals = "DEPLOY_GIT_REFUSED"
+
+    private static func helper(_ number: Int, _ user: String, _ password: String) -> String {
+        let note = "\"$\(refusals).\(number)\""
+        return """
+            case "$1" in \
+            get) test -n "$\(refusals)" && test -e \(note) || \
+            printf 'username=%s\\npassword=%s\\n' "$\(user)" "$\(password)";; \
+            erase) test -z "$\(refusals)" || : > \(note);; esac
+            """
     }
 
     private static let machineAuthorities = "/etc/ssl/certs"

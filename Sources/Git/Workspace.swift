@@ -30,8 +30,11 @@ public struct Workspace: Sendable {
     public static let notALink =
         "is there and no symbolic link of the agent's; move it away, or set AGENT_PUBLISH to in-place"
 
+    /// Whether it is a symbolic link to a release.
+    public var isLink: Bool { Releases.target(of: path) != nil }
+
     /// Whether a symbolic link to a release may be made of it: nothing that is not the agent's own is replaced.
-    public var mayBeLink: Bool { kind(of: path) == .missing || Releases.target(of: path) != nil }
+    public var mayBeLink: Bool { kind(of: path) == .missing || isLink }
 
     /// Looks at what is there; changes nothing.
     /// - Throws: `GitError` `corrupt` when it is a checkout that cannot be read.

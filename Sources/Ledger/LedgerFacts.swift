@@ -4,7 +4,8 @@ public struct LedgerFacts: Sendable {
 
     /// The newest deployment on the workspace, of whichever commit and whatever the app was called then.
     public var latest: Deployment?
-    /// The newest deployment of the scope that needs no further attempt.
+    /// The newest deployment of the scope, but for rollbacks, that needs no further attempt; where the newest of all is a
+    /// successful one of the commit in question, that.
     public var lastSettled: Deployment?
     /// The newest deployment of the commit in question.
     public var latestOfCommit: Deployment?

@@ -71,7 +71,10 @@ struct ShowCommand: AsyncParsableCommand {
                 if let reach = reach(run) { rows.insert(["scope", reach], at: 1) }
                 if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
                 if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
-                if let message = run.errorMessage { rows.append(["error", mask(message).withoutControls]) }
+                if let commit = run.hookCommit { rows.append(["hook commit", commit]) }
+                if let message = run.errorMessage {
+                    rows.append([run.status == .skipped ? "reason" : "error", mask(message).withoutControls])
+                }
                 if let log = reader.logPath(run, of: deployment) { rows.append(["log", log]) }
                 printLine(mask(table(rows)))
                 for line in mask(run.outputTail).split(separator: "\n").suffix(10) {

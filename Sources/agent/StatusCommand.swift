@@ -50,17 +50,13 @@ struct StatusCommand: AsyncParsableCommand {
             } else {
                 rows.append(["deployment", "none in the record"])
             }
-            if let holder = status.holder {
-                rows.append(["agent", holder.holder])
-                if let check = holder.lastCheck {
-                    rows.append(["last check", "\(relative(check)): \(holder.lastOutcome ?? "")"])
-                }
-                if let problem = holder.lastError { rows.append(["", problem.withoutControls]) }
-                if holder.lastErrorKind == .permanent { rows.append(["", "waiting does not help against this"]) }
-                if let next = holder.nextCheck { rows.append(["next check", relative(next)]) }
-            } else {
-                rows.append(["agent", "no agent works on this workspace now"])
+            rows.append(["agent", status.holder?.holder ?? "no agent works on this workspace now"])
+            if let last = status.last, let check = last.lastCheck {
+                rows.append(["last check", "\(relative(check)): \(last.lastOutcome ?? "")"])
+                if let problem = last.lastError { rows.append(["", problem.withoutControls]) }
+                if last.lastErrorKind == .permanent { rows.append(["", "waiting does not help against this"]) }
             }
+            if let next = status.holder?.nextCheck { rows.append(["next check", relative(next)]) }
             rows.append(["ledger", status.ledger])
             printLine(session.log.mask(table(rows)))
             return .success

@@ -36,6 +36,7 @@ struct HookRepositoryTests {
         // The app's commit is staged while the hook runs, and the hook's folder is none of the workspace.
         #expect(line.hasPrefix("one v1 \(box.state)/") && line.hasSuffix("/bin"))
         #expect(try await box.json("show", "\(once.deployment["id"])")["runs"][0]["hook_commit"].string == first)
+        #expect(try await box.agent("show", "\(once.deployment["id"])").output.contains("hook commit  \(first)"))
         let second = try await job(["bin/pre": "echo two >> $OUT/pre; echo kept >> cache; wc -l < cache >> $OUT/pre\n"])
         for _ in 0..<2 {
             let again = try await box.once(settings(), force: true)
@@ -97,7 +98,11 @@ struct HookRepositoryTests {
         #expect(!FileManager.default.fileExists(atPath: box.workspace))
         let missing = try await box.once(settings(["PRE_DEPLOY_REPO_BRANCH": "nowhere"]))
         #expect(missing.outcome == "failed" && missing.runs[0]["status"].string == "failed", "\(missing)")
-        #expect(missing.deployment["error_message"].string?.contains("nowhere") == true)
+        let reason = missing.deployment["error_message"].string ?? ""
+        #expect(reason.contains("nowhere") && reason.contains("PRE_DEPLOY_REPO_BRANCH"), "\(reason)")
+        #expect(!reason.contains("GITHUB_"))
+        let ftp = try await box.once(settings(["PRE_DEPLOY_REPO_URL": "ftp://127.0.0.1/jobs.git"]))
+        #expect(ftp.code == 78 && ftp.ended.errors.contains("PRE_DEPLOY_REPO_URL"), "\(ftp)")
         let lenient = try await box.once(settings(["PRE_DEPLOY_REPO_URL": closed, "PRE_DEPLOY_MODE": "lenient"]))
         #expect(lenient.outcome == "deployed" && lenient.deployment["warnings"].int == 1, "\(lenient)")
         #expect(box.lines("pre").isEmpty && box.text(box.workspace + "/app.txt") == "v1\n")

@@ -47,9 +47,16 @@ struct RealRemoteTests {
         #expect(
             once.code == 78 && once.outcome == "unreachable" && once.json["error_kind"].string == "permanent", "\(once)"
         )
+        // It stays to be seen when the command has ended.
+        let left = try await box.json("status", settings: settings)
+        #expect(left["last_error_kind"].string == "permanent" && left["lock"].isNull && left["next_check"].isNull)
+        #expect(
+            left["last_error"].string?.contains("Authentication failed") == true && left["last_check"].string != nil)
+        #expect(try await box.agent("status", settings: settings).output.contains("waiting does not help"))
         let agent = try box.start("run", settings: settings)
         try await until("it is refused", details: { agent.errors }) {
-            try await box.json("status", settings: settings)["last_error_kind"].string == "permanent"
+            let status = try await box.json("status", settings: settings)
+            return status["last_error_kind"].string == "permanent" && status["next_check"].string != nil
         }
         let ready = try await get(port, "/readyz")
         #expect(ready.code == 503 && ready.body.contains("\"error_kind\":\"permanent\""), "\(ready)")

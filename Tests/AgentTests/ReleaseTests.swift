@@ -291,7 +291,7 @@ struct ReleaseTests {
     @Test("other users may read through the link, and see nothing else of the state")
     func readers() async throws {
         #expect(try await box.once(settings(["PRE_DEPLOY_COMMAND": "true"])).outcome == "deployed")
-        for folder in ["state", "state/workspaces", "state/workspaces/*"] {
+        for folder in ["state", "state/workspaces", "state/workspaces/*", "state/workspaces/*/releases"] {
             #expect(try await box.sh("stat -c %a \(folder)") == "711")
         }
         #expect(

@@ -363,4 +363,16 @@ extension RollbackTests {
         let ended = try await program.ended()
         #expect(ended.code == 0 && ended.errors.contains("stopped before there was a rollback"), "\(ended)")
     }
+
+    @Test("a head that has failed for good stays so when what is live is rolled back from")
+    func failedHead() async throws {
+        let settings = settings("symlink", ["PRE_DEPLOY_RETRIES": "0"])
+        _ = try await deploy(2, settings)
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }).code == 1)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        box.remove("trace")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(app == "v1\n" && trace.isEmpty)
+    }
 }

@@ -79,6 +79,10 @@ struct RollbackTests {
         #expect(named["deployment"]["held_commit"].string == ids[2] && app == "v2\n", "\(named)")
         let same = try await box.agent("rollback", ids[1], settings: settings)
         #expect(same.code == 1 && same.errors.contains("holds already"), "\(same)")
+        for text in ["", "abc", "main"] {
+            let none = try await box.agent("rollback", text, settings: settings)
+            #expect(none.code == 1 && none.errors.contains("no commit id"), "\(none)")
+        }
         let unknown = try await box.agent("rollback", "abcdef", settings: settings)
         #expect(unknown.code == 1 && unknown.errors.contains("agent history"), "\(unknown)")
         let local = try await box.agent(
@@ -87,6 +91,48 @@ struct RollbackTests {
         // To the tip itself nothing is held.
         #expect(try await box.json("rollback", ids[2], settings: settings)["deployment"]["held_commit"].isNull)
         #expect(app == "v3\n")
+    }
+
+    @Test("whoever goes back in haste may have forgotten how the agent publishes, and where from")
+    func inHaste() async throws {
+        let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])
+        let ids = try await deploy(3, settings)
+        try box.write("kept", to: box.workspace + "/upload")
+        let releases = try await box.sh("ls state/workspaces/*/releases")
+        let bare = settings.merging(["AGENT_PUBLISH": ""]) { $1 }
+        let back = try await box.json("rollback", settings: bare)
+        #expect(back["deployment"]["ref"].string == "main" && app == "v2\n", "\(back)")
+        #expect(try await box.sh("ls state/workspaces/*/releases") == releases)
+        #expect(try await box.sh("cat state/workspaces/*/releases/\(ids[2])/upload") == "kept")
+        let away = try await box.agent("rollback", settings: bare.merging(["GITHUB_REPO_URL": ""]) { $1 })
+        #expect(away.code == 78 && away.errors.contains("GITHUB_REPO_URL") && app == "v2\n", "\(away)")
+        // The agent at work knows.
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 4, agent)
+        let beside = try await box.agent("rollback", settings: bare.merging(["GITHUB_REPO_URL": ""]) { $1 })
+        #expect(beside.code == 0 && app == "v1\n", "\(beside)")
+    }
+
+    @Test("several who ask at the same moment are all told what came of it")
+    func together() async throws {
+        let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])
+        _ = try await deploy(2, settings)
+        for isBeside in [false, true] {
+            let agent = isBeside ? try box.start("run", settings: settings) : nil
+            if let agent { try await box.atRest(after: try await box.history().count, agent) }
+            for round in 1...4 {
+                let all = try (1...3).map { _ in try box.start("rollback", settings: settings) }
+                for each in all {
+                    let ended = try await each.ended()
+                    // Whoever came too late finds nothing to go back to.
+                    let isLate = ended.errors.contains("no earlier commit")
+                    #expect(ended.code == 0 || ended.code == 1 && isLate, "\(round): \(ended)")
+                }
+                #expect(app == "v1\n")
+                if agent == nil { #expect(try await box.once(settings, force: true).code == 0) }
+                if isBeside { break }
+            }
+        }
     }
 
     @Test("a release that is there is linked to as it is; --with-pre makes a new one, and runs PRE_DEPLOY in it")
@@ -419,7 +465,7 @@ struct RollbackTests {
         let program = try box.start(
             program: [
                 agentBinary, "exec", "--", "sh", "-c", "cat app.txt >> $OUT/app; " + Hooks.await_("end") + "exit 7",
-            ], failing.merging(["AGENT_ON_DEPLOY": "restart"]) { $1 })
+            ], failing)
         try await until("the app runs again", details: { program.errors }) { box.lines("app") == ["v3", "v1"] }
         try await until("it has rolled back", details: { program.errors }) {
             try await box.history().first?["status"].string == "succeeded"

@@ -31,6 +31,17 @@ struct SignedCommitTests {
     }
 
     @Test(
+        "a list of the wrong kind is said at once",
+        arguments: [("ssh", "root:x:0:0::/root:/bin/sh\n"), ("gpg", "a@t ssh-ed25519 AAAA\n")])
+    func wrongSigners(kind: String, content: String) async throws {
+        try box.write(content, to: box.root + "/signers")
+        let settings = ["AGENT_VERIFY_COMMIT": kind, "AGENT_ALLOWED_SIGNERS_FILE": box.root + "/signers"]
+        let once = try await box.once(settings)
+        #expect(once.code == 78 && once.ended.errors.contains("AGENT_ALLOWED_SIGNERS_FILE"), "\(once)")
+        #expect(try await box.history().isEmpty)
+    }
+
+    @Test(
         "an unsigned commit is not staged, not run, its spec is not read; it is on record as failed until somebody says otherwise",
         arguments: ["in-place", "symlink"])
     func signatures(mode: String) async throws {

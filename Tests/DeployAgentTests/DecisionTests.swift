@@ -6,11 +6,12 @@ import Testing
 /// A deployment in which only what bears on the decision is set.
 private func deployment(
     _ commit: String, _ status: DeploymentStatus, settled: Bool = true, published: Bool = true, attempt: Int = 1,
-    retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1, held: String? = nil
+    retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1, held: String? = nil,
+    trigger: String = "poll"
 ) -> Deployment {
     Deployment(
         id: id, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: commit, subject: "", author: "", ref: nil,
-        previousCommit: nil, trigger: "poll", attempt: attempt, series: 1, status: status, settled: settled,
+        previousCommit: nil, trigger: trigger, attempt: attempt, series: 1, status: status, settled: settled,
         published: published, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: 0,
         startedAt: Timestamp(milliseconds: 0), completedAt: completedAt.map(Timestamp.init(milliseconds:)),
         errorMessage: nil, held: held)
@@ -107,6 +108,18 @@ private func deployment(
         #expect(decide(back, tried: deferred) == .nothing(.deferred))
         // Somebody has put it there meanwhile.
         #expect(decide(back, tried: settled) == .nothing(.held))
+    }
+
+    @Test("what has failed for good is not tried again because of a rollback that came later")
+    func failedAboveRollback() {
+        let failed = deployment("c", .failed, published: false, id: 3)
+        let back = deployment("a", .succeeded, id: 4, held: "b", trigger: "rollback")
+        #expect(decide("c", latest: back, settled: failed, own: failed) == .nothing(.settledAsFailed))
+        let good = deployment("c", .succeeded, id: 3)
+        #expect(decide("c", latest: back, settled: good, own: good) == .deploy(attempt: 1, series: nil))
+        // The ref has moved meanwhile, and came back.
+        let between = deployment("d", .succeeded, id: 5)
+        #expect(decide("c", latest: between, settled: between, own: failed) == .deploy(attempt: 1, series: nil))
     }
 
     @Test("going back to an older commit deploys it again")

@@ -121,6 +121,7 @@ import Testing
         "a value that git or SQLite would take for something else is refused",
         arguments: [
             ("GITHUB_BRANCH", "-x"), ("GITHUB_BRANCH", "a b"), ("GITHUB_REPO_URL", "--upload-pack=x"),
+            ("GITHUB_REPO_URL", "ftp://host/x"), ("GITHUB_USERNAME", "a:b"),
             ("AGENT_LEDGER_URL", "sqlite::memory:"), ("AGENT_LEDGER_URL", "/path"),
         ])
     func refused(name: String, value: String) throws {

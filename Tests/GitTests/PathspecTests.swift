@@ -63,8 +63,8 @@ struct PathspecTests {
     }
 
     @Test(
-        "magic that is not known, and nothing at all, is no pathspec",
-        arguments: ["", ":(attr:x)a", ":(glob,literal)a", ":(top", ":%a", "a\0b"])
+        "magic that is not known, nothing at all, and what leads outside is no pathspec",
+        arguments: ["", "../x", "..", ":(icase)../x", ":(attr:x)a", ":(glob,literal)a", ":(top", ":%a", "a\0b"])
     func refused(text: String) {
         #expect(Pathspec(text) == nil)
     }

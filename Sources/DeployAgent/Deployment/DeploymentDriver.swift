@@ -253,7 +253,7 @@ struct DeploymentDriver: Sendable {
         if try await leavesNothing(in: release, isAsMade: isAsMade, source.git) { try release.markAsCommitted() }
         try await releases.complete(release, isAsMade: isAsMade, source.git)
         source.store.hide()
-        runner.state.letThrough(to: plan.scope.workspace)
+        runner.state.letThrough(to: plan.scope.workspace, releases: source.store.releases)
         try releases.publish(release)
         return Workspace.Discarded()
     }

@@ -38,11 +38,12 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     /// Puts it there, in the place of an earlier one.
     /// - Throws: `SettingsError` when the state directory cannot be written.
     func write(_ folder: WorkspaceFolder) throws {
-        guard try TextFile.writeDurably(Array(JSONEncoder().encode(self)), to: folder.rollback) else {
-            let reason = errorText(errno)
-            unlink(folder.rollback + ".new")
+        guard
+            try TextFile.writeDurably(
+                Array(JSONEncoder().encode(self)), to: folder.rollback, by: ".\(getpid()).new")
+        else {
             throw SettingsError(
-                Setting.stateDirectory.name, "cannot write \(folder.rollback): \(reason)", source: .fallback)
+                Setting.stateDirectory.name, "cannot write \(folder.rollback): \(errorText(errno))", source: .fallback)
         }
     }
 

@@ -55,18 +55,21 @@ extension Watcher {
         let place = try await workspace.state()
         try await watched.refresh(place)
         let remote = try watched.ofCheckout.remoteToPublishFrom()
-        let target = Target(
+        var target = Target(
             request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
             try await followed.earlier(
                 request.commit, of: remote, watched.ofCheckout, workspace: workspace, isPoll: isPoll))
         let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git)
-        let settings = refused == nil ? try await watched.of(target.commit, in: target.repository) : watched.ofCheckout
+        var settings = refused == nil ? try await watched.of(target.commit, in: target.repository) : watched.ofCheckout
+        // Whoever goes back in haste may have forgotten how the agent publishes: that stays as it is.
+        if place.head != nil { settings.publish.mode = workspace.isLink ? .symlink : .inPlace }
         // What the commit that is gone back to says of itself is not what the next check goes by.
         watched.forget()
         try checkPlace(settings, target)
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
+        target.ref = target.ref ?? facts.latest?.ref
         if let refused {
             return .deployment(
                 try await record(
@@ -132,9 +135,15 @@ extension Watcher {
     private func isCarriedOut(_ request: RollbackRequest) async throws -> Bool {
         try await recoverOnce(watched.ofCheckout)
         guard let newest = try await newest(ownPresence.scope) else { return false }
-        return newest.trigger == Trigger.rollback.rawValue && newest.commit == request.commit
-            && newest.startedAt.milliseconds >= request.time && newest.status != .interrupted
-            && newest.status != .running
+        guard newest.trigger == Trigger.rollback.rawValue, newest.commit == request.commit,
+            newest.withPre || !request.withPre
+        else { return false }
+        switch newest.status {
+        case .interrupted, .running: return false
+        // Somebody else may have asked for the same, and it was under way already.
+        case .succeeded: return (newest.completedAt ?? newest.startedAt).milliseconds >= request.time
+        default: return newest.startedAt.milliseconds >= request.time
+        }
     }
 
     /// Whether the request stays: one that was broken off is carried out by whoever comes next. Nobody is there to ask again

@@ -162,7 +162,9 @@ public final class Watcher {
         if case .foreign(let what) = place {
             throw SettingsError(
                 Setting.workspacePath.name,
-                "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
+                watched.ofCheckout.publish.mode == .symlink
+                    ? "\(workspace.path) \(what), and \(Setting.publish.name)=symlink needs a place where nothing is; name another one, or move it away"
+                    : "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
                 source: .fallback)
         }
         if place.head != nil { isUnseen = false }

@@ -23,15 +23,29 @@ public struct LockRecord: Sendable, Equatable {
     var text: String {
         var lines = ["pid=\(pid)", "command=\(command)", "host=\(host)"]
         if let since { lines.append("since=\(since.milliseconds)") }
+        if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
+        return lines.joined(separator: "\n") + "\n" + checkText
+    }
+
+    /// What stays when the lock is given back in order.
+    var checkText: String {
+        var lines: [String] = []
         if let lastCheck { lines.append("last_check=\(lastCheck.milliseconds)") }
         if let lastOutcome { lines.append("last_outcome=\(lastOutcome)") }
-        if let nextCheck { lines.append("next_check=\(nextCheck.milliseconds)") }
         if let lastErrorKind { lines.append("last_error_kind=\(lastErrorKind.rawValue)") }
         if let lastError {
             lines.append(
                 "last_error=\(lastError.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(2000))")
         }
-        return lines.joined(separator: "\n") + "\n"
+        return lines.map { $0 + "\n" }.joined()
+    }
+
+    /// Notes what a check came to.
+    mutating func note(_ outcome: CheckOutcome, at time: Timestamp, mask: (String) -> String) {
+        lastCheck = time
+        lastOutcome = outcome.name
+        lastError = outcome.problem.map(mask)
+        lastErrorKind = outcome.errorKind
     }
 
     init(pid: Int32, command: String, host: String, since: Timestamp?) {
@@ -154,6 +168,13 @@ package final class WorkspaceLock: Sendable {
         return agent_is_locked(descriptor) == 1 ? read(descriptor) : nil
     }
 
+    /// What the last holder says of its last check, whether it lives or not; nil when nobody has said anything.
+    static func lastCheck(_ folder: WorkspaceFolder) -> LockRecord? {
+        guard let bytes = TextFile.read(folder.lock, limit: size) else { return nil }
+        let text = String(decoding: bytes, as: UTF8.self)
+        return LockRecord(text: text.hasPrefix("pid=") ? text : "pid=0\n" + text)
+    }
+
     /// Says what a check found and when the next one comes. Cost: two system calls.
     func update(_ change: (inout LockRecord) -> Void) {
         agent_forget_askers(claim.get())
@@ -164,9 +185,10 @@ package final class WorkspaceLock: Sendable {
         write(text)
     }
 
-    /// Gives the lock back in order. The file is emptied first: what is in it then says that the holder was killed.
+    /// Gives the lock back in order. First the file says no more who holds it: what says so then was left by one that was
+    /// killed.
     package func release() {
-        write("")
+        write(state.withLock(\.checkText))
         endClaim()
         _ = agent_unlock(descriptor)
     }

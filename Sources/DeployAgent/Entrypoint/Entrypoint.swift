@@ -32,6 +32,8 @@ public final class Entrypoint: Service {
     private let fatal = Cell<SettingsError?>(nil)
     /// Whether SIGTERM has come.
     private let isTerminating = Cell<Bool>(false)
+    /// Whether the start is over, which leaves an app that runs what is deployed.
+    private let hasStarted = Cell<Bool>(false)
     /// The app's end that SIGTERM began.
     private let terminating = Cell<Task<Void, Never>?>(nil)
 
@@ -108,6 +110,7 @@ public final class Entrypoint: Service {
         )
         await checks.recall()
         guard let first = await start(checks, supervisor) else { return }
+        hasStarted.set(true)
         var trigger = await checks.rest(after: first)
         while !stop.isRequested {
             let outcome = await checks.check(trigger)
@@ -206,9 +209,10 @@ public final class Entrypoint: Service {
         do {
             if await supervisor.isRunning {
                 switch entrypoint.onDeploy {
-                case .none: break
+                case .none where hasStarted.get(): break
                 case .signal(let number): await supervisor.send(number)
-                case .restart:
+                // At the start the app came up with the commit that failed, and what was gone back to is another one.
+                case .none, .restart:
                     session.logger.info("restarting the app for \(commit.prefix(7))")
                     try await supervisor.restart(
                         settings, commit: commit, ref: ref, grace: entrypoint.stopGrace, hurry: hurry,

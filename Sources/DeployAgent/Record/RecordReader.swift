@@ -99,7 +99,8 @@ public struct RecordReader: Sendable {
         return StatusView(
             scope: settings.scope, commit: await workspaceHead(), lastDeployment: try await lastWithRuns(last),
             lastSucceededCommit: try await history(limit: 1, commit: nil, status: .succeeded).first?.commit,
-            heldCommit: try await hold()?.commit, holder: session.lockHolder(), ledger: settings.ledger.description,
+            heldCommit: try await hold()?.commit, holder: session.lockHolder(), last: session.lastCheck(),
+            ledger: settings.ledger.description,
             mask: mask)
     }
 

@@ -11,6 +11,8 @@ public struct StatusView: Encodable, Sendable {
     /// The commit that was rolled back from, and that nothing deploys for now.
     public let heldCommit: String?
     public let holder: LockRecord?
+    /// What the last check came to, also when its agent has ended.
+    public let last: LockRecord?
     public let ledger: String
     let mask: @Sendable (String) -> String
 
@@ -48,10 +50,10 @@ public struct StatusView: Encodable, Sendable {
         } else {
             try container.encodeNil(forKey: .lock)
         }
-        try container.encode(holder?.lastCheck?.rfc3339, forKey: .lastCheck)
-        try container.encode(holder?.lastOutcome, forKey: .lastOutcome)
-        try container.encode(holder?.lastError.map(mask), forKey: .lastError)
-        try container.encode(holder?.lastErrorKind?.rawValue, forKey: .lastErrorKind)
+        try container.encode(last?.lastCheck?.rfc3339, forKey: .lastCheck)
+        try container.encode(last?.lastOutcome, forKey: .lastOutcome)
+        try container.encode(last?.lastError.map(mask), forKey: .lastError)
+        try container.encode(last?.lastErrorKind?.rawValue, forKey: .lastErrorKind)
         try container.encode(holder?.nextCheck?.rfc3339, forKey: .nextCheck)
         try container.encode(ledger, forKey: .ledger)
     }

@@ -26,7 +26,7 @@ extension SettingsReader {
                 ? nil : "holds no certificate in PEM form"
         }
         return GitSettings(
-            user: text(.username)?.value.trimmingSpace, token: token, tokenFile: tokenFile,
+            user: read(.username) { $0.contains(":") ? nil : $0.trimmingSpace }, token: token, tokenFile: tokenFile,
             credentialsFile: credentialsFile,
             ssh: SSHAccess(
                 keyFile: keyFile, knownHostsFile: knownHostsFile,
@@ -58,7 +58,18 @@ extension SettingsReader {
             reject(.verifyCommit, found, because: "needs \(Setting.allowedSignersFile.name)")
             return nil
         }
-        return CommitSignatures(kind: kind, signersFile: file)
+        let signatures = CommitSignatures(kind: kind, signersFile: file)
+        if let found = self.found[Setting.allowedSignersFile.name], let bytes = TextFile.read(file, limit: 16 << 20),
+            !signatures.mayBeSigners(bytes)
+        {
+            let kinds = [
+                CommitSignatures.Kind.ssh: "a list as in ssh-keygen(1), ALLOWED SIGNERS", .gpg: "exported public keys",
+            ]
+            reject(
+                .allowedSignersFile, found,
+                because: "is not what \(Setting.verifyCommit.name)=\(kind.rawValue) needs: \(kinds[kind] ?? "")")
+        }
+        return signatures
     }
 
     /// The absolute path of a file; nil when it is not set or refused.

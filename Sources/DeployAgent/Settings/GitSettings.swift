@@ -31,7 +31,7 @@ public struct RemoteSettings: Sendable, Equatable {
     var password: String?
 
     /// Takes credentials out of the URL, so that they are in no argument and no file.
-    init(url: String, branch: String?, _ absolute: (String) -> String) {
+    init(url: String, branch: String?, names: Remote.Names = Remote.Names(), _ absolute: (String) -> String) {
         var plain = url
         let isHTTP = url.lowercased().hasPrefix("http://") || url.lowercased().hasPrefix("https://")
         if isHTTP, let credentials = URLCredentials(url: url) {
@@ -42,7 +42,15 @@ public struct RemoteSettings: Sendable, Equatable {
         if plain.contains("://"), !isHTTP { plain = Remote(url: plain, ref: nil).address }
         // A relative path means the agent's folder, not the one in which git runs.
         let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
-        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch)
+        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch, names: names)
+    }
+
+    /// What is wrong with a URL; nil when git may take it.
+    static func problem(of url: String) -> String? {
+        if url.hasPrefix("-") { return "is no URL and no path" }
+        guard let scheme = url.firstRange(of: "://").map({ url[..<$0.lowerBound].lowercased() }) else { return nil }
+        let known = ["https", "http", "ssh", "git", "git+ssh", "ssh+git", "file"]
+        return known.contains(scheme) ? nil : "begins with \(scheme)://; use https, ssh, git or file, or a path"
     }
 
     /// User and password of the URL, for its origin; nil where it has none.

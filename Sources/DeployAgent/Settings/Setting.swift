@@ -36,7 +36,8 @@ public struct Setting: Sendable, Hashable {
     static let tokenFile = Setting(
         "GITHUB_TOKEN_FILE", default: "none", "a file that holds a token; read again before every check")
     static let username = Setting(
-        "GITHUB_USERNAME", default: "the one in the URL, else x-access-token", "the user that the token is of")
+        "GITHUB_USERNAME", default: "the one in the URL, else x-access-token",
+        "the user that the token is of, without a colon")
     static let credentialsFile = Setting(
         "AGENT_CREDENTIALS_FILE", default: "none",
         "a file with a URL with user and password for each host, as in git-credential-store(1); read again before every check"

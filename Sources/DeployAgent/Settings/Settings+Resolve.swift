@@ -30,7 +30,9 @@ extension Settings {
         }
         let git = reader.git(absolute)
         let url = reader.text(.repoURL)
-        if let url, url.value.hasPrefix("-") { reader.reject(.repoURL, url) }
+        if let url, let problem = RemoteSettings.problem(of: url.value.trimmingSpace) {
+            reader.reject(.repoURL, url, because: problem)
+        }
         let remote = url.map { RemoteSettings(url: $0.value, branch: branch, absolute) }
 
         let repoFolder = reader.folder(.repoFolder)
@@ -175,11 +177,13 @@ extension Settings {
             text.hasPrefix("-") || text.contains(where: \.isWhitespace) ? nil : text
         }
         guard let url = reader.text(.repoURL(hook)) else { return nil }
-        guard !url.value.hasPrefix("-") else {
-            reader.reject(.repoURL(hook), url)
+        if let problem = RemoteSettings.problem(of: url.value.trimmingSpace) {
+            reader.reject(.repoURL(hook), url, because: problem)
             return nil
         }
-        return RemoteSettings(url: url.value.trimmingSpace, branch: branch, absolute)
+        return RemoteSettings(
+            url: url.value.trimmingSpace, branch: branch,
+            names: Remote.Names(url: Setting.repoURL(hook).name, ref: Setting.repoBranch(hook).name), absolute)
     }
 
     private static func readHTTP(_ reader: inout SettingsReader, _ absolute: (String) -> String) -> HTTPSettings {

@@ -58,7 +58,8 @@ public struct Settings: Sendable {
     func remoteToPublishFrom() throws -> RemoteSettings {
         if let remote { return remote }
         throw SettingsError(
-            Setting.repoURL.name, "is not set: a workspace that the agent does not publish to is not its to move",
+            Setting.repoURL.name,
+            "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
             source: .fallback)
     }
 

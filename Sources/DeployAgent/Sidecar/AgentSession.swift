@@ -100,6 +100,9 @@ public struct AgentSession: Sendable {
         state.log(run: run)
     }
 
+    /// What the last check on the workspace came to, also when its agent has ended.
+    func lastCheck() -> LockRecord? { WorkspaceLock.lastCheck(state.workspace(settings.workspace)) }
+
     /// Who works on the workspace at this moment; nil when nobody does.
     public func lockHolder() -> LockRecord? {
         WorkspaceLock.holder(state.workspace(settings.workspace))

@@ -48,6 +48,7 @@ struct CheckLoop {
         }
         let settings = watcher.settingsInForce
         vitals.checked(outcome, isOffline: isOffline, staleAfter: settings.interval * 3 + settings.gitTimeout)
+        lock.update { $0.note(outcome, at: .now, mask: session.log.secrets.mask) }
         if let tasks = watcher.tasks.counts { vitals.looked(at: tasks) }
         if case .deployment(let deployment) = outcome {
             // A failed one may have had the commit before it brought back.
@@ -87,13 +88,7 @@ struct CheckLoop {
         if case .unchanged(_, .deployed) = outcome, let time = watcher.tasks.retryAt {
             wait = min(wait, .milliseconds(max(0, time.millisecondsSince(now))))
         }
-        lock.update { record in
-            record.lastCheck = now
-            record.lastOutcome = outcome.name
-            record.lastError = outcome.problem.map(session.log.secrets.mask)
-            record.lastErrorKind = outcome.errorKind
-            record.nextCheck = now.advanced(by: wait)
-        }
+        lock.update { $0.nextCheck = now.advanced(by: wait) }
         vitals.beat(quietFor: wait + .seconds(30))
         // A commit that arrived meanwhile is deployed right after.
         if wait == .zero { return bell.take() ?? .poll }

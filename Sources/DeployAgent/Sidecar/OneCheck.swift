@@ -53,6 +53,7 @@ public final class OneCheck: Service {
             let watcher = session.watcher(lock, inForce, stop: stop)
             let outcome = await withGracefulShutdownHandler {
                 let outcome = await check(watcher)
+                lock.update { $0.note(outcome, at: .now, mask: session.log.secrets.mask) }
                 // While the lock is held: only one delivers.
                 await notifier.deliverAll()
                 return outcome

@@ -1,3 +1,4 @@
+import CAgentShims
 import Git
 import Glibc
 import Ledger
@@ -37,7 +38,8 @@ public final class Rollback: Service {
         self.inForce = inForce
         self.notifier = notifier
         let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
-        _ = try settings.remoteToPublishFrom()
+        // The agent at work knows where it publishes from.
+        if session.lockHolder() == nil { _ = try settings.remoteToPublishFrom() }
         func newest(_ status: DeploymentStatus?, _ commit: String? = nil) async throws -> Deployment? {
             try await ledger.history(
                 HistoryFilter(
@@ -54,7 +56,22 @@ public final class Rollback: Service {
         }
         let target: String
         if let commit {
-            let isID = commit.utf8.count == 40 && commit.allSatisfy { $0.isHexDigit && $0.isASCII }
+            let isHex = commit.allSatisfy { $0.isHexDigit && $0.isASCII }
+            guard isHex, (4...40).contains(commit.utf8.count) else {
+                throw Refusal(
+                    description:
+                        "\"\(commit)\" is no commit id, nor the first 4 or more digits of one; `agent history` lists them"
+                )
+            }
+            let known = Set(
+                try await ledger.history(.succeeded(scope)).map(\.commit).filter { $0.hasPrefix(commit.lowercased()) })
+            guard known.count < 2 else {
+                throw Refusal(
+                    description:
+                        "\"\(commit)\" is the beginning of \(known.sorted().map { $0.prefix(12) }.joined(separator: " and of ")); name more of it"
+                )
+            }
+            let isID = commit.utf8.count == 40
             guard let found = try await newest(.succeeded, commit)?.commit ?? (isID ? commit.lowercased() : nil) else {
                 throw Refusal(
                     description:
@@ -84,13 +101,37 @@ public final class Rollback: Service {
 
     public func run() async throws {
         let folder = session.state.workspace(session.settings.workspace)
-        try request.write(folder)
-        await withGracefulShutdownHandler {
+        try await withGracefulShutdownHandler {
+            let turn = try await takeTurn(folder)
+            defer { if turn >= 0 { close(turn) } }
+            guard !stop.isRequested else { return }
+            if let deployment = await deployment(), deployment.status != .running {
+                return cell.set(.deployment(deployment))
+            }
+            try request.write(folder)
             await carryOut(folder)
         } onGracefulShutdown: {
             self.stop.request()
             self.notifier.end()
         }
+    }
+
+    /// Waits until no other command asks for a rollback of this workspace: one request at a time lies there.
+    ///
+    /// - Returns: what holds the turn until it is closed; -1 when it was stopped before.
+    private func takeTurn(_ folder: WorkspaceFolder) async throws -> Int32 {
+        let path = folder.rollback + ".lock"
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw SettingsError(
+                Setting.stateDirectory.name, "cannot open \(path): \(errorText(errno))", source: .fallback)
+        }
+        while !stop.isRequested {
+            if agent_try_lock(descriptor) == 1 { return descriptor }
+            await pause(.milliseconds(50), stop)
+        }
+        close(descriptor)
+        return -1
     }
 
     private func carryOut(_ folder: WorkspaceFolder) async {
@@ -110,7 +151,9 @@ public final class Rollback: Service {
                 // The one that had the lock may have done it.
                 if RollbackRequest.read(folder) == request {
                     let watcher = session.watcher(lock, inForce, stop: stop)
-                    cell.set(await outcome(of: watcher.check(.manual)))
+                    let check = await watcher.check(.manual)
+                    lock.update { $0.note(check, at: .now, mask: session.log.secrets.mask) }
+                    cell.set(await outcome(of: check))
                     await notifier.deliverAll()
                     await watcher.showStopping()
                     // What did not come to anything is not done later, unasked.
@@ -154,19 +197,30 @@ public final class Rollback: Service {
         let scope = session.scope
         let newest = try? await inForce.ledger.history(
             HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 10, commit: request.commit))
-        return newest?.first { $0.id > last && $0.trigger == Trigger.rollback.rawValue }
+        // Somebody else may have asked for the same a moment before, and it was under way already.
+        return newest?.first {
+            $0.trigger == Trigger.rollback.rawValue
+                && ($0.id > last || ($0.completedAt ?? .now).milliseconds >= request.time)
+        }
     }
 
     /// What it came to with somebody else: the deployment, or what that agent says of the check that made none.
     ///
     /// - Parameter time: before it was over.
     private func recorded(since time: Timestamp) async -> CheckOutcome? {
-        if let deployment = await deployment() { return .deployment(deployment) }
         // The request goes first, then the agent says what came of it.
         for _ in 0..<100 where !stop.isRequested {
+            while let deployment = await deployment(), !stop.isRequested {
+                // The agent's own, to the same commit.
+                if deployment.status != .running || session.lockHolder() == nil { return .deployment(deployment) }
+                await pause(.milliseconds(50), stop)
+            }
             guard let holder = session.lockHolder() else { return nil }
             if let checked = holder.lastCheck, checked >= time, let problem = holder.lastError {
                 switch holder.lastOutcome {
+                // It looked at what is due: somebody else's request came in the place of this one.
+                case "unchanged", "deployed", "deferred":
+                    return .failed("another rollback was asked for at the same time, and was carried out in its place")
                 case "unreachable": return .unreachable(problem, holder.lastErrorKind ?? .transient)
                 case "misconfigured": return .misconfigured(SettingsError(inWords: problem))
                 default: return .failed(problem)

@@ -134,7 +134,9 @@ final class Box: Sendable {
         ) {
             guard try await history().count == deployments else { return false }
             let status = try await json("status")
-            guard let completed = status["last_deployment"]["completed_at"].string,
+            // What an agent says that waits for its next check, not what one before it has left.
+            guard status["next_check"].string != nil,
+                let completed = status["last_deployment"]["completed_at"].string,
                 let checked = status["last_check"].string
             else { return false }
             return status["last_outcome"].string == "unchanged" && checked >= completed
