@@ -201,6 +201,8 @@ public struct GitProgram: Sendable {
             .filter {
                 !$0.isEmpty && !$0.hasPrefix("hint:") && !$0.hasPrefix("Please make sure")
                     && $0 != "and the repository exists."
+                    // How to make ssh trust whatever key comes is no advice.
+                    && !$0.contains("ssh-keygen -f") && !$0.contains("remove with:")
             }
         if lines.isEmpty {
             switch termination {

@@ -148,7 +148,11 @@ extension CommitStore {
             for name in try entries(of: path) where name.hasPrefix("agent-refused.") { unlink(path + "/" + name) }
         }
         try forgetRefusals()
-        defer { try? forgetRefusals() }
+        defer {
+            try? forgetRefusals()
+            // One for each failure, without end.
+            try? removeTree(largeFiles + "/logs")
+        }
         git = git.adding(RemoteAccess.refusals, refusals)
         let result = try await git.run(
             ["lfs", "fetch", "agent", commit], in: path, operation: operation, network: true)

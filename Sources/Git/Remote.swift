@@ -161,7 +161,7 @@ extension GitProgram.Result {
         let advice =
             code == .denied && ["CONNECT tunnel", " 407"].contains(where: message.contains)
             ? "check user and password in the proxy's URL (https_proxy, http_proxy, all_proxy)"
-            : code.advice(of: remote)
+            : code.advice(of: remote, message)
         if let advice {
             error = GitError(code, operation: operation, explanation: "\(message); \(advice)")
             error.leavesLocks = exitCode == Self.killed
@@ -172,12 +172,16 @@ extension GitProgram.Result {
 }
 
 extension GitError.Code {
-    fileprivate func advice(of remote: Remote) -> String? {
+    fileprivate func advice(of remote: Remote, _ message: String) -> String? {
         switch self {
+        case .denied where ["error in libcrypto", "invalid format"].contains(where: message.contains):
+            "AGENT_SSH_KEY_FILE is no private key as ssh reads it: is its last line ended, and are there no carriage returns?"
         case .denied where remote.isSSH: "check AGENT_SSH_KEY_FILE, and that the remote knows the key"
         case .denied: "check GITHUB_TOKEN or GITHUB_TOKEN_FILE, GITHUB_USERNAME and AGENT_CREDENTIALS_FILE"
         case .untrusted where remote.isSSH:
             "check the host's key, and enter it in AGENT_SSH_KNOWN_HOSTS_FILE (ssh-keyscan shows it)"
+        case .untrusted where message.contains("subject name") || message.contains("does not match target host name"):
+            "the certificate is another host's: check \(remote.names.url)"
         case .untrusted: "check the server's certificate, and name its authority in AGENT_CA_FILE"
         case .gitMissing: "install ssh (Debian: openssh-client)"
         case .missingRepository: "check \(remote.names.url), and that the credentials may read it"

@@ -4,20 +4,22 @@ public struct LedgerFacts: Sendable {
 
     /// The newest deployment on the workspace, of whichever commit and whatever the app was called then.
     public var latest: Deployment?
-    /// The newest deployment of the scope, but for rollbacks, that needs no further attempt; where the newest of all is a
-    /// successful one of the commit in question, that.
+    /// The newest deployment of the scope that needs no further attempt.
     public var lastSettled: Deployment?
+    /// The same but for rollbacks: what the ref has brought.
+    public var lastBrought: Deployment?
     /// The newest deployment of the commit in question.
     public var latestOfCommit: Deployment?
     /// The commit deployed successfully last on the workspace.
     public var lastSucceededCommit: String?
 
     public init(
-        latest: Deployment? = nil, lastSettled: Deployment? = nil, latestOfCommit: Deployment? = nil,
-        lastSucceededCommit: String? = nil
+        latest: Deployment? = nil, lastSettled: Deployment? = nil, lastBrought: Deployment? = nil,
+        latestOfCommit: Deployment? = nil, lastSucceededCommit: String? = nil
     ) {
         self.latest = latest
         self.lastSettled = lastSettled
+        self.lastBrought = lastBrought
         self.latestOfCommit = latestOfCommit
         self.lastSucceededCommit = lastSucceededCommit
     }

@@ -12,7 +12,8 @@ extension PostgresLedger {
             }
             return LedgerFacts(
                 latest: latest,
-                lastSettled: try Self.newest(
+                lastSettled: try Self.newest(session, scope, and: [("app", .text(scope.app))], " AND settled"),
+                lastBrought: try Self.newest(
                     session, scope, and: [("app", .text(scope.app))], " AND settled AND trigger_name <> 'rollback'"),
                 latestOfCommit: try Self.newest(
                     session, scope, and: [("app", .text(scope.app)), ("commit_id", .text(commit))]),

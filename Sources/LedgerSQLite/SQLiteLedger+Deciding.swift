@@ -16,7 +16,8 @@ extension SQLiteLedger {
         return try await read { db in
             LedgerFacts(
                 latest: try Self.newest(db, scope),
-                lastSettled: try Self.newest(
+                lastSettled: try Self.newest(db, scope, " AND app = ? AND settled = 1", [scope.app]),
+                lastBrought: try Self.newest(
                     db, scope, " AND app = ? AND settled = 1 AND trigger_name <> 'rollback'", [scope.app]),
                 latestOfCommit: try Self.newest(db, scope, " AND app = ? AND commit_id = ?", [scope.app, commit]),
                 lastSucceededCommit: try Self.newest(db, scope, " AND status = 'succeeded'")?.commit)

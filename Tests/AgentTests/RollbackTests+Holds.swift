@@ -375,4 +375,89 @@ extension RollbackTests {
         #expect(try await box.once(settings).outcome == "unchanged")
         #expect(app == "v1\n" && trace.isEmpty)
     }
+
+    @Test("what was rolled back over is deployed when the ref comes back to it from one that failed")
+    func comesBack() async throws {
+        let settings = settings("symlink")
+        let ids = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", settings: settings).code == 0)
+        try await box.commit(["app.txt": "v3\n"])
+        #expect(try await box.once(settings.merging(["PRE_DEPLOY_COMMAND": "exit 1"]) { $1 }).code == 1)
+        try await box.sh("git push -q -f origin \(ids[1]):main", in: box.work)
+        #expect(try await box.once(settings).deployment["commit"].string == ids[1])
+        #expect(app == "v2\n")
+    }
+
+    @Test("a rollback that is asked for in vain does not put off the one that follows a failure by itself")
+    func askedDuringFailure() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+                "POST_DEPLOY_COMMAND":
+                    "if grep -q v2 app.txt; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; exit 1; fi",
+            ])
+        _ = try await deploy(1, settings)
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 1, agent)
+        try await box.commit(["app.txt": "v2\n"])
+        try await until("POST_DEPLOY runs", details: { agent.errors }) { box.has("began") }
+        let asked = try box.start("rollback", String(repeating: "1", count: 40), settings: settings)
+        try await until("it waits", details: { asked.errors }) { asked.errors.contains("rolls back") }
+        try box.touch("go")
+        let ended = try await asked.ended()
+        #expect(ended.code == 78 || ended.code == 69, "\(ended)")
+        #expect(!ended.errors.contains("POST_DEPLOY"), "\(ended)")
+        try await box.atRest(after: 3, agent)
+        #expect(app == "v1\n")
+    }
+
+    @Test("killed while it tidied up, with PRE_DEPLOY wanted where there is none: it is not carried out again")
+    func killedTidyingWithPre() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "PRE_DEPLOY_COMMAND": "",
+                "POST_DEPLOY_COMMAND":
+                    "echo post >> $OUT/trace; cp \(box.state)/workspaces/*/rollback.json $OUT/request || true",
+            ])
+        _ = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", "--with-pre", settings: settings).code == 0)
+        try await box.sh("cp out/request \"$(ls -d state/workspaces/*)/rollback.json\"")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(trace == ["post"])
+    }
+
+    @Test("a request that comes to nothing at the start leaves the start's check to come")
+    func startAfterVain() async throws {
+        let settings = settings("symlink")
+        _ = try await deploy(1, settings)
+        let nobodys = String(repeating: "1", count: 40)
+        let request = "{\"commit\":\"\(nobodys)\",\"with_pre\":false,\"time\":1}"
+        try await box.sh("echo '\(request)' > \"$(ls -d state/workspaces/*)/rollback.json\"")
+        try await box.commit(["appspec.yaml": "envs: [{key: PRE_DEPLOY_TIMEOUT, value: never}]\n"])
+        let ended = try await box.agent("run", settings: settings)
+        #expect(ended.code == 78 && ended.errors.contains("the rollback was not made"), "\(ended)")
+    }
+
+    @Test(
+        "root may ask the agent of another user, and leaves nothing that this one cannot use",
+        .enabled(if: geteuid() == 0))
+    func byRoot() async throws {
+        let settings = settings("in-place")
+        let program = box.root + "/deploy-agent"
+        try await box.sh("cp '\(agentBinary)' deploy-agent; chmod 755 .; mkdir -p state; chown 65534:65534 . out state")
+        let asUser = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program]
+        let agent = try box.start(program: asUser + ["run"], settings)
+        try await until("it is deployed", details: { agent.errors }) { app == "v1\n" }
+        try await box.commit(["app.txt": "v2\n"])
+        try await until("it is deployed", details: { agent.errors }) { trace.last == "post v2 poll" }
+        let back = try await box.start(program: [program, "rollback"], settings).ended()
+        #expect(back.code == 0 && app == "v1\n", "\(back) \(agent.errors)")
+        let again = try await box.start(program: asUser + ["rollback"], settings).ended()
+        #expect(again.code == 1 && again.errors.contains("no earlier commit"), "\(again)")
+        let named = try await box.start(program: asUser + ["rollback", String(repeating: "1", count: 40)], settings)
+            .ended()
+        #expect(named.errors.contains("1111111"), "\(named)")
+    }
 }

@@ -21,11 +21,12 @@ private func deployment(
     private let now = Timestamp(milliseconds: 1_000_000)
 
     private func decide(
-        _ commit: String, latest: Deployment? = nil, settled: Deployment? = nil, own: Deployment? = nil,
+        _ commit: String, latest: Deployment? = nil, settled: Deployment? = nil, brought: Deployment? = nil,
+        own: Deployment? = nil,
         trigger: Trigger = .poll, forced: Bool = false, bootstrap: Bool = false, missing: Bool = false
     ) -> Decision {
         Decision.decide(
-            LedgerFacts(latest: latest, lastSettled: settled, latestOfCommit: own),
+            LedgerFacts(latest: latest, lastSettled: settled, lastBrought: brought ?? settled, latestOfCommit: own),
             Decision.Situation(
                 commit: commit, trigger: trigger, isForced: forced, isBootstrap: bootstrap, isWorkspaceMissing: missing,
                 now: now))
@@ -114,9 +115,12 @@ private func deployment(
     func failedAboveRollback() {
         let failed = deployment("c", .failed, published: false, id: 3)
         let back = deployment("a", .succeeded, id: 4, held: "b", trigger: "rollback")
-        #expect(decide("c", latest: back, settled: failed, own: failed) == .nothing(.settledAsFailed))
+        #expect(decide("c", latest: back, settled: back, brought: failed, own: failed) == .nothing(.settledAsFailed))
         let good = deployment("c", .succeeded, id: 3)
-        #expect(decide("c", latest: back, settled: good, own: good) == .deploy(attempt: 1, series: nil))
+        #expect(decide("c", latest: back, settled: back, brought: good, own: good) == .deploy(attempt: 1, series: nil))
+        // Also where one that came to nothing is the newest.
+        let next = deployment("d", .failed, settled: false, published: false, id: 6)
+        #expect(decide("c", latest: next, settled: back, brought: good, own: good) == .deploy(attempt: 1, series: nil))
         // The ref has moved meanwhile, and came back.
         let between = deployment("d", .succeeded, id: 5)
         #expect(decide("c", latest: between, settled: between, own: failed) == .deploy(attempt: 1, series: nil))

@@ -45,10 +45,11 @@ enum Decision: Equatable, Sendable {
                 ? .deploy(attempt: 1, series: nil) : .deploy(attempt: own.attempt + 1, series: own.series)
         }
         // Another commit was settled since, or its deployment moved the workspace or may have: this one is deployed again.
-        if let settled = facts.lastSettled, settled.commit != situation.commit, settled.id > own.id {
+        // A rollback is no reason to try again what has failed before it.
+        let other = own.status == .failed ? facts.lastBrought : facts.lastSettled
+        if let other, other.commit != situation.commit, other.id > own.id {
             return .deploy(attempt: 1, series: nil)
         }
-        // A rollback is no reason to try again what has failed before it.
         let isBack = own.status == .failed && facts.latest?.trigger == Trigger.rollback.rawValue
         if let latest = facts.latest, latest.commit != situation.commit, !isBack,
             latest.published || latest.status == .interrupted || latest.status == .running

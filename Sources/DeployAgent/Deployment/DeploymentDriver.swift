@@ -167,7 +167,7 @@ struct DeploymentDriver: Sendable {
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
             previousCommit: plan.previousCommit,
             trigger: plan.trigger, attempt: plan.attempt, series: plan.series, startedAt: .now, held: plan.held,
-            withPre: plan.trigger == .rollback && pre != nil)
+            withPre: plan.withPre)
         // With nothing to publish and nothing to wait for before it, the first hook begins with the deployment.
         var hasTasks = false
         if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
@@ -240,10 +240,6 @@ struct DeploymentDriver: Sendable {
         if isBack, let kept = await releases.kept(plan.commit.id, source.git) {
             try releases.publish(kept)
             return Workspace.Discarded()
-        }
-        if isBack {
-            logger.notice(
-                "its release is not there as it was: it is published as committed, without what PRE_DEPLOY made of it")
         }
         let isAsMade = release == nil
         if isAsMade {

@@ -17,6 +17,8 @@ struct DeploymentPlan: Sendable {
     var instance: String
     /// Whether it is tried once, whatever comes: a way back that was asked for. What comes then is a person's decision.
     var isTriedOnce = false
+    /// Whether PRE_DEPLOY was wanted of a rollback, too.
+    var withPre = false
     /// The commit that is rolled back from; nil for all but rollbacks.
     var held: String?
     /// The commit's tasks: nil where it has no such file, or what is wrong with it.

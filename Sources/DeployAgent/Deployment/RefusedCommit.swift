@@ -13,14 +13,15 @@ struct RefusedCommit {
 
     /// Records it as a failed deployment that needs no further attempt.
     func record(
-        _ scope: Scope, previous: String?, _ trigger: Trigger, attempt: Int, series: Int64?, _ repository: Repository,
-        _ writer: LedgerWriter, _ log: LogOutput
+        _ scope: Scope, previous: String?, _ trigger: Trigger, attempt: Int, series: Int64?, withPre: Bool,
+        _ repository: Repository, _ writer: LedgerWriter, _ log: LogOutput
     ) async throws -> Deployment {
         let info = try await repository.commit(commit)
         let mask = log.secrets.mask
         let draft = DeploymentDraft(
             scope: scope, commit: commit, subject: mask(info.subject), author: mask(info.author), ref: ref.map(mask),
-            previousCommit: previous, trigger: trigger, attempt: attempt, series: series, startedAt: .now)
+            previousCommit: previous, trigger: trigger, attempt: attempt, series: series, startedAt: .now,
+            withPre: withPre)
         let (deployment, _) = try await writer.ledger.begin(draft, firstRun: nil)
         let result = DeploymentResult(
             status: .failed, settled: true, warnings: 0, completedAt: .now, errorMessage: mask(reason.description))

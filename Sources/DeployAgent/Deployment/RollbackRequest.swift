@@ -29,10 +29,18 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
         case followsFailure = "follows_failure"
     }
 
-    /// The request that lies there; nil when there is none, or it cannot be read.
+    /// The request that lies there, what a person asked for first; nil when there is none, or it cannot be read.
     static func read(_ folder: WorkspaceFolder) -> RollbackRequest? {
-        guard let bytes = TextFile.read(folder.rollback, limit: 4096) else { return nil }
+        read(folder.rollback) ?? read(folder.wayBack)
+    }
+
+    private static func read(_ path: String) -> RollbackRequest? {
+        guard let bytes = TextFile.read(path, limit: 4096) else { return nil }
         return try? JSONDecoder().decode(RollbackRequest.self, from: Data(bytes))
+    }
+
+    private func path(_ folder: WorkspaceFolder) -> String {
+        followsFailure == true ? folder.wayBack : folder.rollback
     }
 
     /// Puts it there, in the place of an earlier one.
@@ -40,17 +48,21 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     func write(_ folder: WorkspaceFolder) throws {
         guard
             try TextFile.writeDurably(
-                Array(JSONEncoder().encode(self)), to: folder.rollback, by: ".\(getpid()).new")
+                Array(JSONEncoder().encode(self)), to: path(folder), by: ".\(getpid()).new")
         else {
             throw SettingsError(
-                Setting.stateDirectory.name, "cannot write \(folder.rollback): \(errorText(errno))", source: .fallback)
+                Setting.stateDirectory.name, "cannot write \(path(folder)): \(errorText(errno))", source: .fallback)
         }
+        folder.own(path(folder))
     }
 
     /// Removes this one; another one that came in its place stays.
     func remove(_ folder: WorkspaceFolder) {
-        if Self.read(folder) == self { unlink(folder.rollback) }
+        if Self.read(path(folder)) == self { unlink(path(folder)) }
     }
+
+    /// Forgets the way back that was to follow a failure by itself.
+    static func removeWayBack(_ folder: WorkspaceFolder) { unlink(folder.wayBack) }
 }
 
 extension HistoryFilter {

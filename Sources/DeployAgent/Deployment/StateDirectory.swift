@@ -78,6 +78,8 @@ struct WorkspaceFolder: Sendable {
     var lock: String { path + "/lock" }
     /// There while a rollback that was asked for has not been carried out.
     var rollback: String { path + "/rollback.json" }
+    /// The same for one that follows a failure by itself.
+    var wayBack: String { path + "/way-back.json" }
     /// Lists what the commit that is deployed changes.
     var changedFiles: String { path + "/changed-files" }
     /// One file a run that may have living processes.
@@ -89,6 +91,11 @@ struct WorkspaceFolder: Sendable {
         var folder = self
         folder.isByHand = true
         return folder
+    }
+    /// Gives a file to whom the folder belongs: the agent must be able to read what root leaves there for it.
+    func own(_ path: String) {
+        var info = stat()
+        if geteuid() == 0, stat(self.path, &info) == 0, info.st_uid != 0 { chown(path, info.st_uid, info.st_gid) }
     }
     /// Marks git's processes in their environment.
     var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }

@@ -73,7 +73,8 @@ extension Watcher {
         if let refused {
             return .deployment(
                 try await record(
-                    refused, target, settings, scope, facts, .rollback, attempt: attempt, series: series))
+                    refused, target, settings, scope, facts, .rollback, attempt: attempt, series: series,
+                    withPre: request.withPre))
         }
         var request = request
         if request.held == nil {
@@ -90,15 +91,23 @@ extension Watcher {
                 back: request, deploying, waiting))
     }
 
-    /// Goes the way back that was noted.
+    /// Goes the way back that was noted. What a person asked for meanwhile goes first, in the next check.
     func goBack(
         isPoll: Bool, _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async {
-        guard !stop.isRequested, let request = RollbackRequest.read(folder) else { return }
+        guard !stop.isRequested, let request = RollbackRequest.read(folder), !request.isAsked else { return }
         let outcome = await look { try await rollBack(request, isPoll: isPoll, deploying, waiting) }
         if !waits(request, outcome) { request.remove(folder) }
         if case .deployment(let deployment) = outcome { wentBack = deployment }
         if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
+    }
+
+    /// Where a rollback that was asked for has been made, nothing follows the failure before it any more.
+    private func finish(_ request: RollbackRequest, _ outcome: CheckOutcome) {
+        request.remove(folder)
+        if request.isAsked, case .deployment(let deployment) = outcome, deployment.published {
+            RollbackRequest.removeWayBack(folder)
+        }
     }
 
     /// Carries a rollback out that is to come before anything else.
@@ -120,12 +129,13 @@ extension Watcher {
         }
         if isCarriedOut { return outcome }
         guard waits(request, outcome) else {
-            request.remove(folder)
+            finish(request, outcome)
             if case .deployment = outcome { return outcome }
             return request.isAsked ? .notRolledBack(outcome) : outcome
         }
         guard outcome.isRemoteAway, let held = request.held else { return outcome }
-        // A newer commit does not wait for it, and where it is published there is no need to go back any more.
+        // A newer commit does not wait for it, and where it is published there is no need to go back any more; where it fails
+        // then, another request has come.
         let next = await look { try await decide(PendingRollback(held: held, outcome: outcome)) }
         if case .deployment(let deployment) = next, deployment.published { request.remove(folder) }
         return next

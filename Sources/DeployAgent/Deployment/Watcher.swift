@@ -117,6 +117,7 @@ public final class Watcher {
             }
         }
         switch outcome {
+        case .deployment(let made) where made.cameToNothing: break
         case .deployment, .unchanged: isStarted = true
         default: break
         }
@@ -224,12 +225,13 @@ public final class Watcher {
     /// Records a commit that must not be used.
     func record(
         _ refused: GitError, _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts,
-        _ trigger: Trigger, attempt: Int, series: Int64?
+        _ trigger: Trigger, attempt: Int, series: Int64?, withPre: Bool = false
     ) async throws -> Deployment {
         try await RefusedCommit(
             commit: target.commit, ref: target.ref, reason: refused, notifies: settings.notifications != nil
         ).record(
-            scope, previous: facts.lastSucceededCommit, trigger, attempt: attempt, series: series, target.repository,
+            scope, previous: facts.lastSucceededCommit, trigger, attempt: attempt, series: series, withPre: withPre,
+            target.repository,
             LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), log)
     }
 
@@ -246,7 +248,8 @@ public final class Watcher {
             ).check()
         }
         var settings = settings
-        if let back, !back.withPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
+        let leavesOutPre = back?.withPre == false && settings.hook(.preDeploy) != nil
+        if leavesOutPre { settings.hooks.removeAll { $0.hook == .preDeploy } }
         deploying(settings)
         var source = target.source
         var warnings: [String] = []
@@ -256,6 +259,13 @@ public final class Watcher {
         } else if watched.ofCheckout.remote == nil {
             warnings = await workspace.warnings(of: target.commit)
         }
+        if leavesOutPre, settings.publish.mode == .symlink, let source,
+            await Releases(of: source.store, workspace: workspace.path).kept(target.commit, source.git) == nil
+        {
+            warnings.append(
+                "its release is not there as it was: it is published as committed, without what PRE_DEPLOY made of it (--with-pre makes that anew)"
+            )
+        }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
@@ -264,7 +274,7 @@ public final class Watcher {
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
             trigger: asked(trigger), attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
             settings: settings, isForced: isForced, instance: instance,
-            isTriedOnce: back?.isAsked ?? false,
+            isTriedOnce: back?.isAsked ?? false, withPre: back?.withPre ?? false,
             // What was gone back to may be deployed again without letting go.
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
             changed: changed, warnings: warnings, source: source)

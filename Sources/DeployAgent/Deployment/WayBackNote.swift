@@ -15,8 +15,6 @@ struct WayBackNote: Sendable {
     /// - Returns: whether there is a way back to go.
     func leave(after failed: Deployment) async -> Bool {
         guard isWanted else { return false }
-        // What a person asked for meanwhile goes first.
-        if RollbackRequest.read(folder) != nil { return true }
         do {
             let succeeded = try await ledger.history(.succeeded(failed.scope)).filter { $0.id < failed.id }
             guard let before = WayBack.target(from: failed.commit, succeeded, held: nil) else {

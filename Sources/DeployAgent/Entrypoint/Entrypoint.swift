@@ -183,6 +183,8 @@ public final class Entrypoint: Service {
             case .stopped: return nil
             case .notRolledBack(let reason):
                 session.logger.error("the rollback was not made: \(reason.problem ?? reason.name)")
+                // Who asked for it reads meanwhile what came of it.
+                await pause(.milliseconds(200), stop)
                 continue
             }
             failures += 1

@@ -59,7 +59,7 @@ public struct Settings: Sendable {
         if let remote { return remote }
         throw SettingsError(
             Setting.repoURL.name,
-            "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
+            "is not set: a checkout that the agent does not publish to is moved by git",
             source: .fallback)
     }
 

@@ -52,7 +52,7 @@ public final class OneCheck: Service {
             defer { lock.release() }
             let watcher = session.watcher(lock, inForce, stop: stop)
             let outcome = await withGracefulShutdownHandler {
-                let outcome = await check(watcher)
+                let outcome = await check(watcher, lock)
                 lock.update { $0.note(outcome, at: .now, mask: session.log.secrets.mask) }
                 // While the lock is held: only one delivers.
                 await notifier.deliverAll()
@@ -69,13 +69,16 @@ public final class OneCheck: Service {
 
 extension OneCheck {
     /// Checks; a record that cannot be reached is waited for, with growing pauses, for a while.
-    private func check(_ watcher: Watcher) async -> CheckOutcome {
+    private func check(_ watcher: Watcher, _ lock: WorkspaceLock) async -> CheckOutcome {
         let deadline = ContinuousClock.now + session.settings.ledgerTimeout
         var failures = 0
         while true {
             let outcome = await watcher.check(.manual, isForced: isForced)
             if case .notRolledBack(let reason) = outcome {
                 session.logger.error("the rollback was not made: \(reason.problem ?? reason.name)")
+                lock.update { $0.note(outcome, at: .now, mask: session.log.secrets.mask) }
+                // Who asked for it reads meanwhile what came of it.
+                await pause(.milliseconds(200), stop)
                 continue
             }
             guard case .ledgerFailed(let problem, isTransient: true) = outcome, !stop.isRequested else {

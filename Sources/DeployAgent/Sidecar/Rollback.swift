@@ -39,7 +39,12 @@ public final class Rollback: Service {
         self.notifier = notifier
         let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
         // The agent at work knows where it publishes from.
-        if session.lockHolder() == nil { _ = try settings.remoteToPublishFrom() }
+        if session.lockHolder() == nil, settings.remote == nil {
+            throw SettingsError(
+                Setting.repoURL.name,
+                "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
+                source: .fallback)
+        }
         func newest(_ status: DeploymentStatus?, _ commit: String? = nil) async throws -> Deployment? {
             try await ledger.history(
                 HistoryFilter(
@@ -126,6 +131,7 @@ public final class Rollback: Service {
             throw SettingsError(
                 Setting.stateDirectory.name, "cannot open \(path): \(errorText(errno))", source: .fallback)
         }
+        folder.own(path)
         while !stop.isRequested {
             if agent_try_lock(descriptor) == 1 { return descriptor }
             await pause(.milliseconds(50), stop)
@@ -154,6 +160,10 @@ public final class Rollback: Service {
                     let check = await watcher.check(.manual)
                     lock.update { $0.note(check, at: .now, mask: session.log.secrets.mask) }
                     cell.set(await outcome(of: check))
+                    // What was to follow a failure by itself.
+                    if case .notRolledBack = check, RollbackRequest.read(folder) != nil {
+                        _ = await watcher.check(.manual)
+                    }
                     await notifier.deliverAll()
                     await watcher.showStopping()
                     // What did not come to anything is not done later, unasked.
@@ -199,7 +209,7 @@ public final class Rollback: Service {
             HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 10, commit: request.commit))
         // Somebody else may have asked for the same a moment before, and it was under way already.
         return newest?.first {
-            $0.trigger == Trigger.rollback.rawValue
+            $0.trigger == Trigger.rollback.rawValue && ($0.withPre || !request.withPre)
                 && ($0.id > last || ($0.completedAt ?? .now).milliseconds >= request.time)
         }
     }
@@ -218,9 +228,11 @@ public final class Rollback: Service {
             guard let holder = session.lockHolder() else { return nil }
             if let checked = holder.lastCheck, checked >= time, let problem = holder.lastError {
                 switch holder.lastOutcome {
-                // It looked at what is due: somebody else's request came in the place of this one.
+                // It looked at what is due, and has done what was asked for where this record does not have it.
                 case "unchanged", "deployed", "deferred":
-                    return .failed("another rollback was asked for at the same time, and was carried out in its place")
+                    return .failed(
+                        "the agent at work has no rollback in this record: give the command its \(Setting.ledgerURL.name) and \(Setting.host.name)"
+                    )
                 case "unreachable": return .unreachable(problem, holder.lastErrorKind ?? .transient)
                 case "misconfigured": return .misconfigured(SettingsError(inWords: problem))
                 default: return .failed(problem)

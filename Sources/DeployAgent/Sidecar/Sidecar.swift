@@ -72,7 +72,10 @@ public final class Sidecar: Service {
                 fatal.set(error)
                 break
             }
-            trigger = await checks.rest(after: outcome)
+            let next = await checks.rest(after: outcome)
+            // The start's check is still to come.
+            if case .notRolledBack = outcome, trigger == .startup { continue }
+            trigger = next
         }
         await checks.watcher.showStopping()
         session.logger.info("stopped")
