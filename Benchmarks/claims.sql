@@ -25,21 +25,21 @@ WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND commit_id = '000000000
 SELECT runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms,
     runs.attempt, runs.status, runs.exit_code, runs.signal, round(extract(epoch FROM runs.started_at) * 1000)::bigint,
     round(extract(epoch FROM runs.completed_at) * 1000)::bigint, runs.output_tail, runs.error_message, runs.scope, runs.fence,
-    runs.adopted, runs.digest
+    runs.adopted, runs.digest, runs.hook_commit
 FROM runs WHERE marker = '00000000-0000-0000-:id';
 INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status, started_at,
-    digest)
+    digest, hook_commit)
 VALUES ('hook', 'PRE_DEPLOY', :id::bigint, '00000000-0000-0000-:id', 'make migrate', '.', 'strict', '600000'::bigint,
-    '1'::integer, 'fleet', :fence::bigint, 'running', to_timestamp('1763000000000'::double precision / 1000), NULL)
+    '1'::integer, 'fleet', :fence::bigint, 'running', to_timestamp('1763000000000'::double precision / 1000), NULL, NULL)
 RETURNING runs.id AS run, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode,
     runs.timeout_ms, runs.attempt, runs.status, runs.exit_code, runs.signal,
     round(extract(epoch FROM runs.started_at) * 1000)::bigint, round(extract(epoch FROM runs.completed_at) * 1000)::bigint,
     runs.output_tail, runs.error_message, runs.scope, runs.fence AS own_fence, runs.adopted,
-    runs.digest \gset
+    runs.digest, runs.hook_commit \gset
 UPDATE leases SET run = :run::bigint WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY';
 INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit, by_app)
 VALUES ('floor:client_id', 'PRE_DEPLOY', '000000000000000000000000:id', :run::bigint, :fence::bigint, 'running', 1, NULL, 'h1',
-    '000000000000000000000000:id')
+    '000000000000000000000000:id', 'floor:client_id')
 ON CONFLICT (app, name, commit_id) DO UPDATE
 SET run = excluded.run, fence = excluded.fence, status = excluded.status, retry_at = NULL, attempts = known.attempts + 1,
     digest = excluded.digest, host = excluded.host, at_commit = excluded.at_commit, by_app = excluded.by_app;

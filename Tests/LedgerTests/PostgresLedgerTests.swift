@@ -1,3 +1,4 @@
+import Foundation
 import Ledger
 import LedgerPostgres
 import Postgres
@@ -16,6 +17,22 @@ struct PostgresLedgerTests {
 
     private func ledger(_ change: (ConnectionString) -> ConnectionString = { $0 }) async throws -> PostgresLedger {
         try await StoreFactory.shared(schema: schema, change)
+    }
+
+    @Test("what the benchmarks hold claims against runs on the tables that there are")
+    func floorOfClaims() async throws {
+        let ledger = try await StoreFactory.shared(schema: "claims")
+        let deployment = try await ledger.begin(.sample(), firstRun: nil).deployment
+        let script = (#filePath as NSString).deletingLastPathComponent + "/../../Benchmarks/claims.sql"
+        let url = try await StoreFactory.cluster.value.url()
+        let result = try await shell(
+            """
+            $(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)/pgbench -n -f '\(script)' -M simple -t 1 \
+                -D first=\(deployment.id) -D made=0 '\(url)' 2>&1
+            """)
+        #expect(!result.output.contains("aborted") && result.output.contains("tps = "), "\(result.output)")
+        let run = try #require(try await ledger.runs(deployment: deployment.id).first)
+        #expect(run.status == .succeeded && run.fence == 1)
     }
 
     @Test("agents that make the tables at the same moment all get to work")
