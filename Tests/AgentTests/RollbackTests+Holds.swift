@@ -460,4 +460,48 @@ extension RollbackTests {
             .ended()
         #expect(named.errors.contains("1111111"), "\(named)")
     }
+
+    @Test("exec goes on where a rollback is asked for while the start's POST_DEPLOY fails")
+    func askedDuringStart() async throws {
+        let settings = settings(
+            "symlink",
+            [
+                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
+                "POST_DEPLOY_COMMAND":
+                    "if grep -q v2 app.txt; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; exit 1; fi",
+            ])
+        _ = try await deploy(1, settings)
+        try await box.commit(["app.txt": "v2\n"])
+        let exec = try box.start(
+            program: [agentBinary, "exec", "--", "sh", "-c", "cat app.txt >> $OUT/app; " + Hooks.await_("end")],
+            settings)
+        try await until("POST_DEPLOY runs", details: { exec.errors }) { box.has("began") }
+        let asked = try box.start("rollback", settings: settings)
+        try await until("it waits", details: { asked.errors }) { asked.errors.contains("rolls back") }
+        try box.touch("go")
+        let ended = try await asked.ended()
+        #expect(ended.code == 0 && app == "v1\n", "\(ended) \(exec.errors)")
+        try await until("the app runs again", details: { exec.errors }) { box.lines("app") == ["v2", "v1"] }
+        try box.touch("end")
+        #expect(try await exec.ended().code == 0, "\(exec.errors)")
+    }
+
+    @Test(
+        "a way back that was noted is gone once, and not where the commit was forced or is tried again",
+        arguments: ["check", "force", "retry", "earlier version"])
+    func noted(how: String) async throws {
+        let settings = settings("symlink", ["POST_DEPLOY_MODE": "strict", "POST_DEPLOY_RETRIES": "0"])
+        let ids = try await deploy(1, settings)
+        let failed = try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings.merging(["POST_DEPLOY_COMMAND": "exit 1"]) { $1 }).code == 1)
+        // As an agent leaves it that is killed between the failure and the way back.
+        let file = how == "earlier version" ? "rollback.json" : "way-back.json"
+        let note = #"{"commit":"\#(ids[0])","held":"\#(failed)","with_pre":false,"follows_failure":true,"time":1}"#
+        try await box.sh("echo '\(note)' > \"$(ls -d state/workspaces/*)/\(file)\"")
+        if how == "retry" { #expect(try await box.agent("retry", settings: settings).code == 0) }
+        let once = try await box.once(settings, force: how == "force")
+        #expect(once.code == 0 && app == (["force", "retry"].contains(how) ? "v2\n" : "v1\n"), "\(once)")
+        #expect(try await box.sh("ls state/workspaces/*/*.json 2>/dev/null || true") == "")
+        #expect(try await box.once(settings).outcome == "unchanged")
+    }
 }

@@ -31,7 +31,10 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
 
     /// The request that lies there, what a person asked for first; nil when there is none, or it cannot be read.
     static func read(_ folder: WorkspaceFolder) -> RollbackRequest? {
-        read(folder.rollback) ?? read(folder.wayBack)
+        let asked = read(folder.rollback)
+        // Where an earlier version had put it.
+        if asked?.followsFailure == true { rename(folder.rollback, folder.wayBack) }
+        return asked ?? read(folder.wayBack)
     }
 
     private static func read(_ path: String) -> RollbackRequest? {
@@ -48,12 +51,11 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
     func write(_ folder: WorkspaceFolder) throws {
         guard
             try TextFile.writeDurably(
-                Array(JSONEncoder().encode(self)), to: path(folder), by: ".\(getpid()).new")
+                Array(JSONEncoder().encode(self)), to: path(folder), by: ".\(getpid()).new", made: folder.own)
         else {
             throw SettingsError(
                 Setting.stateDirectory.name, "cannot write \(path(folder)): \(errorText(errno))", source: .fallback)
         }
-        folder.own(path(folder))
     }
 
     /// Removes this one; another one that came in its place stays.

@@ -92,10 +92,15 @@ struct WorkspaceFolder: Sendable {
         folder.isByHand = true
         return folder
     }
-    /// Gives a file to whom the folder belongs: the agent must be able to read what root leaves there for it.
-    func own(_ path: String) {
-        var info = stat()
-        if geteuid() == 0, stat(self.path, &info) == 0, info.st_uid != 0 { chown(path, info.st_uid, info.st_gid) }
+    /// Gives a file that root has made to whom the folder belongs: the agent must be able to use what root leaves there.
+    ///
+    /// - Parameter descriptor: of a file that was opened without following a link.
+    func own(_ descriptor: Int32) {
+        var (info, file) = (stat(), stat())
+        guard geteuid() == 0, stat(path, &info) == 0, info.st_uid != 0, fstat(descriptor, &file) == 0,
+            file.st_uid == 0, file.st_nlink == 1
+        else { return }
+        fchown(descriptor, info.st_uid, info.st_gid)
     }
     /// Marks git's processes in their environment.
     var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }

@@ -123,6 +123,7 @@ extension Watcher {
             isCarriedOut = try await self.isCarriedOut(request)
             if isCarriedOut {
                 request.remove(folder)
+                if request.isAsked { RollbackRequest.removeWayBack(folder) }
                 return try await decide(nil)
             }
             return try await rollBack(request, isPoll: isPoll && !request.isAsked, deploying, waiting)

@@ -105,8 +105,11 @@ public final class Watcher {
         tasks.begin()
         wentBack = nil
         answered = nil
+        // Who forces a commit wants no way back from it.
+        if isForced { RollbackRequest.removeWayBack(folder) }
         let outcome: CheckOutcome
-        if let request = RollbackRequest.read(folder) {
+        let request = RollbackRequest.read(folder)
+        if let request {
             outcome = await carryOut(request, isPoll: trigger == .poll, deploying, waiting) { pending in
                 try await decide(
                     trigger, isForced: isForced, isOffline: isOffline, pending: pending, deploying, waiting)
@@ -117,7 +120,7 @@ public final class Watcher {
             }
         }
         switch outcome {
-        case .deployment(let made) where made.cameToNothing: break
+        case .deployment(let made) where made.cameToNothing && request?.isAsked == true: break
         case .deployment, .unchanged: isStarted = true
         default: break
         }

@@ -139,6 +139,8 @@ public final class Entrypoint: Service {
                 return .deployment(back)
             }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
+                // Somebody has asked for a rollback meanwhile.
+                if RollbackRequest.read(session.state.workspace(session.settings.workspace)) != nil { continue }
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
                 finish(1)
                 return nil

@@ -153,6 +153,8 @@ public struct RecordReader: Sendable {
             try await ledger?.makeDue(last.id)
             return last
         }
+        // Who tries a commit again wants no way back from it.
+        RollbackRequest.removeWayBack(session.state.workspace(settings.workspace))
         let last = try await newest(commit)
         guard let last, last.status == .failed || last.status == .interrupted || last.status == .deferred
         else { return nil }

@@ -22,10 +22,14 @@ enum TextFile {
 
     /// Writes a new file beside the old one and renames it; on the disk, with its name, before it returns.
     ///
-    /// - Parameter suffix: of the new file's name, another one for each process where several may write at once.
+    /// - Parameters:
+    ///   - suffix: of the new file's name, another one for each process where several may write at once.
+    ///   - made: is called with the new file's descriptor.
     /// - Returns: whether it worked; `errno` says why not.
-    static func writeDurably(_ bytes: [UInt8], to path: String, by suffix: String = ".new") -> Bool {
-        guard write(bytes, to: path, by: suffix, isSynced: true) else { return false }
+    static func writeDurably(
+        _ bytes: [UInt8], to path: String, by suffix: String = ".new", made: (Int32) -> Void = { _ in }
+    ) -> Bool {
+        guard write(bytes, to: path, by: suffix, isSynced: true, made: made) else { return false }
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { return false }
@@ -38,11 +42,15 @@ enum TextFile {
     static func write(_ text: String, to path: String) -> Bool { write(Array(text.utf8), to: path) }
 
     /// The same with any bytes.
-    static func write(_ bytes: [UInt8], to path: String, by suffix: String = ".new", isSynced: Bool = false) -> Bool {
+    static func write(
+        _ bytes: [UInt8], to path: String, by suffix: String = ".new", isSynced: Bool = false,
+        made: (Int32) -> Void = { _ in }
+    ) -> Bool {
         let temporary = path + suffix
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
+        made(descriptor)
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }

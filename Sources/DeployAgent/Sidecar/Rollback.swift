@@ -45,17 +45,41 @@ public final class Rollback: Service {
                 "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
                 source: .fallback)
         }
-        func newest(_ status: DeploymentStatus?, _ commit: String? = nil) async throws -> Deployment? {
-            try await ledger.history(
-                HistoryFilter(
-                    host: scope.host, subject: .workspace(scope.workspace), limit: 1, commit: commit, status: status)
-            ).first
+        let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
+        var head = try await workspace.state().head
+        while true {
+            let newest = try await Self.newest(scope, ledger)?.id ?? 0
+            let found: Result<String, any Error>
+            do {
+                found = .success(try await Self.target(commit, from: head, scope, ledger))
+            } catch {
+                found = .failure(error)
+            }
+            // A deployment that ends meanwhile: the record may be of after it, and the commit of before.
+            let before = head
+            head = try await workspace.state().head
+            guard head == before else { continue }
+            request = RollbackRequest(commit: try found.get(), held: nil, withPre: withPre)
+            last = newest
+            return
         }
-        last = try await newest(nil)?.id ?? 0
+    }
+
+    private static func newest(
+        _ scope: Scope, _ ledger: any LedgerStore, _ status: DeploymentStatus? = nil, commit: String? = nil
+    ) async throws -> Deployment? {
+        try await ledger.history(
+            HistoryFilter(
+                host: scope.host, subject: .workspace(scope.workspace), limit: 1, commit: commit, status: status)
+        ).first
+    }
+
+    /// - Parameter head: what the workspace holds.
+    private static func target(
+        _ commit: String?, from head: String?, _ scope: Scope, _ ledger: any LedgerStore
+    ) async throws -> String {
         // Without those that came to nothing: they hold nothing.
         let latest = try await ledger.facts(scope, commit: "").latest
-        let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
-        let head = try await workspace.state().head
         guard let current = head ?? latest?.commit else {
             throw Refusal(description: "nothing was deployed to \(scope.workspace) yet")
         }
@@ -77,7 +101,10 @@ public final class Rollback: Service {
                 )
             }
             let isID = commit.utf8.count == 40
-            guard let found = try await newest(.succeeded, commit)?.commit ?? (isID ? commit.lowercased() : nil) else {
+            guard
+                let found = try await newest(scope, ledger, .succeeded, commit: commit)?.commit
+                    ?? (isID ? commit.lowercased() : nil)
+            else {
                 throw Refusal(
                     description:
                         "no deployment of a commit \"\(commit)\" succeeded here; `agent history` lists them, and a full id is taken as it is"
@@ -95,7 +122,7 @@ public final class Rollback: Service {
         guard target != head else {
             throw Refusal(description: "\(target.prefix(7)) is what the workspace holds already")
         }
-        request = RollbackRequest(commit: target, held: nil, withPre: withPre)
+        return target
     }
 
     /// What it came to; nil when it was ended before, or the agent that should do it could not.
@@ -126,12 +153,12 @@ public final class Rollback: Service {
     /// - Returns: what holds the turn until it is closed; -1 when it was stopped before.
     private func takeTurn(_ folder: WorkspaceFolder) async throws -> Int32 {
         let path = folder.rollback + ".lock"
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
             throw SettingsError(
                 Setting.stateDirectory.name, "cannot open \(path): \(errorText(errno))", source: .fallback)
         }
-        folder.own(path)
+        folder.own(descriptor)
         while !stop.isRequested {
             if agent_try_lock(descriptor) == 1 { return descriptor }
             await pause(.milliseconds(50), stop)
@@ -160,14 +187,11 @@ public final class Rollback: Service {
                     let check = await watcher.check(.manual)
                     lock.update { $0.note(check, at: .now, mask: session.log.secrets.mask) }
                     cell.set(await outcome(of: check))
-                    // What was to follow a failure by itself.
-                    if case .notRolledBack = check, RollbackRequest.read(folder) != nil {
-                        _ = await watcher.check(.manual)
-                    }
+                    // What did not come to anything is not done later, unasked; what was to follow a failure by itself is.
+                    request.remove(folder)
+                    if !stop.isRequested, RollbackRequest.read(folder) != nil { _ = await watcher.check(.manual) }
                     await notifier.deliverAll()
                     await watcher.showStopping()
-                    // What did not come to anything is not done later, unasked.
-                    request.remove(folder)
                 } else {
                     cell.set(await deployment().map { .deployment($0) })
                 }

@@ -74,7 +74,7 @@ public final class Sidecar: Service {
             }
             let next = await checks.rest(after: outcome)
             // The start's check is still to come.
-            if case .notRolledBack = outcome, trigger == .startup { continue }
+            if case .notRolledBack = outcome, trigger == .startup, next == .poll { continue }
             trigger = next
         }
         await checks.watcher.showStopping()
