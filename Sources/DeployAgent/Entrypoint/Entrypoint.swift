@@ -139,8 +139,9 @@ public final class Entrypoint: Service {
                 return .deployment(back)
             }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
-                // Somebody has asked for a rollback meanwhile.
-                if RollbackRequest.read(session.state.workspace(session.settings.workspace)) != nil { continue }
+                // Somebody has asked for a rollback meanwhile. One that waits for its remote is for the next start.
+                let folder = session.state.workspace(session.settings.workspace)
+                if RollbackRequest.read(folder)?.isAsked == true { continue }
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
                 finish(1)
                 return nil
