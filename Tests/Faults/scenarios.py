@@ -365,10 +365,14 @@ def exhausted_connections(world: World) -> None:
     cluster = world.make_cluster(settings="max_connections = 20")
     fleet = world.make_fleet(4, cluster.url(), **Fleet.hooks("fleet", "host", 0.2))
     taken: list[subprocess.Popen] = []
+    exhausted = threading.Event()
 
     def take_all(end: threading.Event) -> None:
         # An agent that gives one back does not get it again.
         while not end.is_set():
+            if any(held.poll() is not None for held in taken):
+                # One was refused: the others have all that there are.
+                exhausted.set()
             taken[:] = [held for held in taken if held.poll() is None]
             for _ in range(20 - len(taken)):
                 taken.append(cluster.hold_session(ROLE, ROLE_PASSWORD, "SELECT 1"))
@@ -377,7 +381,7 @@ def exhausted_connections(world: World) -> None:
             end_session(held)
 
     finish = world.run_beside(take_all)
-    time.sleep(1)
+    assert exhausted.wait(60), "the connections could not all be taken"
     commits = [fleet.commit()]
     fleet.start()
     world.expect_nothing_for(fleet, world.random.uniform(2, 6), "no connection is to be had")
