@@ -388,15 +388,25 @@ extension RollbackTests {
         #expect(app == "v2\n")
     }
 
-    @Test("a rollback that is asked for in vain does not put off the one that follows a failure by itself")
-    func askedDuringFailure() async throws {
-        let settings = settings(
-            "symlink",
+    /// POST_DEPLOY of `v2` waits for `go`, then fails, which is rolled back from.
+    ///
+    /// - Parameter before: what it does first.
+    private func failsSlowly(_ mode: String = "symlink", before: String = "") -> [String: String] {
+        settings(
+            mode,
             [
                 "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
-                "POST_DEPLOY_COMMAND":
-                    "if grep -q v2 app.txt; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; exit 1; fi",
+                "POST_DEPLOY_COMMAND": """
+                if grep -q v2 app.txt; then
+                    \(before)touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; exit 1
+                fi
+                """,
             ])
+    }
+
+    @Test("a rollback that is asked for in vain does not put off the one that follows a failure by itself")
+    func askedDuringFailure() async throws {
+        let settings = failsSlowly()
         _ = try await deploy(1, settings)
         let agent = try box.start("run", settings: settings)
         try await box.atRest(after: 1, agent)
@@ -463,13 +473,7 @@ extension RollbackTests {
 
     @Test("exec goes on where a rollback is asked for while the start's POST_DEPLOY fails")
     func askedDuringStart() async throws {
-        let settings = settings(
-            "symlink",
-            [
-                "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
-                "POST_DEPLOY_COMMAND":
-                    "if grep -q v2 app.txt; then touch $OUT/began; until test -e $OUT/go; do sleep 0.05; done; exit 1; fi",
-            ])
+        let settings = failsSlowly()
         _ = try await deploy(1, settings)
         try await box.commit(["app.txt": "v2\n"])
         let exec = try box.start(
@@ -503,5 +507,24 @@ extension RollbackTests {
         #expect(once.code == 0 && app == (["force", "retry"].contains(how) ? "v2\n" : "v1\n"), "\(once)")
         #expect(try await box.sh("ls state/workspaces/*/*.json 2>/dev/null || true") == "")
         #expect(try await box.once(settings).outcome == "unchanged")
+    }
+
+    @Test("exec does not go on with the app of the commit that failed while the way back from it waits for its remote")
+    func appOfFailed() async throws {
+        let settings = failsSlowly("in-place", before: "rm -rf \(box.state)/workspaces/*/repo.git; ")
+        let first = try await deploy(1, settings)[0]
+        try box.install(
+            "git",
+            "[[ \"$*\" != *fetch*\(first)* ]] || { echo 'fatal: unable to access: Connection refused' >&2; exit 128; }\nexec /usr/bin/git \"$@\""
+        )
+        try await box.commit(["app.txt": "v2\n"])
+        let exec = try box.start(program: [agentBinary, "exec", "--", "sleep", "1000"], settings)
+        try await until("POST_DEPLOY runs", details: { exec.errors }) { box.has("began") }
+        let asked = try box.start("rollback", String(repeating: "1", count: 40), settings: settings)
+        try await until("it waits", details: { asked.errors }) { asked.errors.contains("rolls back") }
+        try box.touch("go")
+        let ended = try await exec.ended()
+        #expect(ended.code == 1, "\(ended)")
+        _ = try await asked.ended()
     }
 }

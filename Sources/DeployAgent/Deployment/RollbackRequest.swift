@@ -68,6 +68,11 @@ public struct RollbackRequest: Codable, Sendable, Equatable {
 }
 
 extension HistoryFilter {
+    /// The newest deployment on a workspace.
+    static func newest(_ scope: Scope) -> HistoryFilter {
+        HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
+    }
+
     /// What succeeded on a workspace, as far back as a rollback looks.
     static func succeeded(_ scope: Scope) -> HistoryFilter {
         HistoryFilter(

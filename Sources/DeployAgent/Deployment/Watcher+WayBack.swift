@@ -41,9 +41,7 @@ extension Watcher {
     }
 
     private func newest(_ scope: Scope) async throws -> Deployment? {
-        try await ledger.history(
-            HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 1)
-        ).first
+        try await ledger.history(.newest(scope)).first
     }
 
     /// Publishes a commit that was deployed before.
@@ -102,14 +100,6 @@ extension Watcher {
         if let problem = outcome.problem { logger.error("the rollback failed: \(log.secrets.mask(problem))") }
     }
 
-    /// Where a rollback that was asked for has been made, nothing follows the failure before it any more.
-    private func finish(_ request: RollbackRequest, _ outcome: CheckOutcome) {
-        request.remove(folder)
-        if request.isAsked, case .deployment(let deployment) = outcome, deployment.published {
-            RollbackRequest.removeWayBack(folder)
-        }
-    }
-
     /// Carries a rollback out that is to come before anything else.
     ///
     /// - Parameter decide: looks at what is due, where the rollback was carried out before, or waits.
@@ -130,9 +120,13 @@ extension Watcher {
         }
         if isCarriedOut { return outcome }
         guard waits(request, outcome) else {
-            finish(request, outcome)
-            if case .deployment = outcome { return outcome }
-            return request.isAsked ? .notRolledBack(outcome) : outcome
+            request.remove(folder)
+            guard case .deployment(let deployment) = outcome else {
+                return request.isAsked ? .notRolledBack(outcome) : outcome
+            }
+            // Where what somebody asked for was made, nothing follows the failure before it any more.
+            if request.isAsked, deployment.published { RollbackRequest.removeWayBack(folder) }
+            return outcome
         }
         guard outcome.isRemoteAway, let held = request.held else { return outcome }
         // A newer commit does not wait for it, and where it is published there is no need to go back any more; where it fails

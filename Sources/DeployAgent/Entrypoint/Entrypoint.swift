@@ -125,6 +125,7 @@ public final class Entrypoint: Service {
     /// - Returns: the last check's outcome; nil when there is no app to go on with, and `exitCode` says why.
     private func start(_ checks: CheckLoop, _ supervisor: AppSupervisor) async -> CheckOutcome? {
         let watcher = checks.watcher
+        let folder = session.state.workspace(session.settings.workspace)
         let begin = ContinuousClock.now
         var failures = 0
         while !stop.isRequested {
@@ -140,14 +141,18 @@ public final class Entrypoint: Service {
             }
             if case .deployment(let deployment) = outcome, deployment.status == .failed {
                 // Somebody has asked for a rollback meanwhile. One that waits for its remote is for the next start.
-                let folder = session.state.workspace(session.settings.workspace)
                 if RollbackRequest.read(folder)?.isAsked == true { continue }
                 // A strict hook failed: before the app, or POST_DEPLOY, which stops it again.
                 finish(1)
                 return nil
             }
-            // Whatever else is amiss once the app runs, POST_DEPLOY that defers say, is for the next check.
-            if await supervisor.isRunning { return outcome }
+            // Whatever else is amiss once the app runs, POST_DEPLOY that defers say, is for the next check; but not the commit
+            // that failed, where the way back from it waits for its remote.
+            if await supervisor.isRunning {
+                if RollbackRequest.read(folder)?.followsFailure != true { return outcome }
+                finish(1)
+                return nil
+            }
             let code: Int32
             switch outcome {
             case .deployment(let deployment):

@@ -48,7 +48,7 @@ public final class Rollback: Service {
         let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
         var head = try await workspace.state().head
         while true {
-            let newest = try await Self.newest(scope, ledger)?.id ?? 0
+            let newest = try await ledger.history(.newest(scope)).first?.id ?? 0
             let found: Result<String, any Error>
             do {
                 found = .success(try await Self.target(commit, from: head, scope, ledger))
@@ -63,15 +63,6 @@ public final class Rollback: Service {
             last = newest
             return
         }
-    }
-
-    private static func newest(
-        _ scope: Scope, _ ledger: any LedgerStore, _ status: DeploymentStatus? = nil, commit: String? = nil
-    ) async throws -> Deployment? {
-        try await ledger.history(
-            HistoryFilter(
-                host: scope.host, subject: .workspace(scope.workspace), limit: 1, commit: commit, status: status)
-        ).first
     }
 
     /// - Parameter head: what the workspace holds.
@@ -101,9 +92,9 @@ public final class Rollback: Service {
                 )
             }
             let isID = commit.utf8.count == 40
-            guard
-                let found = try await newest(scope, ledger, .succeeded, commit: commit)?.commit
-                    ?? (isID ? commit.lowercased() : nil)
+            var filter = HistoryFilter.newest(scope)
+            (filter.commit, filter.status) = (commit, .succeeded)
+            guard let found = try await ledger.history(filter).first?.commit ?? (isID ? commit.lowercased() : nil)
             else {
                 throw Refusal(
                     description:
