@@ -40,6 +40,18 @@ struct OutputTests {
             "does not say how much is missing: \(middle)")
     }
 
+    @Test("lines that are empty, which grow most in the agent's log, cost little memory too")
+    func emptyLines() async throws {
+        let agent = try box.start(
+            "run-once", settings: ["POST_DEPLOY_COMMAND": "head -c 600000 /dev/zero | tr '\\0' '\\n'"])
+        agent.watchMemory()
+        let ended = try await agent.ended()
+        #expect(ended.code == 0)
+        #expect(agent.peakMemory > 1000 && agent.peakMemory < 60 * 1024, "\(agent.peakMemory) KiB at most")
+        let lines = ended.errors.split(separator: "\n").count { $0.hasSuffix("[POST_DEPLOY] ") }
+        #expect(lines == 600_000)
+    }
+
     @Test("binary output without a newline is in the log byte for byte and in valid JSON")
     func binary() async throws {
         let once = try await box.once([

@@ -17,6 +17,8 @@ final class RunLines: OutputSink {
     }
 
     static let longestLine = 8 * 1024
+    /// A batch that is longer is written before the next line comes: empty lines grow fortyfold by what stands before them.
+    private static let longestBatch = 256 * 1024
 
     private let output: LogOutput
     private let name: String
@@ -50,7 +52,7 @@ final class RunLines: OutputSink {
                 let length = UnsafeRawPointer(end) - base
                 let line = UnsafeRawBufferPointer(rebasing: rest[..<length])
                 if state.carry.isEmpty, length <= Self.longestLine {
-                    appendLine(line, prefix, &state.batch)
+                    appendLine(line, prefix, &state)
                 } else {
                     keep(line, prefix, &state)
                     flushCarry(prefix, &state)
@@ -95,14 +97,13 @@ final class RunLines: OutputSink {
     private func flushCarry(_ prefix: [UInt8], _ state: inout State) {
         let line = state.carry
         state.carry.removeAll(keepingCapacity: true)
-        line.withUnsafeBytes { appendLine($0, prefix, &state.batch) }
-        if state.batch.count > 512 * 1024 { writeBatch(&state) }
+        line.withUnsafeBytes { appendLine($0, prefix, &state) }
     }
 
     private func writeBatch(_ state: inout State) {
         guard !state.batch.isEmpty else { return }
         state.batch.withUnsafeBytes(output.writeFormatted)
-        state.batch.removeAll(keepingCapacity: state.batch.capacity < 2 * 1024 * 1024)
+        state.batch.removeAll(keepingCapacity: true)
     }
 
     /// What stands before each line; the time is that of the read.
@@ -114,18 +115,19 @@ final class RunLines: OutputSink {
         }
     }
 
-    private func appendLine(_ line: UnsafeRawBufferPointer, _ prefix: [UInt8], _ batch: inout [UInt8]) {
+    private func appendLine(_ line: UnsafeRawBufferPointer, _ prefix: [UInt8], _ state: inout State) {
         var line = line
         if line.last == 13 { line = UnsafeRawBufferPointer(rebasing: line.dropLast()) }
-        batch.append(contentsOf: prefix)
+        state.batch.append(contentsOf: prefix)
         if Self.isPlain(line, json: output.format == .json) {
-            batch.append(contentsOf: line)
+            state.batch.append(contentsOf: line)
         } else {
             // Repaired by way of a string: rare, and correct for every input.
-            escape(String(decoding: line, as: UTF8.self), &batch)
+            escape(String(decoding: line, as: UTF8.self), &state.batch)
         }
-        if output.format == .json { batch.append(contentsOf: [UInt8(ascii: "\""), UInt8(ascii: "}")]) }
-        batch.append(10)
+        if output.format == .json { state.batch.append(contentsOf: [UInt8(ascii: "\""), UInt8(ascii: "}")]) }
+        state.batch.append(10)
+        if state.batch.count > Self.longestBatch { writeBatch(&state) }
     }
 
     /// Whether a line can be copied as it is.

@@ -1,4 +1,4 @@
-/// Keeps the last bytes of a stream. Memory grows with what came in, up to the capacity.
+/// Keeps the last bytes of a stream. Resident memory grows with what came in, up to the capacity.
 struct TailBuffer {
     let capacity: Int
     private var storage: [UInt8] = []
@@ -16,6 +16,8 @@ struct TailBuffer {
         var rest = bytes.count > capacity ? UnsafeRawBufferPointer(rebasing: bytes.suffix(capacity)) : bytes
         let room = capacity - storage.count
         if room > 0 {
+            // At once: growing bit by bit would hold the old storage beside the new one. What is not written to is not resident.
+            if storage.isEmpty { storage.reserveCapacity(capacity) }
             let taken = min(room, rest.count)
             storage.append(contentsOf: rest.prefix(taken))
             rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(taken))
