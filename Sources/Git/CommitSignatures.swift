@@ -23,13 +23,7 @@ public struct CommitSignatures: Sendable, Equatable {
             return content.first.map { $0 & 0x80 != 0 } == true
                 || String(decoding: content, as: UTF8.self).contains("-----BEGIN PGP PUBLIC KEY BLOCK-----")
         case .ssh:
-            return String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline).contains { line in
-                let words = line.split(whereSeparator: \.isWhitespace)
-                guard words.first?.hasPrefix("#") == false else { return false }
-                return zip(words.dropFirst(), words.dropFirst(2)).contains { type, key in
-                    ["ssh-", "ecdsa-", "sk-"].contains(where: type.hasPrefix) && key.hasPrefix("AAAA")
-                }
-            }
+            return SSHKeyText.hasNamedKey(String(decoding: content, as: UTF8.self))
         }
     }
 

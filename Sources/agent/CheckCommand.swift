@@ -54,7 +54,7 @@ struct CheckCommand: AsyncParsableCommand {
             let settings = session.settings
             let file = try await session.deployFile().file
             let tasks = file?.tasks.map(\.id) ?? []
-            let warnings = settings.warnings(withTasks: !tasks.isEmpty) + (await session.adviceOnSpec())
+            let warnings = settings.warnings(withTasks: !tasks.isEmpty) + (await session.advice())
             if json {
                 try printJSON(
                     Report(

@@ -70,6 +70,10 @@ struct BadInputTests {
         let once = try await box.once(Self.hooks.merging(["GITHUB_REPO_URL": ""]) { $1 })
         #expect(
             [69, 78].contains(once.code) && once.ended.errors.contains(box.workspace) && !box.has("ran"), "\(once)")
+        let check = try await box.agent("check", settings: ["GITHUB_REPO_URL": ""])
+        let hasNone = check.errors.contains("GITHUB_REPO_URL is not set; set one of them")
+        #expect(check.code == 0 && hasNone == !preparation.hasPrefix("git"), "\(check)")
+        #expect(try await !box.agent("check").errors.contains("WORKSPACE_PATH"))
     }
 
     @Test(
@@ -152,6 +156,9 @@ struct BadInputTests {
             let ended = try await box.agent(command, settings: Self.hooks)
             #expect(ended.code == 78 && ended.errors.contains("WORKSPACE_PATH"), "\(ended)")
         }
+        // Only a warning: what will be deployed to may be another machine's.
+        let check = try await box.agent("check", settings: Self.hooks)
+        #expect(check.code == 0 && check.errors.contains("WORKSPACE_PATH: \(box.workspace) "), "\(check)")
         #expect(try await box.sh(show) == before)
         #expect(!box.has("ran"))
     }

@@ -122,6 +122,8 @@ import Testing
         arguments: [
             ("AGENT_SSH_KEY_FILE", "no key", "holds no private key"), ("AGENT_SSH_KEY_FILE", nil, "cannot be read"),
             ("AGENT_SSH_KEY_FILE", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "may be read by others"),
+            ("AGENT_SSH_KEY_FILE", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "has a passphrase"),
+            ("AGENT_SSH_KNOWN_HOSTS_FILE", "<html>\n", "holds no host's key"),
             ("AGENT_CA_FILE", "no certificate", "holds no certificate in PEM form"),
             ("AGENT_CA_FILE", nil, "cannot be read"), ("AGENT_SSH_KNOWN_HOSTS_FILE", nil, "cannot be read"),
             ("AGENT_CREDENTIALS_FILE", nil, "cannot be read"),
@@ -131,6 +133,17 @@ import Testing
         if let content { chmod(try folder.write("file", content), 0o644) }
         let error = #expect(throws: SettingsError.self) { try resolve([name: folder.path + "/file"]) }
         #expect(error?.problems.map(\.name) == [name] && error?.description.contains(expected) == true)
+    }
+
+    @Test("known hosts may come later, and are not looked at where host keys are not checked")
+    func knownHosts() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("hosts", "# host:22 SSH-2.0-OpenSSH_9.2\n")
+        #expect(try resolve(["AGENT_SSH_KNOWN_HOSTS_FILE": file]).git.ssh.knownHostsFile == file)
+        try folder.write("hosts", "ssh-ed25519 AAAA somebody\n")
+        #expect(throws: SettingsError.self) { try resolve(["AGENT_SSH_KNOWN_HOSTS_FILE": file]) }
+        let unchecked = ["AGENT_SSH_KNOWN_HOSTS_FILE": file, "AGENT_SSH_HOST_KEY_CHECK": "false"]
+        #expect(try resolve(unchecked).git.ssh.checksHostKeys == false)
     }
 
     @Test("what checks commits is not taken from a commit")

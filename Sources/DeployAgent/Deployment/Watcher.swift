@@ -164,12 +164,7 @@ public final class Watcher {
         try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
         if case .foreign(let what) = place {
-            throw SettingsError(
-                Setting.workspacePath.name,
-                watched.ofCheckout.publish.mode == .symlink
-                    ? "\(workspace.path) \(what), and \(Setting.publish.name)=symlink needs a place where nothing is; name another one, or move it away"
-                    : "\(workspace.path) \(what); name a git checkout, or an empty or new folder with GITHUB_REPO_URL set",
-                source: .fallback)
+            throw SettingsError.foreign(workspace, what, watched.ofCheckout.publish.mode)
         }
         if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
@@ -346,7 +341,7 @@ public final class Watcher {
     /// A folder of somebody's at a link's place is found before anything is recorded or run.
     func checkPlace(_ settings: Settings, _ target: Target) throws {
         guard target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink else { return }
-        throw SettingsError(Setting.workspacePath.name, "\(workspace.path) \(Workspace.notALink)", source: .fallback)
+        throw SettingsError.notALink(workspace)
     }
 
     private var runner: Runner {
@@ -419,12 +414,7 @@ public final class Watcher {
 
     private func findTarget(_ place: Workspace.State, _ trigger: Trigger, isOffline: Bool) async throws -> Target {
         guard let remote = watched.ofCheckout.remote, !isOffline else {
-            guard case .checkout(let head) = place else {
-                throw SettingsError(
-                    Setting.workspacePath.name,
-                    "\(workspace.path) is no git checkout and GITHUB_REPO_URL is not set; set one of them",
-                    source: .fallback)
-            }
+            guard case .checkout(let head) = place else { throw SettingsError.nothingToDeploy(workspace) }
             guard let head else {
                 throw GitError(
                     .noCommit, operation: "read HEAD of \(workspace.path)",

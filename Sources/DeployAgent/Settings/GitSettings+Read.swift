@@ -17,8 +17,11 @@ extension SettingsReader {
             }
         }
         let keyFile = file(.sshKeyFile, absolute, Self.problem(ofKey:))
-        let knownHostsFile = file(.sshKnownHostsFile, absolute) {
-            TextFile.read($0, limit: 16 << 20) == nil ? "cannot be read" : nil
+        let checksHostKeys = flag(.sshHostKeyCheck, ofCommit: false)
+        let knownHostsFile = file(.sshKnownHostsFile, absolute) { path in
+            guard let bytes = TextFile.read(path, limit: 16 << 20) else { return "cannot be read" }
+            return !checksHostKeys || SSHKeyText.mayBeKnownHosts(bytes)
+                ? nil : "holds no host's key as ssh-keyscan prints them: HOST TYPE KEY"
         }
         let authorityFile = file(.authorityFile, absolute) { path in
             guard let bytes = TextFile.read(path, limit: 16 << 20) else { return "cannot be read" }
@@ -29,8 +32,7 @@ extension SettingsReader {
             user: read(.username) { $0.contains(":") ? nil : $0.trimmingSpace }, token: token, tokenFile: tokenFile,
             credentialsFile: credentialsFile,
             ssh: SSHAccess(
-                keyFile: keyFile, knownHostsFile: knownHostsFile,
-                checksHostKeys: flag(.sshHostKeyCheck, ofCommit: false)),
+                keyFile: keyFile, knownHostsFile: knownHostsFile, checksHostKeys: checksHostKeys),
             authorityFile: authorityFile,
             depth: read(.gitDepth) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 1,
             hasSubmodules: read(.submodules) { ["recursive": true, "off": false][$0.lowercased()] } ?? true,
@@ -87,7 +89,7 @@ extension SettingsReader {
 
     private static func problem(ofKey path: String) -> String? {
         guard let bytes = TextFile.read(path, limit: 1 << 20) else { return "cannot be read" }
-        guard String(decoding: bytes, as: UTF8.self).contains("-----BEGIN ") else { return "holds no private key" }
+        if let problem = SSHKeyText.problem(ofPrivateKey: bytes) { return problem }
         var info = stat()
         // ssh's own rule.
         guard stat(path, &info) == 0, info.st_uid == geteuid(), info.st_mode & 0o077 != 0 else { return nil }

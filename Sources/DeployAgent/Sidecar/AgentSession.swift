@@ -53,9 +53,15 @@ public struct AgentSession: Sendable {
     /// What is wrong with the spec of the workspace's commit; its settings are not used then.
     public let specProblem: SettingsError?
 
-    /// What is worth a word about the app spec beside its content: one that lies in the workspace and is not committed
-    /// is not read.
-    public func adviceOnSpec() async -> [String] {
+    /// What is worth a word beside the settings' own warnings: a place where nothing can be deployed, and an app spec that
+    /// is not read, since it is not committed or not fetched yet.
+    public func advice() async -> [String] {
+        let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
+        let obstacle = (try? await workspace.state()).flatMap { settings.obstacle(at: workspace, $0) }
+        return (obstacle.map { [$0.description] } ?? []) + (await adviceOnSpec())
+    }
+
+    private func adviceOnSpec() async -> [String] {
         let repository = Repository(path: settings.workspace)
         var advice: [String] = []
         guard let head = try? await repository.head() else {
