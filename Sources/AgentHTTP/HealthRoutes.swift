@@ -38,7 +38,7 @@ struct HealthRoutes: Sendable {
 
     /// Whether the check loop lives. Says nothing of the remote: that would have a platform restart the app for it.
     func livez(_ vitals: Vitals.Snapshot) -> EditedResponse<Answer> {
-        guard ContinuousClock.now < vitals.aliveUntil else {
+        guard SuspendingClock.now < vitals.aliveUntil else {
             return refused("the check loop has not shown itself for longer than it should")
         }
         return EditedResponse(response: Answer(status: "ok"))

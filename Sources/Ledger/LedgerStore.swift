@@ -83,6 +83,12 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
     func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
 
+    /// Deletes the runs of a deployment's tasks that put themselves off, all but the newest `keep`: a deployment that stands for
+    /// months is otherwise given one at every check.
+    ///
+    /// - Returns: the ids of the deleted runs.
+    func pruneDeferred(deployment: Int64, keep: Int) async throws -> [Int64]
+
     /// Some deployments after an id, the oldest first, with all that belongs to them; no entries at the end of the record.
     func page(after id: Int64, limit: Int) async throws -> RecordPage
 

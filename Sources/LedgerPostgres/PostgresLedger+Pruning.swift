@@ -26,6 +26,19 @@ extension PostgresLedger {
         }
     }
 
+    public func pruneDeferred(deployment: Int64, keep: Int) async throws -> [Int64] {
+        try await work("write") { session in
+            try session.query(
+                """
+                DELETE FROM runs WHERE kind = 'task' AND parent = $1 AND status = 'deferred' AND id <= (
+                    SELECT id FROM runs WHERE kind = 'task' AND parent = $1 AND status = 'deferred'
+                    ORDER BY id DESC LIMIT 1 OFFSET $2::bigint)
+                RETURNING id
+                """, [PostgresValue(deployment), PostgresValue(keep)]
+            ).rows.map { try $0.get(0, as: Int64.self) }
+        }
+    }
+
     /// Takes the turn, until the end of the transaction; the lease's row stands for it, held only as long as it is locked.
     private static func mayPrune(_ session: PostgresSession, _ app: String) throws -> Bool {
         let key: [PostgresValue] = [.text(app), .text("retention")]

@@ -153,6 +153,20 @@ extension SQLiteLedger {
         }
     }
 
+    public func pruneDeferred(deployment: Int64, keep: Int) async throws -> [Int64] {
+        try await write { db in
+            try Int64.fetchAll(
+                db,
+                sql: """
+                    DELETE FROM runs WHERE kind = 'task' AND parent = ? AND status = 'deferred' AND id <= (
+                        SELECT id FROM runs WHERE kind = 'task' AND parent = ? AND status = 'deferred'
+                        ORDER BY id DESC LIMIT 1 OFFSET ?)
+                    RETURNING id
+                    """,
+                arguments: [deployment, deployment, keep])
+        }
+    }
+
     public func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64] {
         try await write { db in
             let arguments: StatementArguments = [scope.host, scope.app, scope.workspace]

@@ -66,7 +66,8 @@ public final class AppProcess: Sendable {
             kill(-pid, SIGTERM)
             kill(-pid, SIGCONT)
             let deadline = Self.waitForEnd(of: pid, process, ContinuousClock.now + grace, hurry)
-            _ = ProcessTree(mark: mark, includesAdopted: false).end(grace: max(.zero, deadline - ContinuousClock.now))
+            let tree = ProcessTree(mark: mark, includesAdopted: false)
+            _ = tree.end(grace: max(.zero, deadline - ContinuousClock.now), hurry: hurry)
         }
         _ = await termination
     }

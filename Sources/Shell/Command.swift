@@ -19,10 +19,13 @@ public struct Command: Sendable {
     /// Whether orphans without any marker that appear while it runs are taken for its own when it is ended. Not for the
     /// agent's own tools: those orphans are what an earlier hook left on purpose.
     public var claimsOrphans: Bool
+    /// How long what still holds its output may go on writing there once it has ended by itself: filters of its own, as in
+    /// `exec > >(tee file)`, for which no shell waits.
+    public var outputGrace: Duration
 
     public init(
         executable: String, arguments: [String], folder: String, environment: [[UInt8]], marker: String,
-        timeout: Duration, killGrace: Duration, claimsOrphans: Bool = true
+        timeout: Duration, killGrace: Duration, claimsOrphans: Bool = true, outputGrace: Duration = .zero
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -32,6 +35,7 @@ public struct Command: Sendable {
         self.timeout = timeout
         self.killGrace = killGrace
         self.claimsOrphans = claimsOrphans
+        self.outputGrace = outputGrace
     }
 }
 

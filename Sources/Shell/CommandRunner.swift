@@ -51,7 +51,7 @@ private struct CommandRun {
         let ending: (Verdict.Termination, Supervision)
         do {
             ending = try await spawn(
-                output: standard.write, errors: separate?.write, ended: { pump.commandEnded() })
+                output: standard.write, errors: separate?.write, pump)
         } catch {
             // Every writing end is closed by now, so the pump sees the end of the pipes.
             pump.commandEnded()
@@ -74,7 +74,7 @@ private struct CommandRun {
 
     /// Spawns, supervises, and returns once the process has been reaped.
     private func spawn(
-        output: Int32, errors: Int32?, ended: @escaping @Sendable () -> Void
+        output: Int32, errors: Int32?, _ pump: OutputPump
     ) async throws -> (Verdict.Termination, Supervision) {
         var platform = PlatformOptions()
         platform.createSession = true
@@ -99,7 +99,7 @@ private struct CommandRun {
                 let result = try await Subprocess.run(
                     configuration, input: .none, output: standard, error: separate
                 ) { execution in
-                    await supervise(execution.processIdentifier.value, registration, ended)
+                    await supervise(execution.processIdentifier.value, registration, pump)
                 }
                 registration.finish()
                 return (Self.termination(result.terminationStatus), result.closureResult)
@@ -107,7 +107,7 @@ private struct CommandRun {
             let result = try await Subprocess.run(
                 configuration, input: .none, output: standard, error: .combinedWithOutput
             ) { execution in
-                await supervise(execution.processIdentifier.value, registration, ended)
+                await supervise(execution.processIdentifier.value, registration, pump)
             }
             registration.finish()
             return (Self.termination(result.terminationStatus), result.closureResult)
@@ -152,19 +152,21 @@ private struct CommandRun {
     ///
     /// Runs while the process is unreaped, so neither its id nor its session's can be another's.
     private func supervise(
-        _ pid: Int32, _ registration: Registration, _ ended: @escaping @Sendable () -> Void
+        _ pid: Int32, _ registration: Registration, _ pump: OutputPump
     ) async -> Supervision {
         registration.spawned(pid)
         let mark = ProcessMark(marker: command.marker, pid: pid)
         started(mark)
-        let (timeout, grace, stop, claimsOrphans) = (command.timeout, command.killGrace, stop, command.claimsOrphans)
+        let (command, stop) = (command, stop)
         return await onDedicatedThread("supervisor") {
-            let cause = Self.wait(for: pid, timeout: timeout, stop: stop)
+            let cause = Self.wait(for: pid, timeout: command.timeout, stop: stop)
+            if cause == .ended { pump.waitForEnd(atMost: command.outputGrace) }
             var survivors: [Int32] = []
             if cause != .ended || !Self.succeeded(pid) {
-                survivors = ProcessTree(mark: mark, includesAdopted: claimsOrphans).end(grace: grace)
+                let tree = ProcessTree(mark: mark, includesAdopted: command.claimsOrphans)
+                survivors = tree.end(grace: command.killGrace)
             }
-            ended()
+            pump.commandEnded()
             return Supervision(cause: cause, survivors: survivors)
         }
     }

@@ -6,6 +6,7 @@ import Glibc
 final class OutputPump: Sendable {
     private let pipes: [(readEnd: Int32, sink: any OutputSink)]
     private let ended = StopSignal()
+    private let drained = StopSignal()
 
     init(_ pipes: [(readEnd: Int32, sink: any OutputSink)]) {
         self.pipes = pipes
@@ -14,6 +15,11 @@ final class OutputPump: Sendable {
     /// Says that the command's own process has ended: what is in the pipes now is the rest of its output.
     func commandEnded() {
         ended.request()
+    }
+
+    /// Blocks until every pipe has ended, at most so long: nobody is left who could write.
+    func waitForEnd(atMost limit: Duration) {
+        _ = drained.wait(atMost: limit)
     }
 
     private enum Reading {
@@ -63,6 +69,7 @@ final class OutputPump: Sendable {
                 open.remove(index)
             }
         }
+        drained.request()
         return heldOpen
     }
 

@@ -73,9 +73,10 @@ struct ProcessTree {
     /// Ends every process of the run: SIGTERM, up to `grace` for them to go, SIGKILL until none is left.
     ///
     /// Blocks: call it on a thread of its own.
+    /// - Parameter hurry: once requested, a second is all that is left of the grace.
     /// - Returns: the ids of those that could not be ended within 10 seconds after SIGKILL.
-    func end(grace: Duration) -> [Int32] {
-        let left = terminate(within: grace)
+    func end(grace: Duration, hurry: StopSignal? = nil) -> [Int32] {
+        let left = terminate(within: grace, hurry)
         // At once: to look for more takes its time where there are many processes. By descriptors alone: an id may have a new
         // owner by now.
         for process in left where process.descriptor >= 0 { process.send(SIGKILL) }
@@ -96,9 +97,10 @@ struct ProcessTree {
     }
 
     /// - Returns: those that were still there when the time was up; their descriptors are the caller's to close.
-    private func terminate(within grace: Duration) -> [Watched] {
+    private func terminate(within grace: Duration, _ hurry: StopSignal?) -> [Watched] {
         let clock = ContinuousClock()
-        let deadline = clock.now + grace
+        var deadline = clock.now + grace
+        var hurry = hurry
         var known: Set<Int32> = []
         while true {
             let alive = members()
@@ -120,7 +122,11 @@ struct ProcessTree {
             let remaining = deadline - clock.now
             if remaining <= .zero { return watched }
             // Woken by the first one that ends; then looked at afresh.
-            Self.waitForOne(of: watched, atMost: remaining)
+            Self.waitForOne(of: watched, atMost: remaining, or: hurry)
+            if hurry?.isRequested == true {
+                deadline = min(deadline, clock.now + .seconds(1))
+                hurry = nil
+            }
             if clock.now >= deadline { return watched }
             Self.close(watched)
         }
@@ -158,9 +164,10 @@ struct ProcessTree {
     }
 
     /// Returns soon when there is none to wait for (they ended after they were found) or an end cannot be waited for.
-    private static func waitForOne(of processes: [Watched], atMost limit: Duration) {
+    private static func waitForOne(of processes: [Watched], atMost limit: Duration, or hurry: StopSignal? = nil) {
         let canWait = !processes.isEmpty && !processes.contains { $0.descriptor < 0 }
-        var entries = processes.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+        let descriptors = processes.map(\.descriptor) + [hurry?.descriptor ?? -1]
+        var entries = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         _ = poll(&entries, nfds_t(entries.count), (canWait ? limit : min(limit, .milliseconds(10))).pollTimeout)
     }
 }

@@ -11,15 +11,14 @@ public struct Secrets: Sendable {
         insert(texts)
     }
 
-    /// Adds values, each also without white space at its ends, which shells and programs drop. Blank texts are none. Of a
-    /// text of several lines each line of 8 bytes and more counts by itself too, since programs print such texts indented
+    /// Adds values, each without the white space at its ends: shells and programs drop it, and the end of a line belongs to
+    /// whatever is printed. Blank texts are none. Of a text of several lines each line of 8 bytes and more counts by itself too, since programs print such texts indented
     /// or line by line.
     public mutating func insert(_ texts: some Sequence<String>) {
         var all = Set(values)
         for text in texts {
             let trimmed = Self.trimmed(text.utf8)
             guard !trimmed.isEmpty else { continue }
-            all.insert(Array(text.utf8))
             all.insert(Array(trimmed))
             for line in trimmed.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
                 all.insert(Array(line))

@@ -58,8 +58,14 @@ public final class StopSignal: Sendable {
 
     /// Blocks until a stop is asked for, at most so long; returns whether it was.
     package func wait(atMost limit: Duration) -> Bool {
+        let deadline = ContinuousClock.now + limit
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, limit.pollTimeout) == 1
+        var found: Int32
+        // A signal that some thread handles breaks the wait off.
+        repeat {
+            found = poll(&entry, 1, (deadline - ContinuousClock.now).pollTimeout)
+        } while found < 0 && errno == EINTR
+        return found == 1
     }
 
     /// Whether a stop was asked for.

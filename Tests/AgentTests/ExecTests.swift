@@ -201,15 +201,15 @@ struct ExecTests {
                     asked[0] += 1
                     self.send_response(503 if asked[0] < 3 else 302)
                     self.send_header("Location", "/nowhere"); self.send_header("Content-Length", "0")
+                    with open("\(box.out)/asked", "w") as f: f.write(str(asked[0]) + self.path)
                     self.end_headers()
-                    open("\(box.out)/asked", "w").write(str(asked[0]) + self.path)
                 def log_message(self, *_): pass
             http.server.HTTPServer(("127.0.0.1", \(port)), Handler).serve_forever()
             """, to: box.root + "/app.py")
         let program = try box.start(
             program: [agentBinary, "exec", "--", "python3", box.root + "/app.py"],
             [
-                "POST_DEPLOY_COMMAND": "cp $OUT/asked $OUT/post",
+                "POST_DEPLOY_COMMAND": "cp $OUT/asked $OUT/copy; mv $OUT/copy $OUT/post",
                 "POST_DEPLOY_WAIT_FOR": "http://127.0.0.1:\(port)/health",
             ])
         try await until("POST_DEPLOY has run", details: { program.errors }) { box.has("post") }
@@ -294,6 +294,22 @@ struct ExecTests {
         try await until("the app has had its signal") { box.has("term") }
         try await program.send(SIGTERM)
         #expect(try await program.ended().code == 137)
+    }
+
+    @Test("so it does for what the app has left behind")
+    func secondForWorkers() async throws {
+        let program = try exec(
+            ["AGENT_STOP_GRACE": "1h"],
+            "(trap '' TERM; touch $OUT/worker; sleep 1000) & trap 'exit 3' TERM; touch $OUT/app; while :; do sleep 0.05; done"
+        )
+        try await until("both run", details: { program.errors }) { box.has("app") && box.has("worker") }
+        try await program.send(SIGTERM)
+        try await until("the app has ended") {
+            !box.survivors().contains { Processes.commandLine($0).contains("$OUT/app") }
+        }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 3)
+        #expect(box.survivors().isEmpty, "\(box.survivors().map(Processes.commandLine))")
     }
 
     @Test("SIGTERM before the app: the hook is ended, the app never starts")

@@ -77,6 +77,32 @@ struct NotificationTests {
         #expect(try requests.count == 1, "it was taken, so it is told once")
     }
 
+    @Test("`exec` tells of a start that failed before it ends, once", arguments: ["PRE_DEPLOY", "POST_DEPLOY"])
+    func failedStart(hook: String) async throws {
+        try await listen()
+        let ended = try await box.start(
+            program: [agentBinary, "exec", "--", "sleep", "1000"],
+            settings(["\(hook)_COMMAND": "exit 1", "\(hook)_RETRIES": "0", "\(hook)_MODE": "strict"])
+        ).ended()
+        #expect(ended.code == 1, "\(ended)")
+        let body = try #require(try requests.first?["body"].string, "\(ended)")
+        #expect(try requests.count == 1 && JSON(body)["status"].string == "failed")
+    }
+
+    @Test("SIGTERM does not wait for the one who is to be told of it")
+    func failedStartStopped() async throws {
+        try await listen()
+        try box.write("0", to: box.root + "/status")
+        let program = try box.start(
+            program: [agentBinary, "exec", "--", "sleep", "1000"],
+            settings(["PRE_DEPLOY_COMMAND": "exit 1", "PRE_DEPLOY_RETRIES": "0"]))
+        try await until("the receiver has heard of it", details: { program.errors }) { try requests.count == 1 }
+        try await program.send(SIGTERM)
+        let ended = try await program.ended()
+        // An attempt that is broken off is none.
+        #expect(ended.code == 1 && !ended.errors.contains("was not taken"), "\(ended)")
+    }
+
     @Test("what is not settled yet is told to nobody; a failure is told when its retries are used up")
     func settledOnly() async throws {
         try await listen()

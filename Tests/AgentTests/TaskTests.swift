@@ -84,6 +84,23 @@ struct TaskTests {
         #expect(rows == "seed-v1|1|success")
     }
 
+    @Test("one that puts itself off at every check leaves a hundred runs, and their logs")
+    func manyDeferrals() async throws {
+        try await commit(Self.task("not-yet", then: "exit 75"))
+        #expect(try await box.once().outcome == "deployed")
+        let columns = "kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at"
+        try await box.sh(
+            """
+            sqlite3 state/ledger.sqlite "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
+                INSERT INTO runs (\(columns)) SELECT \(columns) FROM runs, n WHERE name = 'not-yet'"
+            for run in $(sqlite3 state/ledger.sqlite 'SELECT id FROM runs'); do touch state/logs/$run.log; done
+            """)
+        let again = try await box.once()
+        #expect(again.outcome == "unchanged" && trace == ["not-yet", "not-yet"], "\(again)")
+        let kept = "SELECT count(*) FROM runs WHERE status = 'deferred'"
+        #expect(try await box.sh("sqlite3 state/ledger.sqlite \"\(kept)\"; ls state/logs | wc -l") == "100\n100")
+    }
+
     @Test("a failed task stops nothing, is recorded with its error, and is tried again as often as its retries allow")
     func failure() async throws {
         try await commit(

@@ -286,6 +286,26 @@ struct TaskStoreTests {
         #expect(done.status == .succeeded)
     }
 
+    @Test("of the runs that put themselves off the newest stay, and all others", arguments: StoreFactory.allCases)
+    func deferrals(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        var runs: [Int64] = []
+        let failed = try granted(await store.claim(request(store, "bad-v1")))
+        let deployment = failed.run.parent
+        _ = try await complete(store, failed, .failed)
+        for _ in 0..<5 {
+            var again = try await request(store)
+            again.run.parent = deployment
+            let claim = try granted(await store.claim(again))
+            runs.append(claim.run.id)
+            _ = try await complete(store, claim, .deferred)
+        }
+        #expect(try await store.pruneDeferred(deployment: deployment, keep: 5) == [])
+        #expect(try await store.pruneDeferred(deployment: deployment + 1, keep: 0) == [])
+        #expect(try await Set(store.pruneDeferred(deployment: deployment, keep: 2)) == Set(runs[..<3]))
+        #expect(try await store.runs(deployment: deployment).map(\.id) == [failed.run.id] + runs[3...])
+    }
+
     @Test("all of it moves to another record, however often", arguments: CopyDirection.all)
     func copy(direction: CopyDirection) async throws {
         let other = try TemporaryFolder()

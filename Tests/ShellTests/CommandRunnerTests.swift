@@ -105,6 +105,26 @@ struct CommandRunnerTests {
         #expect(verdict.termination == .exited(4) && processes(holding: text).isEmpty)
     }
 
+    @Test(
+        "what a command's own filter prints after its end is kept, whatever became of the command", arguments: [0, 3])
+    func filter(code: Int) async throws {
+        var command = command("bash -c 'exec > >(sleep 0.1; cat; echo end); echo late; exit \(code)'")
+        command.outputGrace = .seconds(20)
+        let result = try await run(command)
+        #expect(result.verdict.termination == .exited(code) && result.output == "late\nend\n")
+        #expect(!result.verdict.leftBackground && result.verdict.duration < .seconds(15))
+    }
+
+    @Test("what holds the output for longer is not waited for", arguments: [0, 3])
+    func noFilter(code: Int) async throws {
+        var command = command("sleep 1000 & echo up; exit \(code)")
+        command.outputGrace = .milliseconds(20)
+        let result = try await run(command)
+        #expect(result.verdict.termination == .exited(code) && result.output == "up\n")
+        #expect(result.verdict.leftBackground == (code == 0) && processes(holding: text).isEmpty == (code != 0))
+        for pid in processes(holding: text) { kill(pid, SIGKILL) }
+    }
+
     @Test("what a successful command leaves in the background lives on, also when it keeps writing to its output")
     func background() async throws {
         let result = try await run(

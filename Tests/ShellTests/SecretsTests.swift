@@ -20,7 +20,10 @@ import Testing
 
     @Test(
         "a secret with white space at its ends is hidden also without it; one of white space alone is none",
-        arguments: [("hunter2\n", "x hunter2 .", "x *** ."), (" pw\t", "pw pw", "*** ***"), (" \n", "a b\n", "a b\n")])
+        arguments: [
+            ("hunter2\n", "x hunter2 .", "x *** ."), (" pw\t", "pw pw", "*** ***"), (" \n", "a b\n", "a b\n"),
+            ("hunter2\n", "token: hunter2\nnext\n", "token: ***\nnext\n"), ("\npw", "a\nb\n", "a\nb\n"),
+        ])
     func whiteSpaceAtTheEnds(secret: String, text: String, expected: String) {
         #expect(Secrets([secret]).mask(text) == expected)
     }

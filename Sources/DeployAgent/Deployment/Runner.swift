@@ -56,7 +56,7 @@ struct Runner: Sendable {
             environment: RunEnvironment.entries(
                 command.environment.merging(context.variables) { $1 }, exports: settings.exports,
                 environment: environment),
-            marker: run.marker, timeout: command.timeout, killGrace: settings.killGrace)
+            marker: run.marker, timeout: command.timeout, killGrace: settings.killGrace, outputGrace: .seconds(1))
         do {
             let stop = stop ?? self.stop
             let verdict = try await runCommand(process, output: output, stop: stop) { started in

@@ -378,6 +378,8 @@ public final class Watcher {
         await HostSign.kept(ownPresence, target.commit, ledger) {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
+        let old = try await ledger.pruneDeferred(deployment: occasion.deployment, keep: TaskStep.keptDeferrals)
+        for run in old { unlink(state.log(run: run)) }
     }
 
     var ownPresence: Presence {

@@ -109,7 +109,11 @@ public final class Entrypoint: Service {
             session: session, lock: lock, watcher: watcher, bell: bell, clock: clock, vitals: vitals, notifier: notifier
         )
         await checks.recall()
-        guard let first = await start(checks, supervisor) else { return }
+        guard let first = await start(checks, supervisor) else {
+            // While the lock is held. The container that is started anew may have neither this record nor this host's name.
+            if !isTerminating.get() { await notifier.deliverAll() }
+            return
+        }
         hasStarted.set(true)
         var trigger = await checks.rest(after: first)
         while !stop.isRequested {
@@ -278,6 +282,8 @@ public final class Entrypoint: Service {
 
     private func handle(_ number: Int32, _ supervisor: AppSupervisor) async {
         if number == SIGTERM {
+            // What is left to be told of a start that failed is not waited for.
+            if end.get() != nil { notifier.end() }
             if isTerminating.get() {
                 session.logger.notice("SIGTERM again: the app has a second left")
                 hurry.request()

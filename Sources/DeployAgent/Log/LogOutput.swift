@@ -109,7 +109,11 @@ public final class LogOutput: Sendable {
             var piece = rest
             if isPipe {
                 var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                guard poll(&entry, 1, state.isStalled ? 0 : Self.patience) > 0 else {
+                var ready: Int32
+                repeat {
+                    ready = poll(&entry, 1, state.isStalled ? 0 : Self.patience)
+                } while ready < 0 && errno == EINTR
+                guard ready > 0 else {
                     state.isStalled = true
                     state.droppedBytes += rest.count
                     return

@@ -2,6 +2,7 @@ import Ledger
 import Logging
 public import ServiceLifecycle
 public import Shell
+import Synchronization
 
 /// Tells `NOTIFY_URL` of each settled deployment, from the record, until it has been taken.
 ///
@@ -30,6 +31,8 @@ public final class Notifier: Service {
     private let stop = StopSignal()
     /// Whether this process has the workspace's lock: only one may deliver.
     private let isAllowed = Cell(false)
+    /// The attempt under way. Whoever wants one meanwhile gets its result.
+    private let attempt = Mutex<Task<Duration?, Never>?>(nil)
 
     public init(session: AgentSession, inForce: InForce, send: @escaping Send) {
         self.session = session
@@ -60,7 +63,7 @@ public final class Notifier: Service {
         bell.close()
     }
 
-    /// Delivers what is due, for a process that is about to end: until nothing is left or one is not taken.
+    /// Delivers what is due, for a process that is about to end: until nothing is left or one is not taken. Also beside `run`.
     public func deliverAll() async {
         while !stop.isRequested, await deliverNext() == .zero {}
     }
@@ -69,6 +72,19 @@ public final class Notifier: Service {
     ///
     /// - Returns: how long to wait before the next one; zero when the next one may come at once, nil when none is known.
     private func deliverNext() async -> Duration? {
+        let task = attempt.withLock { attempt in
+            if let attempt { return attempt }
+            let task = Task {
+                defer { self.attempt.withLock { $0 = nil } }
+                return await makeAttempt()
+            }
+            attempt = task
+            return task
+        }
+        return await task.value
+    }
+
+    private func makeAttempt() async -> Duration? {
         let (settings, ledger) = (inForce.settings, inForce.ledger)
         guard let target = settings.notifications else { return nil }
         do {

@@ -29,8 +29,8 @@ public final class Vitals: Sendable {
 
     public struct Snapshot: Sendable {
         public var readiness = Readiness.starting
-        /// When the loop will have shown itself again at the latest, unless it hangs.
-        public var aliveUntil: ContinuousClock.Instant
+        /// When the loop will have shown itself again at the latest, unless it hangs; while the machine sleeps the loop does too.
+        public var aliveUntil: SuspendingClock.Instant
         /// When the last check that could ask what it follows was made; nil before the first one.
         public var lastSuccessfulCheck: Timestamp?
         /// What the last check could not be made for; nil when it could.

@@ -25,6 +25,9 @@ struct TaskStep: Sendable {
         var isForced = false
     }
 
+    /// How many runs that put themselves off a deployment keeps.
+    static let keptDeferrals = 100
+
     let occasion: Occasion
     let ledger: any LedgerStore
     let runner: Runner
