@@ -44,7 +44,7 @@ public struct HTTPFace: Service {
         HealthRoutes(vitals: vitals).add(to: router)
         MetricsRoute(vitals: vitals, version: version).add(to: router)
         APIRoutes(session: session, inForce: inForce, bell: bell).add(to: router)
-        WebhookRoute(settings: settings, inForce: inForce, bell: bell).add(to: router)
+        WebhookRoute(settings: settings, inForce: inForce, vitals: vitals, bell: bell).add(to: router)
         do {
             try await serve(router.buildResponder(), settings)
         } catch {

@@ -13,13 +13,15 @@ struct WebhookRoute: Sendable {
 
     let settings: HTTPSettings
     let inForce: InForce
+    let vitals: Vitals
     let bell: TriggerBell
     private let deliveries = Deliveries(kept: 1000)
     private let budget = ByteBudget(limit: 16 * WebhookBody.keptLimit)
 
-    init(settings: HTTPSettings, inForce: InForce, bell: TriggerBell) {
+    init(settings: HTTPSettings, inForce: InForce, vitals: Vitals, bell: TriggerBell) {
         self.settings = settings
         self.inForce = inForce
+        self.vitals = vitals
         self.bell = bell
     }
 
@@ -60,7 +62,9 @@ struct WebhookRoute: Sendable {
             guard let push = Push(kept, contentType: request.headers[.contentType]) else {
                 return said("not a push", .badRequest)
             }
-            guard push.concerns(inForce.settings.followedRef) else { return said("ignored") }
+            guard push.concerns(inForce.settings.followedRef, found: vitals.snapshot.ref) else {
+                return said("ignored")
+            }
         }
         bell.ring(.webhook)
         return said("accepted")
@@ -109,8 +113,14 @@ struct Push: Decodable, Sendable {
     }
 
     /// Whether it moved what is followed.
-    func concerns(_ followed: String?) -> Bool {
-        guard let followed = followed ?? repository?.default_branch ?? project?.default_branch else { return true }
+    ///
+    /// - Parameters:
+    ///   - followed: what is set; nil for the remote's default branch.
+    ///   - found: what was deployed last. The delivery itself knows better what the default branch is, where it says so.
+    func concerns(_ followed: String?, found: String?) -> Bool {
+        guard let followed = followed ?? repository?.default_branch ?? project?.default_branch ?? found else {
+            return true
+        }
         return ref == followed || ref == "refs/heads/\(followed)" || ref == "refs/tags/\(followed)"
     }
 }

@@ -34,11 +34,11 @@ public struct Releases: Sendable {
     /// The workspace that a path within a state directory is a release of; nil when it is none.
     public static func workspace(of path: String) -> String? {
         guard let name = name(in: path) else { return nil }
-        return link(path.dropLast(name.count) + note)
+        return link(note(of: path.dropLast(name.count + 1)))
     }
 
-    /// Says which workspace the releases are of.
-    private static let note = ".workspace"
+    /// A link beside the folder of the releases that says which workspace they are of.
+    private static func note(of releases: some StringProtocol) -> String { releases + ".of" }
 
     /// The release that the link points to; nil when there is no link, or it leads to another state directory.
     public func live() -> Release? {
@@ -103,7 +103,7 @@ public struct Releases: Sendable {
     public func make(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws -> Release {
         let git = git.withLargeFiles(of: store)
         mkdir(store.releases, 0o755)
-        symlink(workspace, store.releases + "/" + Self.note)
+        symlink(workspace, Self.note(of: store.releases))
         let release = free(commit)
         try release.remove()
         try await StaleLocks(ofOwn: store.path).sweep()

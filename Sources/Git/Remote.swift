@@ -62,6 +62,9 @@ public struct Remote: Sendable, Equatable {
     /// Whether it is a path or a `file://` URL.
     var isOnThisMachine: Bool { url.hasPrefix("/") || url.lowercased().hasPrefix("file://") }
 
+    /// Name of the branch or tag that is set, as `RemoteTip.name` has it; nil for a commit id, and where none is set.
+    public var refName: String? { followedCommit == nil ? ref.map(RemoteTip.shortName) : nil }
+
     /// Whether a commit id is followed, which never moves.
     public var followedCommit: String? {
         guard let ref, ref.utf8.count == 40, ref.allSatisfy({ $0.isHexDigit && $0.isASCII }) else { return nil }
@@ -82,8 +85,9 @@ public struct RemoteTip: Sendable, Equatable {
     }
 
     /// Branch or tag name without its prefix.
-    public var name: String? {
-        guard let reference else { return nil }
+    public var name: String? { reference.map(Self.shortName) }
+
+    static func shortName(_ reference: String) -> String {
         for prefix in ["refs/heads/", "refs/tags/"] where reference.hasPrefix(prefix) {
             return String(reference.dropFirst(prefix.count))
         }

@@ -77,7 +77,7 @@ public struct Workspace: Sendable {
     /// - Parameters:
     ///   - store: holds the commit.
     ///   - stagedOutput: whether what was written in the staged checkout comes along.
-    ///   - origin: recorded as `origin` when the checkout is made anew.
+    ///   - origin: recorded as `origin` where the checkout is the agent's own.
     public func publish(
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, submodules: [Submodule] = [],
         _ git: GitProgram
@@ -124,9 +124,12 @@ public struct Workspace: Sendable {
         }
         let locks = try await StaleLocks(own: folders.own, common: folders.common, workTree: path).sweep()
         return try await WorkNote(in: folders.own).cover {
+            let checkoutOrigin = CheckoutOrigin(repository: repository, git: git, operation: operation)
             if isNew {
                 try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
-                _ = try await git.run(["remote", "add", "origin", origin], in: path, operation: operation)
+                try await checkoutOrigin.add(origin)
+            } else {
+                try await checkoutOrigin.update(origin)
             }
             var discarded = try await move(
                 to: commit, from: store, stagedOutput: stagedOutput, head: head, submodules, git, operation)

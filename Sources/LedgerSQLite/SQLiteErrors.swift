@@ -34,7 +34,7 @@ extension LedgerError {
             advice = "the file is damaged or no database; it was left as it is: restore it from a copy, or move it away"
         case .SQLITE_FULL:
             code = .full
-            advice = "no space is left on the disk; nothing was run"
+            advice = "no space is left on the disk"
         case .SQLITE_CANTOPEN, .SQLITE_NOTFOUND:
             code = .unreachable
             advice = "it cannot be opened; does its folder exist, and may this user write there?"

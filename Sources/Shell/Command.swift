@@ -19,8 +19,8 @@ public struct Command: Sendable {
     /// Whether orphans without any marker that appear while it runs are taken for its own when it is ended. Not for the
     /// agent's own tools: those orphans are what an earlier hook left on purpose.
     public var claimsOrphans: Bool
-    /// How long what still holds its output may go on writing there once it has ended by itself: filters of its own, as in
-    /// `exec > >(tee file)`, for which no shell waits.
+    /// How long a filter of its own may go on writing to its output once it has ended by itself: as in `exec > >(tee file)`, no
+    /// shell waits for it.
     public var outputGrace: Duration
 
     public init(

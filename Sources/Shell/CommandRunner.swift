@@ -160,12 +160,13 @@ private struct CommandRun {
         let (command, stop) = (command, stop)
         return await onDedicatedThread("supervisor") {
             let cause = Self.wait(for: pid, timeout: command.timeout, stop: stop)
-            if cause == .ended { pump.waitForEnd(atMost: command.outputGrace) }
-            var survivors: [Int32] = []
-            if cause != .ended || !Self.succeeded(pid) {
-                let tree = ProcessTree(mark: mark, includesAdopted: command.claimsOrphans)
-                survivors = tree.end(grace: command.killGrace)
+            let tree = ProcessTree(mark: mark, includesAdopted: command.claimsOrphans)
+            if cause == .ended, command.outputGrace > .zero, !pump.waitForEnd(atMost: .milliseconds(5)), tree.hasFilter
+            {
+                _ = pump.waitForEnd(atMost: command.outputGrace)
             }
+            var survivors: [Int32] = []
+            if cause != .ended || !Self.succeeded(pid) { survivors = tree.end(grace: command.killGrace) }
             pump.commandEnded()
             return Supervision(cause: cause, survivors: survivors)
         }

@@ -17,9 +17,9 @@ final class OutputPump: Sendable {
         ended.request()
     }
 
-    /// Blocks until every pipe has ended, at most so long: nobody is left who could write.
-    func waitForEnd(atMost limit: Duration) {
-        _ = drained.wait(atMost: limit)
+    /// Blocks until every pipe has ended, at most so long; returns whether they have: nobody is left who could write.
+    func waitForEnd(atMost limit: Duration) -> Bool {
+        drained.wait(atMost: limit)
     }
 
     private enum Reading {

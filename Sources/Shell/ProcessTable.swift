@@ -61,9 +61,16 @@ enum ProcessTable {
         return own != nil && program("\(pid)") == own
     }
 
-    private static func program(_ pid: String) -> [CChar]? {
+    /// Whether a process's standard input is a pipe.
+    static func readsFromPipe(_ pid: Int32) -> Bool {
+        link("/proc/\(pid)/fd/0")?.starts(with: Array("pipe:".utf8CString.dropLast())) ?? false
+    }
+
+    private static func program(_ pid: String) -> [CChar]? { link("/proc/\(pid)/exe") }
+
+    private static func link(_ path: String) -> [CChar]? {
         var buffer = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/\(pid)/exe", &buffer, buffer.count)
+        let count = readlink(path, &buffer, buffer.count)
         return count > 0 ? Array(buffer[..<count]) : nil
     }
 

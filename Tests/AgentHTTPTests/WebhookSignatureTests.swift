@@ -64,8 +64,15 @@ import Testing
     func concerns(ref: String, followed: String?, expected: Bool) throws {
         for key in ["repository", "project"] {
             let push = try #require(read("{\"ref\":\"\(ref)\",\"\(key)\":{\"default_branch\":\"trunk\"},\"x\":[1]}"))
-            #expect(push.concerns(followed) == expected)
+            #expect(push.concerns(followed, found: "main") == expected)
         }
+    }
+
+    @Test("where it does not say what the default branch is, it concerns the one that was found there last")
+    func found() throws {
+        let push = try #require(read("{\"ref\":\"refs/heads/main\"}"))
+        #expect(push.concerns(nil, found: "main") && push.concerns(nil, found: nil))
+        #expect(!push.concerns(nil, found: "trunk") && !push.concerns("trunk", found: "main"))
     }
 
     @Test("both of GitHub's content types are read, anything else is no push")

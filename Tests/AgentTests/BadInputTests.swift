@@ -358,6 +358,18 @@ struct BadInputTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("one that starts at such a commit stays too where the workspace has another")
+    func badSpecAtRestart() async throws {
+        #expect(try await box.once().outcome == "deployed")
+        try await box.commit(["appspec.yaml": "envs: [\n"])
+        let agent = try box.start("run", settings: Self.hooks)
+        try await until("it says so", details: { agent.errors }) { agent.errors.contains("appspec.yaml") }
+        let right = try await box.commit(["appspec.yaml": "name: right\n"])
+        try await until("the right one is deployed", details: { agent.errors }) { try await box.head() == right }
+        try await agent.send(SIGTERM)
+        #expect(try await agent.ended().code == 0)
+    }
+
     // MARK: - Usage
 
     @Test("what wrong usage repeats is masked")

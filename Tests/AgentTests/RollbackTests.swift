@@ -93,6 +93,21 @@ struct RollbackTests {
         #expect(app == "v3\n")
     }
 
+    @Test(
+        "a hook is told the same branch or tag as in a deployment",
+        arguments: ["", "main", "refs/heads/main", "v2", "refs/tags/v2", "id"])
+    func ref(_ branch: String) async throws {
+        let settings = settings("in-place", ["POST_DEPLOY_COMMAND": "echo \"ref=$DEPLOY_REF\" >> $OUT/refs"])
+        let ids = try await deploy(2, settings)
+        try await box.sh("git tag v2; git push -q origin v2", in: box.work)
+        let following = settings.merging(["GITHUB_BRANCH": branch == "id" ? ids[1] : branch]) { $1 }
+        #expect(try await box.once(following, force: true).outcome == "deployed")
+        let back = try await box.json("rollback", settings: following)
+        let expected = branch == "id" ? "" : branch.hasSuffix("v2") ? "v2" : "main"
+        #expect(box.lines("refs").suffix(2) == ["ref=\(expected)", "ref=\(expected)"])
+        #expect(back["deployment"]["ref"].string ?? "" == expected)
+    }
+
     @Test("whoever goes back in haste may have forgotten how the agent publishes, and where from")
     func inHaste() async throws {
         let settings = settings("symlink", ["GITHUB_SYNC_INTERVAL": "1h"])

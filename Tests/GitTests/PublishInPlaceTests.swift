@@ -26,6 +26,33 @@ struct PublishInPlaceTests {
         #expect(try await status(upstream) == "")
     }
 
+    @Test("origin follows the remote's URL where the agent has set it, and nobody another one since")
+    func origin() async throws {
+        let upstream = try await Upstream()
+        let commit = try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        let workspace = upstream.workspace.path
+        func publish(_ origin: String) async throws -> String {
+            _ = try await upstream.workspace.publish(
+                commit, from: upstream.store, stagedOutput: false, origin: origin, upstream.program)
+            return try await git("remote get-url origin", in: workspace)
+        }
+        #expect(try await publish("https://new.example/x") == "https://new.example/x")
+        // Broken off between the URL and the note of it.
+        try await git("remote set-url origin https://newer.example/x", in: workspace)
+        #expect(try await publish("https://newer.example/x") == "https://newer.example/x")
+        #expect(try await publish("https://newest.example/x") == "https://newest.example/x")
+        try await git("remote set-url origin git@mine:x", in: workspace)
+        #expect(try await publish("https://last.example/x") == "git@mine:x")
+        // A clone of somebody's own.
+        try await git("config --unset deployagent.origin", in: workspace)
+        try await git("remote set-url origin https://last.example/x", in: workspace)
+        #expect(try await publish("https://other.example/x") == "https://last.example/x")
+        try await git("remote remove origin", in: workspace)
+        try await upstream.publish()
+        #expect(try await git("remote", in: workspace) == "")
+    }
+
     @Test(
         "commits that were published before are let go; where a person has worked nothing is", arguments: [false, true])
     func earlierCommits(hasPerson: Bool) async throws {

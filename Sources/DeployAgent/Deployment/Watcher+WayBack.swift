@@ -54,7 +54,7 @@ extension Watcher {
         try await watched.refresh(place)
         let remote = try watched.ofCheckout.remoteToPublishFrom()
         var target = Target(
-            request.commit, ref: watched.ofCheckout.followedRef ?? followedRef,
+            request.commit, ref: nil,
             try await followed.earlier(
                 request.commit, of: remote, watched.ofCheckout, workspace: workspace, isPoll: isPoll))
         let refused = try await watched.refusal(of: target.commit, in: target.repository, target.source?.git)
@@ -67,7 +67,7 @@ extension Watcher {
         try await useLedger(of: settings)
         let scope = Scope(app: settings.app, host: settings.host, workspace: workspace.path)
         let facts = try await ledger.facts(scope, commit: target.commit)
-        target.ref = target.ref ?? facts.latest?.ref
+        target.ref = watched.ofCheckout.followedName(found: followedRef ?? facts.latest?.ref)
         if let refused {
             return .deployment(
                 try await record(

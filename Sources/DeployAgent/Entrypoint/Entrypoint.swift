@@ -281,9 +281,10 @@ public final class Entrypoint: Service {
     ]
 
     private func handle(_ number: Int32, _ supervisor: AppSupervisor) async {
+        let ends = Self.forwarded.contains { $0.ends && $0.signal.rawValue == number }
+        // What is left to be told of a start that failed is not waited for.
+        if ends, end.get() != nil { notifier.end() }
         if number == SIGTERM {
-            // What is left to be told of a start that failed is not waited for.
-            if end.get() != nil { notifier.end() }
             if isTerminating.get() {
                 session.logger.notice("SIGTERM again: the app has a second left")
                 hurry.request()
@@ -305,7 +306,7 @@ public final class Entrypoint: Service {
             await supervisor.send(number)
         } else if await supervisor.isRestarting {
             session.logger.debug("a signal came between two runs of the app")
-        } else if Self.forwarded.contains(where: { $0.ends && $0.signal.rawValue == number }) {
+        } else if ends {
             isTerminating.set(true)
             finish(128 + number)
         }

@@ -48,6 +48,11 @@ public struct Settings: Sendable {
     /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
     public var followedRef: String? { remote?.remote.ref }
 
+    /// Name of the branch or tag that is followed: the one that is set, else the remote's default branch.
+    ///
+    /// - Parameter found: what the default branch was the last time that somebody asked.
+    func followedName(found: String?) -> String? { followedRef == nil ? found : remote?.remote.refName }
+
     /// - Parameter withTasks: whether the commit has one-time tasks: then a deployment without hooks runs something, too.
     public func warnings(withTasks: Bool) -> [String] {
         withTasks ? warnings.filter { $0 != Self.nothingToRun } : warnings

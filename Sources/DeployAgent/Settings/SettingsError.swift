@@ -27,6 +27,11 @@ public struct SettingsError: Error, Sendable, CustomStringConvertible {
         self.init([Problem(name: name, text: text, source: source)])
     }
 
+    /// Whether the app spec alone is wrong, which another commit may set right.
+    var isOfSpec: Bool {
+        problems.allSatisfy { if case .appspec = $0.source { true } else { false } }
+    }
+
     /// One whose description is this, as another process has it.
     init(inWords text: String) {
         let parts = text.split(separator: ": ", maxSplits: 1).map(String.init)

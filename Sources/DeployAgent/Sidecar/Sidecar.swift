@@ -68,7 +68,7 @@ public final class Sidecar: Service {
         while !stop.isRequested {
             let outcome = await checks.check(trigger)
             if stop.isRequested { break }
-            if case .misconfigured(let error) = outcome, trigger == .startup {
+            if case .misconfigured(let error) = outcome, trigger == .startup, await !canStay(watcher, error) {
                 fatal.set(error)
                 break
             }
@@ -79,5 +79,11 @@ public final class Sidecar: Service {
         }
         await checks.watcher.showStopping()
         session.logger.info("stopped")
+    }
+
+    /// Whether a push mends it: a wrong app spec at the remote ends no agent whose workspace has a commit that can be used.
+    private func canStay(_ watcher: Watcher, _ error: SettingsError) async -> Bool {
+        guard error.isOfSpec, session.settings.remote != nil else { return false }
+        return await watcher.checkedOut() != nil
     }
 }

@@ -49,7 +49,8 @@ public final class TaskRunByHand: Service {
         let (settings, scope) = (session.settings, session.scope)
         let facts = try? await ledger.facts(scope, commit: commit)
         let occasion = TaskStep.Occasion(
-            scope: scope, commit: commit, ref: settings.followedRef, previousCommit: facts?.lastSucceededCommit,
+            scope: scope, commit: commit, ref: settings.followedName(found: facts?.latest?.ref),
+            previousCommit: facts?.lastSucceededCommit,
             trigger: .manual, deployment: facts?.latestOfCommit?.id ?? 0, settings: settings,
             instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
         // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
