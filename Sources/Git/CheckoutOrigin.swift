@@ -12,21 +12,22 @@ struct CheckoutOrigin {
     private static let url = "remote.origin.url"
 
     func add(_ url: String) async throws {
-        try await run("remote", "add", "origin", url)
         try await run("config", Self.note, url)
+        try await run("remote", "add", "origin", url)
     }
 
     /// Safe to repeat after it was broken off between the two.
     func update(_ url: String) async throws {
         let (noted, origin) = try await (repository.setting(Self.note), repository.setting(Self.url))
         guard let noted, noted != url, origin == noted || origin == url else { return }
-        if origin != url { try await run("remote", "set-url", "origin", url) }
+        if origin != url { guard try await run("remote", "set-url", "origin", url) else { return } }
         try await run("config", Self.note, url)
     }
 
-    /// Nothing that is deployed depends on it.
-    private func run(_ arguments: String...) async throws {
-        _ = try await git.run(arguments, in: repository.path, operation: operation)
+    /// Nothing that is deployed depends on it, so that its failure is none.
+    @discardableResult
+    private func run(_ arguments: String...) async throws -> Bool {
+        try await git.run(arguments, in: repository.path, operation: operation).exitCode == 0
     }
 }
 

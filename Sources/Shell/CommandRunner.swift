@@ -161,7 +161,8 @@ private struct CommandRun {
         return await onDedicatedThread("supervisor") {
             let cause = Self.wait(for: pid, timeout: command.timeout, stop: stop)
             let tree = ProcessTree(mark: mark, includesAdopted: command.claimsOrphans)
-            if cause == .ended, command.outputGrace > .zero, !pump.waitForEnd(atMost: .milliseconds(5)), tree.hasFilter
+            // A filter that was started a moment ago does not read from its pipe yet.
+            if cause == .ended, command.outputGrace > .zero, !pump.waitForEnd(atMost: .milliseconds(50)), tree.hasFilter
             {
                 _ = pump.waitForEnd(atMost: command.outputGrace)
             }

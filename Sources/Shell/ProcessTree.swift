@@ -62,7 +62,7 @@ struct ProcessTree {
         return table.filter { found.contains($0.pid) && !$0.isZombie }
     }
 
-    /// Whether one of them reads from a pipe, as a filter does.
+    /// Whether a living process of the run reads from a pipe, as a filter does.
     var hasFilter: Bool { members().contains { ProcessTable.readsFromPipe($0.pid) } }
 
     /// The session's id while it is certain that it is still the run's.

@@ -12,8 +12,8 @@ public struct Secrets: Sendable {
     }
 
     /// Adds values, each without the white space at its ends: shells and programs drop it, and the end of a line belongs to
-    /// whatever is printed. Blank texts are none. Of a text of several lines each line of 8 bytes and more counts by itself too, since programs print such texts indented
-    /// or line by line.
+    /// whatever is printed. Blank texts are none. Of a text of several lines each line of 8 bytes and more counts by itself
+    /// too, since programs print such texts indented or line by line.
     public mutating func insert(_ texts: some Sequence<String>) {
         var all = Set(values)
         for text in texts {

@@ -370,6 +370,14 @@ struct BadInputTests {
         #expect(try await agent.ended().code == 0)
     }
 
+    @Test("but not where the workspace holds that very commit")
+    func badSpecInBoth() async throws {
+        try await box.commit(["appspec.yaml": "envs: [\n"])
+        try await box.cloneWorkspace()
+        let ended = try await box.agent("run", settings: Self.hooks)
+        #expect(ended.code == 78 && ended.errors.contains("appspec.yaml"), "\(ended)")
+    }
+
     // MARK: - Usage
 
     @Test("what wrong usage repeats is masked")

@@ -99,8 +99,8 @@ struct NotificationTests {
         try await until("the receiver has heard of it", details: { program.errors }) { try requests.count == 1 }
         try await program.send(SIGTERM)
         let ended = try await program.ended()
-        // An attempt that is broken off is none.
-        #expect(ended.code == 1 && !ended.errors.contains("was not taken"), "\(ended)")
+        // An attempt that is broken off is none. The signal may come just before the end that the failure makes.
+        #expect([1, 143].contains(ended.code) && !ended.errors.contains("was not taken"), "\(ended)")
     }
 
     @Test("what is not settled yet is told to nobody; a failure is told when its retries are used up")

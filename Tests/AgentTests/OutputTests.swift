@@ -73,7 +73,10 @@ struct OutputTests {
 
     @Test("what a hook's own filter prints once the hook has ended is kept", arguments: [0, 3])
     func filter(code: Int) async throws {
-        let once = try await box.once(["POST_DEPLOY_COMMAND": "exec > >(sleep 0.1; tr a-z A-Z); echo why; exit \(code)"]
+        let once = try await box.once([
+            "POST_DEPLOY_COMMAND":
+                "exec > >(: > up; sleep 0.1; tr a-z A-Z); until [ -e up ]; do :; done; echo why; exit \(code)"
+        ]
         )
         #expect(once.runs.first?["output_tail"].string == "WHY\n" && once.ended.errors.contains("[POST_DEPLOY] WHY\n"))
         let log = try #require(once.runs.first?["log"].string)

@@ -108,7 +108,9 @@ struct CommandRunnerTests {
     @Test(
         "what a command's own filter prints after its end is kept, whatever became of the command", arguments: [0, 3])
     func filter(code: Int) async throws {
-        var command = command("bash -c 'exec > >(sleep 0.1; cat; echo end); echo late; exit \(code)'")
+        var command = command(
+            "bash -c 'exec > >(: > up; sleep 0.1; cat; echo end); until [ -e up ]; do :; done; echo late; exit \(code)'"
+        )
         command.outputGrace = .seconds(20)
         let result = try await run(command)
         #expect(result.verdict.termination == .exited(code) && result.output == "late\nend\n")

@@ -378,8 +378,13 @@ public final class Watcher {
         await HostSign.kept(ownPresence, target.commit, ledger) {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
-        let old = try await ledger.pruneDeferred(deployment: occasion.deployment, keep: TaskStep.keptDeferrals)
-        for run in old { unlink(state.log(run: run)) }
+        do {
+            let old = try await ledger.pruneDeferred(deployment: occasion.deployment, keep: TaskStep.keptDeferrals)
+            for run in old { unlink(state.log(run: run)) }
+        } catch {
+            // The tasks have run, whatever becomes of this.
+            logger.warning("old runs of tasks could not be deleted: \(error)")
+        }
     }
 
     var ownPresence: Presence {

@@ -82,10 +82,7 @@ public final class Entrypoint: Service {
             await after?.wait()
             try await live(supervisor)
             await terminating.get()?.value
-            // It may still run after a strict failure at the start.
-            if let ended = await supervisor.end(grace: settings.get().stopGrace, hurry: hurry) {
-                finish(ended.code)
-            }
+            await endApp(supervisor)
             await endWholeContainer(grace: settings.get().stopGrace, hurry: hurry)
         }
         session.logger.info("stopped: exit code \(exitCode)")
@@ -110,8 +107,12 @@ public final class Entrypoint: Service {
         )
         await checks.recall()
         guard let first = await start(checks, supervisor) else {
-            // While the lock is held. The container that is started anew may have neither this record nor this host's name.
-            if !isTerminating.get() { await notifier.deliverAll() }
+            if !isTerminating.get() {
+                // After a strict failure of POST_DEPLOY it runs.
+                await endApp(supervisor)
+                // While the lock is held. The container that is started anew may have neither this record nor this host's name.
+                await notifier.deliverAll()
+            }
             return
         }
         hasStarted.set(true)
@@ -154,6 +155,9 @@ public final class Entrypoint: Service {
             // that failed, where the way back from it waits for its remote.
             if await supervisor.isRunning {
                 if RollbackRequest.read(folder)?.followsFailure != true { return outcome }
+                let problem = outcome.problem.map { ": \($0)" } ?? ""
+                session.logger.error(
+                    "the app came up with the commit that failed, and the way back from it waits\(problem)")
                 finish(1)
                 return nil
             }
@@ -263,6 +267,10 @@ public final class Entrypoint: Service {
         bell.close()
     }
 
+    private func endApp(_ supervisor: AppSupervisor) async {
+        if let ended = await supervisor.end(grace: settings.get().stopGrace, hurry: hurry) { finish(ended.code) }
+    }
+
     private func appEnded(_ ended: AppSupervisor.End) {
         if settings.get().keepsAlive, ended.code != 0, !isTerminating.get() {
             session.logger.warning(
@@ -282,8 +290,9 @@ public final class Entrypoint: Service {
 
     private func handle(_ number: Int32, _ supervisor: AppSupervisor) async {
         let ends = Self.forwarded.contains { $0.ends && $0.signal.rawValue == number }
-        // What is left to be told of a start that failed is not waited for.
-        if ends, end.get() != nil { notifier.end() }
+        // What is left to be told of a start that failed is not waited for. Looked at last: such a start looks for the signal once
+        // its end is set.
+        defer { if ends, end.get() != nil { notifier.end() } }
         if number == SIGTERM {
             if isTerminating.get() {
                 session.logger.notice("SIGTERM again: the app has a second left")

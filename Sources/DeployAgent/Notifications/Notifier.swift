@@ -31,7 +31,7 @@ public final class Notifier: Service {
     private let stop = StopSignal()
     /// Whether this process has the workspace's lock: only one may deliver.
     private let isAllowed = Cell(false)
-    /// The attempt under way. Whoever wants one meanwhile gets its result.
+    /// The attempt under way. Whoever wants one meanwhile gets its result; it is broken off by `end` alone.
     private let attempt = Mutex<Task<Duration?, Never>?>(nil)
 
     public init(session: AgentSession, inForce: InForce, send: @escaping Send) {

@@ -83,7 +83,7 @@ public final class Sidecar: Service {
 
     /// Whether a push mends it: a wrong app spec at the remote ends no agent whose workspace has a commit that can be used.
     private func canStay(_ watcher: Watcher, _ error: SettingsError) async -> Bool {
-        guard error.isOfSpec, session.settings.remote != nil else { return false }
+        guard error.isOfSpec, session.specProblem == nil, session.settings.remote != nil else { return false }
         return await watcher.checkedOut() != nil
     }
 }
