@@ -325,7 +325,9 @@ struct DeploymentDriver: Sendable {
     /// Housekeeping after a deployment: what fails here is no failure of the deployment.
     private func tidy(_ deployment: Deployment) async {
         do {
-            let runs = try await ledger.prune(plan.scope, keep: plan.settings.keep, limit: 1000)
+            // What is held, and what it was gone back to, belong together.
+            let keep = max(plan.settings.keep, plan.held == nil ? 1 : 2)
+            let runs = try await ledger.prune(plan.scope, keep: keep, limit: 1000)
             for run in runs { unlink(runner.state.log(run: run)) }
         } catch {
             logger.warning("old deployments could not be deleted: \(error)")
