@@ -55,6 +55,8 @@ public final class Notifier: Service {
         } onGracefulShutdown: {
             self.end()
         }
+        // What was broken off before that is no reason for the others to end: a service that returns ends them all, as failed.
+        try? await gracefulShutdown()
     }
 
     /// Breaks off what is under way and begins nothing more.
