@@ -67,7 +67,10 @@ struct EmptyWorkspaceTests {
             #expect(each["settled"].bool == false && each["retry_at"].string != nil, "\(each)")
         }
         #expect(tries.map { $0["attempt"].int } == (1...tries.count).reversed().map { $0 })
-        #expect(try await box.json("status", settings: settings)["last_outcome"].string == "unchanged")
+        // Between two tries; a try has its own outcome.
+        try await until("it waits", details: { program.errors }) {
+            try await box.json("status", settings: settings)["last_outcome"].string == "unchanged"
+        }
         box.remove("broken")
         try await until("it is ready", details: { program.errors }) { try await unready() == nil }
         #expect(app == "v1\n" && box.lines("pre") == ["v1"])

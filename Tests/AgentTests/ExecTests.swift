@@ -19,13 +19,18 @@ struct ExecTests {
     func order() async throws {
         let program = try exec(
             [
-                "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/order", "POST_DEPLOY_COMMAND": "echo post >> $OUT/order",
+                "PRE_DEPLOY_COMMAND": "echo pre >> $OUT/order",
+                // The app is started before, and takes its time.
+                "POST_DEPLOY_COMMAND": "until grep -q app $OUT/order; do sleep 0.01; done; echo post >> $OUT/order",
             ],
             "echo app $DEPLOY_COMMIT $(cat app.txt) $PWD $AGENT_STATE_DIR >> $OUT/order; "
                 + Hooks.await_("go") + "exit 7")
         try await until("the hooks have run", details: { program.errors }) { box.lines("order").count == 3 }
         let commit = try await box.head()
         #expect(box.lines("order") == ["pre", "app \(commit) v1 \(box.workspace)", "post"])
+        let started = try #require(program.errors.firstRange(of: "app started"))
+        let post = try #require(program.errors.firstRange(of: "POST_DEPLOY:"))
+        #expect(started.lowerBound < post.lowerBound)
         try box.touch("go")
         #expect(try await program.ended().code == 7)
         let deployment = try await box.history().first
