@@ -116,7 +116,8 @@ struct Push: Decodable, Sendable {
     ///
     /// - Parameters:
     ///   - followed: what is set; nil for the remote's default branch.
-    ///   - found: name of the branch or tag that was deployed last. The delivery itself knows better what the default branch is, where it says so.
+    ///   - found: name of the branch or tag that was deployed last. The delivery itself knows better what the default branch
+    ///     is, where it says so.
     func concerns(_ followed: String?, found: String?) -> Bool {
         guard let followed = followed ?? repository?.default_branch ?? project?.default_branch ?? found else {
             return true

@@ -527,4 +527,21 @@ extension RollbackTests {
         #expect(ended.code == 1, "\(ended)")
         _ = try await asked.ended()
     }
+
+    @Test("what was rolled back from stays on record as long as it is held, however little is kept")
+    func keptWhileHeld() async throws {
+        let settings = settings(
+            "in-place", ["AGENT_KEEP": "1", "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict"])
+        let ids = try await deploy(2, settings)
+        #expect(try await box.agent("rollback", ids[0], settings: settings).code == 0)
+        let retried = try await box.agent("retry", settings: settings)
+        #expect(retried.code == 0 && retried.output.contains("\(ids[1].prefix(7)) is due again"), "\(retried)")
+        #expect(try await box.once(settings).outcome == "deployed")
+        #expect(try await box.history().map { $0["commit"].string } == [ids[1]])
+        try await box.commit(["app.txt": "v3\n"])
+        let failed = try await box.once(
+            settings.merging(["POST_DEPLOY_COMMAND": "echo why; test $DEPLOY_TRIGGER = rollback"]) { $1 })
+        #expect(failed.outcome == "failed" && app == "v2\n", "\(failed)")
+        #expect(failed.runs.last?["output_tail"].string == "why\n", "\(failed)")
+    }
 }
