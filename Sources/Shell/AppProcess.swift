@@ -105,8 +105,9 @@ public final class AppProcess: Sendable {
             if what == Int32(UInt8(ascii: "t")) {
                 guard let terminal else { continue }
                 _ = agent_set_foreground(terminal, getpgrp())
-                // Has no effect where no shell could continue us (in a container, say): then the app goes on at once.
-                kill(getpid(), SIGTSTP)
+                // To this very thread, which stops in the call: the app must not be continued before. Has no effect where no
+                // shell could continue us (in a container, say): then the app goes on at once.
+                raise(SIGTSTP)
                 _ = agent_set_foreground(terminal, pid)
                 kill(-pid, SIGCONT)
                 continue
