@@ -21,7 +21,7 @@ struct BadInputTests {
             "AGENT_GIT_TIMEOUT": "1s",
         ])
         #expect(once.code == 69 && once.outcome == "unreachable" && once.deployment.isNull, "\(once)")
-        #expect(ContinuousClock.now - begin < .seconds(10))
+        #expect(ContinuousClock.now - begin < .seconds(60), "the default is 120 s")
         #expect(once.ended.errors.contains("AGENT_GIT_TIMEOUT") || scheme == "ssh", "\(once)")
         #expect(box.survivors().isEmpty)
         withExtendedLifetime(server) {}

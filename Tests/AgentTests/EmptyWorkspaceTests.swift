@@ -57,10 +57,15 @@ struct EmptyWorkspaceTests {
         box.remove("pre")
         try box.touch("broken")
         let program = try box.start("run", settings: settings.merging(more) { $1 })
-        try await until("it was tried again", details: { program.errors }) { try await history().count >= 6 }
+        // Between two tries, so that none of them is still under way.
+        var tries: ArraySlice<JSON> = []
+        try await until("it was tried again", details: { program.errors }) {
+            let all = try await history()
+            tries = all.dropLast(3)
+            return all.count >= 6 && !all.contains { $0["status"].string == "running" }
+        }
         let reason = try #require(try await unready())
         #expect(reason.contains("PRE_DEPLOY"), "\(reason)")
-        let tries = try await history().dropLast(3)
         for each in tries {
             #expect(each["commit"].string == ids[0] && each["trigger"].string == "rollback", "\(each)")
             #expect(each["status"].string == (how == "exit 1" ? "failed" : "deferred"))

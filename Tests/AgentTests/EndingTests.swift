@@ -25,17 +25,17 @@ struct EndingTests {
         arguments: [("PRE", "strict"), ("PRE", "lenient"), ("POST", "strict"), ("POST", "lenient")])
     func timeout(_ hook: String, _ mode: String) async throws {
         let once = try await box.once([
-            "\(hook)_DEPLOY_COMMAND": Hooks.stubborn, "\(hook)_DEPLOY_MODE": mode, "\(hook)_DEPLOY_TIMEOUT": "1500ms",
+            "\(hook)_DEPLOY_COMMAND": Hooks.stubborn, "\(hook)_DEPLOY_MODE": mode, "\(hook)_DEPLOY_TIMEOUT": "4500ms",
             "AGENT_KILL_GRACE": "300ms",
         ])
         #expect(box.has("ready"), "the hook was too slow to show anything: \(once)")
         #expect(box.survivors().isEmpty, "\(box.survivors().map(Processes.commandLine))")
         let run = try #require(once.runs.first)
-        #expect(run["status"].string == "timed_out" && run["timeout_ms"].int == 1500, "\(run)")
+        #expect(run["status"].string == "timed_out" && run["timeout_ms"].int == 4500, "\(run)")
         #expect(run["exit_code"].isNull && run["signal"].int == 9, "\(run)")
         #expect(
-            run["error_message"].string?.contains("1s500ms") == true
-                || run["error_message"].string?.contains("1.5") == true, "\(run)")
+            run["error_message"].string?.contains("4s500ms") == true
+                || run["error_message"].string?.contains("4.5") == true, "\(run)")
         if mode == "strict" {
             #expect(once.code == 1 && once.outcome == "failed" && once.deployment["status"].string == "failed")
         } else {
@@ -50,7 +50,7 @@ struct EndingTests {
             "PRE_DEPLOY_COMMAND":
                 "( setsid env -i sh -c 'trap \"\" TERM; echo $$ > \"$0\"; while :; do sleep 1; done' $OUT/bare & ) ; "
                 + Hooks.await_("bare") + "sleep 1000",
-            "PRE_DEPLOY_TIMEOUT": "1", "AGENT_KILL_GRACE": "200ms",
+            "PRE_DEPLOY_TIMEOUT": "5", "AGENT_KILL_GRACE": "200ms",
         ])
         let bare = try #require(Int32(box.lines("bare").first ?? ""))
         #expect(once.runs.first?["status"].string == "timed_out", "\(once)")
@@ -62,7 +62,7 @@ struct EndingTests {
     func lastWords() async throws {
         let once = try await box.once([
             "PRE_DEPLOY_COMMAND": "trap 'echo last words; exit 3' TERM; touch $OUT/ready; while :; do sleep 0.05; done",
-            "PRE_DEPLOY_TIMEOUT": "700ms",
+            "PRE_DEPLOY_TIMEOUT": "4",
             "AGENT_KILL_GRACE": "30",
         ])
         let run = try #require(once.runs.first)
@@ -70,7 +70,7 @@ struct EndingTests {
         #expect(
             run["output_tail"].string?.hasSuffix("last words\n") == true
                 && once.ended.errors.contains("[PRE_DEPLOY] last words"))
-        #expect((run["duration_ms"].int ?? 0) < 10_000, "the grace was waited for although nothing was left")
+        #expect((run["duration_ms"].int ?? 0) < 20_000, "the grace was waited for although nothing was left")
     }
 
     @Test("a timeout counts as a failure against the retries")
@@ -169,7 +169,8 @@ struct EndingTests {
         let begin = ContinuousClock.now
         try await agent.send(signal)
         #expect(try await agent.ended().code == 0)
-        #expect(ContinuousClock.now - begin < .seconds(3))
+        // The next check is an hour away.
+        #expect(ContinuousClock.now - begin < .seconds(20))
     }
 
     @Test("a stop request while waiting for another agent ends at once")
@@ -219,7 +220,7 @@ struct EndingTests {
         #expect(once.code == 0 && once.outcome == "deployed", "\(once)")
         let pid = try #require(Int32(box.lines("pid").first ?? ""))
         let before = Int(box.lines("ticks").first ?? "") ?? 0
-        try await until("it goes on", within: 10, details: { "alive: \(Processes.isAlive(pid))" }) {
+        try await until("it goes on", details: { "alive: \(Processes.isAlive(pid))" }) {
             (Int(box.lines("ticks").first ?? "") ?? 0) > before + 20
         }
         #expect(Processes.isAlive(pid))

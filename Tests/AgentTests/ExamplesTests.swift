@@ -20,7 +20,7 @@ struct ExamplesTests {
                 "AGENT": agentBinary, "WORKSPACE_PATH": "", "AGENT_STATE_DIR": "", "GITHUB_REPO_URL": "",
                 "AGENT_KILL_GRACE": "", "GITHUB_SYNC_INTERVAL": "",
             ]
-        ).ended()
+        ).ended(within: 110)
         if example == "entrypoint", ended.errors.contains("unshare failed") {
             print("skipped: this machine allows no namespaces")
             return

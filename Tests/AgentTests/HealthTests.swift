@@ -74,10 +74,11 @@ struct HealthTests {
         }
         #expect(try await get("/readyz")?.code == 503)
         #expect(try await get("/livez")?.code == 200)
-        #expect(try await metric("deploy_agent_last_run_status{hook=\"PRE_DEPLOY\",status=\"failed\"}") == "1")
+        let last = "deploy_agent_last_run_status{hook=\"PRE_DEPLOY\",status=\"failed\"}"
+        try await until("it counts", details: { program.errors }) { try await metric(last) == "1" }
         try await box.commit(["code": "0\n"])
         try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
-        #expect(try await metric("deploy_agent_last_run_status{hook=\"PRE_DEPLOY\",status=\"failed\"}") == "0")
+        try await until("it counts", details: { program.errors }) { try await metric(last) == "0" }
     }
 
     @Test("an unreachable remote makes it unready only after three intervals and the git timeout; livez stays")
@@ -123,7 +124,7 @@ struct HealthTests {
             "deploy.yaml": "tasks:\n  - { id: a, run: 'true' }\n  - { id: b, run: 'exit 1' }\n"
         ])
         let program = try start(settings)
-        try await until("it is ready", details: { program.errors }) { try await get("/readyz")?.code == 200 }
+        try await box.atRest(after: 1, program)
         let text = try #require(try await get("/metrics")).body
         try box.write(text + "\n", to: box.root + "/metrics.txt")
         let families = try await box.sh(

@@ -36,11 +36,12 @@ struct InitTests {
     @Test("every orphan is reaped, whoever adopted it")
     func orphans() async throws {
         let program = try container(
-            ["POST_DEPLOY_COMMAND": "(sleep 0.1 &) ; (setsid sh -c '(sleep 0.1 &)' &)"],
+            ["POST_DEPLOY_COMMAND": "(sleep 0.1 &) ; (setsid sh -c '(sleep 0.1 &)' &); touch $OUT/posted"],
             // The last one's parent is gone before it ends; ten of each.
-            "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.1 &) ; (setsid sleep 0.1 &) ; done; sleep 0.3; "
-                + "for i in $(seq 200); do ps -eo stat= | grep -q Z || break; sleep 0.02; done; "
-                + "ps -eo stat=,comm= > $OUT/ps")
+            "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.1 &) ; (setsid sleep 0.1 &) ; done; "
+                + Hooks.await_("posted")
+                + "for i in $(seq 500); do ps -eo stat=,comm= > $OUT/ps; grep -qE '^Z|sleep' $OUT/ps || break; sleep 0.02; done"
+        )
         #expect(try await program.ended().code == 0)
         let processes = box.lines("ps")
         #expect(!processes.isEmpty && !processes.contains { $0.hasPrefix("Z") }, "\(processes)")

@@ -13,7 +13,7 @@ struct LedgerAwayTests {
         let settings = fleet.settings(
             1,
             [
-                "PRE_DEPLOY_COMMAND": "touch $OUT/ran", "AGENT_LEDGER_TIMEOUT": "2",
+                "PRE_DEPLOY_COMMAND": "touch $OUT/ran", "AGENT_LEDGER_TIMEOUT": "5",
                 "AGENT_LEDGER_URL": "postgresql://agent:s3cret-word@127.0.0.1:\(port)/postgres",
             ])
         let begin = ContinuousClock.now
@@ -73,8 +73,8 @@ struct LedgerAwayTests {
             1, ["PRE_DEPLOY_SCOPE": "fleet", "PRE_DEPLOY_COMMAND": "echo $$ > $OUT/pid; exec sleep 600"])
         let agent = try fleet.box.start("run-once", "--json", settings: settings)
         try await until("the hook runs", details: { agent.errors }) { fleet.box.has("pid") }
-        let begin = ContinuousClock.now
         try await cluster.stop()
+        let begin = ContinuousClock.now
         try await until("the hook is ended", details: { agent.errors }) {
             fleet.box.lines("pid").first.flatMap(Int32.init).map { kill($0, 0) != 0 } ?? false
         }

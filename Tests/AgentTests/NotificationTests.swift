@@ -139,7 +139,7 @@ struct NotificationTests {
         try await listen()
         try box.write("\(status)", to: box.root + "/status")
         let program = try box.start("run", settings: settings())
-        try await until("it was refused", details: { program.errors }) { try requests.count == 1 }
+        try await until("it was refused", details: { program.errors }) { try !requests.isEmpty }
         try box.write("200", to: box.root + "/status")
         try await until("it is taken", details: { program.errors }) { try requests.last?["status"].int == 200 }
         #expect(Set(try requests.map { $0["headers"]["x-agent-delivery"].string }).count == 1)
@@ -173,7 +173,7 @@ struct NotificationTests {
         let begin = ContinuousClock.now
         try await program.send(SIGTERM)
         #expect(try await program.ended().code == 0)
-        #expect(ContinuousClock.now - begin < .seconds(5))
+        #expect(ContinuousClock.now - begin < .seconds(9), "a delivery has 10 s")
     }
 
     @Test("https: a certificate that the system trusts is needed")

@@ -227,7 +227,7 @@ struct RealRemoteTests {
         let agent = try box.start("run", settings: settings)
         var againAt: Date?
         try await until("it is left alone for some seconds", details: { agent.errors }) {
-            againAt = later(seconds: 6, in: agent.errors)
+            againAt = later(seconds: 12, in: agent.errors)
             return againAt != nil
         }
         let asked = server.requests().count { $0.contains("/status/403/") }

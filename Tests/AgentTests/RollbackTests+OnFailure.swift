@@ -81,6 +81,7 @@ extension RollbackTests {
                 "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict",
                 "POST_DEPLOY_COMMAND": """
                 if [ "$DEPLOY_TRIGGER" = rollback ]; then touch $OUT/began; test -e $OUT/go || sleep 1000; fi
+                test "$(cat app.txt)" != v3 || until test -s $OUT/app; do sleep 0.02; done
                 test "$(cat app.txt)" = v1
                 """,
             ])

@@ -30,7 +30,7 @@ struct ViewTests {
     func keys(_ command: String) async throws {
         try await box.commit(["hooks/x": ""], "subject line\n\nbody")
         let once = try await box.once([
-            "PRE_DEPLOY_COMMAND": command, "PRE_DEPLOY_TIMEOUT": "1500ms", "PRE_DEPLOY_FOLDER": "hooks",
+            "PRE_DEPLOY_COMMAND": command, "PRE_DEPLOY_TIMEOUT": "4500ms", "PRE_DEPLOY_FOLDER": "hooks",
             "AGENT_APP": "shop", "AGENT_HOST": "here",
         ])
         #expect(once.json.keys == ["outcome", "deployment", "tasks", "error_message", "error_kind"])
@@ -52,7 +52,7 @@ struct ViewTests {
         #expect(run.keys.isSuperset(of: Self.runKeys), "\(run.keys)")
         #expect(
             run["hook"].string == "PRE_DEPLOY" && run["command"].string == command && run["folder"].string == "hooks")
-        #expect(run["mode"].string == "strict" && run["timeout_ms"].int == 1500)
+        #expect(run["mode"].string == "strict" && run["timeout_ms"].int == 4500)
         #expect(run["scope"].string == "host" && run["fence"].isNull && run["adopted_run"].isNull)
         let expected: (status: String, code: JSON, signal: JSON, deployment: String) =
             switch command {

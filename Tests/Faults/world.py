@@ -159,7 +159,9 @@ class World:
                 self.note(f"while ending: {error}")
 
     def expect_word(self, agent: Agent, words: tuple[str, ...], why: str, since: int = 0) -> None:
-        """The agent's log says something of a matter."""
-        log = agent.words()[since:].lower()
-        if not any(word in log for word in words):
-            raise Failure(f"{agent.host}'s log has none of {words}, {why}")
+        """The agent's log says something of a matter, soon."""
+        end = time.monotonic() + 30
+        while not any(word in agent.words()[since:].lower() for word in words):
+            if time.monotonic() > end:
+                raise Failure(f"{agent.host}'s log has none of {words}, {why}")
+            time.sleep(0.1)

@@ -25,11 +25,14 @@ struct CommandRunnerTests {
         folder = try TemporaryFolder()
     }
 
-    private func command(_ script: String, timeout: Duration = .seconds(30), environment: [[UInt8]] = []) -> Command {
+    private func command(
+        _ script: String, timeout: Duration = .seconds(30), killGrace: Duration = .milliseconds(300),
+        environment: [[UInt8]] = []
+    ) -> Command {
         Command(
             executable: "/bin/sh", arguments: ["-c", script], folder: folder.path,
             environment: [Array("PATH=/usr/bin:/bin".utf8), Array("MK=\(text)".utf8)] + environment,
-            marker: uniqueText(), timeout: timeout, killGrace: .milliseconds(300))
+            marker: uniqueText(), timeout: timeout, killGrace: killGrace)
     }
 
     private func run(_ command: Command, stop: StopSignal? = nil) async throws -> (verdict: Verdict, output: String) {
@@ -94,7 +97,7 @@ struct CommandRunnerTests {
         let result = try await run(
             command(
                 "trap 'echo last words; exit 3' TERM; echo first; while :; do sleep 0.05; done",
-                timeout: .milliseconds(300)))
+                timeout: .seconds(2), killGrace: .seconds(20)))
         #expect(result.verdict.cause == .timedOut && result.verdict.termination == .exited(3))
         #expect(result.output.hasPrefix("first\n") && result.output.hasSuffix("last words\n"))
     }

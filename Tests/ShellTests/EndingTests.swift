@@ -67,7 +67,9 @@ extension CommandRunnerTests {
 
         @Test("a command that was stopped is no success, even if it then ends with 0")
         func politeEnd() async throws {
-            let script = try Script("trap 'echo cleaned up; exit 0' TERM; touch up; while :; do sleep 0.05; done")
+            let script = try Script(
+                "trap 'echo cleaned up; exit 0' TERM; touch up; while :; do sleep 0.05; done",
+                killGrace: .seconds(20))
             defer { script.cleanUp() }
             let stop = StopSignal()
             async let result = script.run(stop: stop)
@@ -82,7 +84,7 @@ extension CommandRunnerTests {
         func cleanUpOfATrap() async throws {
             // Another process ends while it cleans up: then it is looked who else there is.
             let script = try Script(
-                "(trap '' TERM; read x < fifo) & "
+                "(trap '' TERM; : > ready; read x < fifo) & until [ -e ready ]; do :; done; "
                     + "trap 'sh -c \"echo > fifo; sleep 0.2; echo cleaned up\"; exit 0' TERM; touch up; wait; wait",
                 killGrace: .seconds(20))
             defer { script.cleanUp() }

@@ -121,14 +121,16 @@ echo "ok: the migration ran once, on $(sql -c 'SELECT node FROM migrations' shop
 grep -h 'taken over' "$tmp"/h?/agent.log
 
 step "A commit whose migration takes its time; the agent that runs it is killed with SIGKILL"
-commit "Currencies" 2 "ALTER TABLE items ADD COLUMN currency text NOT NULL DEFAULT 'EUR'; SELECT pg_sleep(2);"
+commit "Currencies" 2 "ALTER TABLE items ADD COLUMN currency text NOT NULL DEFAULT 'EUR'; SELECT pg_sleep(5);"
 holder() {
     sql -c "SELECT host FROM deploy_agent.leases, pg_stat_activity
-        WHERE name = 'PRE_DEPLOY' AND holder IS NOT NULL AND query LIKE '%pg_sleep(2)%' AND usename = 'shop' LIMIT 1" shop
+        WHERE name = 'PRE_DEPLOY' AND holder IS NOT NULL AND query LIKE '%pg_sleep(5)%' AND usename = 'shop' LIMIT 1" shop
 }
-holds() { [ -n "$(holder)" ]; }
+holds() {
+    dead=$(holder)
+    [ -n "$dead" ]
+}
 expect "one of them runs it" holds
-dead=$(holder)
 kill -KILL "${pid_of[$dead]}"
 { wait "${pid_of[$dead]}" || true; } 2>/dev/null
 killed=$SECONDS
