@@ -76,7 +76,7 @@ struct OutputTests {
         let once = try await box.once([
             "POST_DEPLOY_COMMAND":
                 // Of builtins: what the filter has for its end is a second, and its time alone counts.
-                "mkfifo pause; exec > >(: > up; mapfile -t l; read -rt 0.2 <> pause; printf '%s\\n' \"${l[@]^^}\"); until [ -e up ]; do :; done; echo why; exit \(code)"
+                "mkfifo pause; exec > >(: > up; mapfile -t l; read -rt 0.2 -u 3 3<> pause; printf '%s\\n' \"${l[@]^^}\"); until [ -e up ]; do :; done; echo why; exit \(code)"
         ]
         )
         #expect(once.runs.first?["output_tail"].string == "WHY\n" && once.ended.errors.contains("[POST_DEPLOY] WHY\n"))
