@@ -1,9 +1,13 @@
 /// Values that must appear nowhere. Wherever one stands, and wherever a URL holds a password, `***` is written instead.
-public struct Secrets: Sendable {
+public struct Secrets: Sendable, CustomStringConvertible, CustomReflectable {
     /// Longest first, so that a secret that contains another is replaced whole.
     private(set) var values: [[UInt8]] = []
 
     public static let replacement = "***"
+
+    /// Whoever prints a value that holds this one prints none of them, and no list of their bytes either.
+    public var description: String { "\(values.count) secrets" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
 
     public init() {}
 

@@ -84,6 +84,36 @@ struct SecretTests {
         #expect(found.isEmpty, "\(found.joined(separator: "\n"))\n\(once.ended.errors)")
     }
 
+    @Test(
+        "at level debug no secret is in the log, as a list of bytes neither", arguments: ["run", "exec"],
+        ["text", "json"])
+    func debug(way: String, format: String) async throws {
+        try await box.commit(["appspec.yaml": Self.spec])
+        #expect(try await box.once(["API_KEY": Self.platform]).outcome == "deployed")
+        let secrets = [
+            "API_KEY": Self.platform, "GITHUB_TOKEN": Self.token, "AGENT_API_TOKEN": "api-token-7",
+            "AGENT_WEBHOOK_SECRET": "hook-secret-7", "NOTIFY_SECRET": "notify-secret-7",
+        ]
+        let app = ["--", "sh", "-c", "touch $OUT/app; while :; do sleep 0.05; done"]
+        let program = try box.start(
+            program: [agentBinary, way] + (way == "exec" ? app : []),
+            secrets.merging([
+                "AGENT_LOG_FORMAT": format, "AGENT_LOG_LEVEL": "trace",
+                "NOTIFY_URL": "http://127.0.0.1:9/\(Self.general)",
+                "DATABASE_URL": "postgres://u:\(Self.urlPassword)@h/d", "ENABLE_DEV_HEALTH": "true",
+                "DEV_HEALTH_PORT": try await box.freePort(), "AGENT_HTTP_HOST": "127.0.0.1",
+            ]) { $1 })
+        try await until("it is at rest", details: { program.errors }) {
+            try await box.json("status")["next_check"].string != nil && (way == "run" || box.has("app"))
+        }
+        try await program.send(SIGTERM)
+        _ = try await program.ended()
+        for secret in secrets.values + [Self.general, Self.urlPassword] {
+            let bytes = secret.utf8.map(String.init).joined(separator: ", ")
+            #expect(!program.errors.contains(secret) && !program.errors.contains(bytes), "\(program.errors)")
+        }
+    }
+
     @Test("`check` before the first checkout shows no secret of the commit that is being deployed")
     func checkBeforeFirstCheckout() async throws {
         try await box.commit(["appspec.yaml": Self.spec])

@@ -1,4 +1,5 @@
 import Ledger
+import Shell
 import Testing
 
 @testable import DeployAgent
@@ -18,6 +19,16 @@ import Testing
 
     private func texts(_ entries: [[UInt8]]) -> Set<String> { Set(entries.map { String(decoding: $0, as: UTF8.self) }) }
     private func bytes(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }
+
+    @Test("whoever prints it prints no variable of it, as text or as bytes")
+    func printed() {
+        let value = (environment: ProcessEnvironment(["TOKEN": "hunter2"]), secrets: Secrets(["hunter2"]))
+        var dumped = ""
+        dump(value, to: &dumped)
+        for text in ["\(value)", dumped] {
+            #expect(!text.contains("hunter2") && !text.contains("104") && !text.contains("TOKEN"), "\(text)")
+        }
+    }
 
     @Test("a hook is told about its deployment; what is not known is empty, not missing")
     func variables() {

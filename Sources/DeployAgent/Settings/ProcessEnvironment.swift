@@ -2,7 +2,7 @@ import CAgentShims
 import Glibc
 
 /// The environment that the agent was started with, as it came: values may be any bytes.
-public struct ProcessEnvironment: Sendable {
+public struct ProcessEnvironment: Sendable, CustomStringConvertible, CustomReflectable {
     /// `KEY=VALUE` entries.
     public let entries: [[UInt8]]
     private let values: [String: String]
@@ -17,6 +17,10 @@ public struct ProcessEnvironment: Sendable {
         }
         self.values = values
     }
+
+    /// Whoever prints a value that holds this one prints none of it: it has secrets.
+    public var description: String { "\(entries.count) variables" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
 
     /// The environment of this process.
     public static var current: ProcessEnvironment {

@@ -101,11 +101,15 @@ extension AgentSession {
     }
 
     private func group(_ service: any Service, beside others: [any Service]) -> ServiceGroup {
-        ServiceGroup(
+        // At level debug the group prints its services with all that they hold, secrets as lists of bytes among it, which no
+        // masking finds. It says nothing else.
+        var quiet = logger
+        quiet.logLevel = .critical
+        return ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: others.map { .init(service: $0) }
                     + [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
-                logger: logger))
+                logger: quiet))
     }
 
     /// Runs a service, with others beside it, until it ends by itself or SIGTERM or SIGINT asks it to.
