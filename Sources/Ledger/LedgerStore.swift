@@ -14,6 +14,8 @@ public enum LedgerEntry: Sendable, Codable {
     case publish(deployment: Int64)
     /// Has no effect on a deployment that has ended.
     case completeDeployment(Int64, DeploymentResult)
+    /// One that failed needs no further attempt although its retries are left: its commit is held. Has no effect on others.
+    case settle(deployment: Int64)
     /// The deployment is to be told of, once.
     case notify(deployment: Int64, at: Timestamp)
     /// A notification was taken, or is given up.

@@ -76,6 +76,12 @@ extension PostgresLedger {
                     PostgresValue(result.retryAt), PostgresValue(result.warnings), PostgresValue(result.completedAt),
                     PostgresValue(result.errorMessage),
                 ] + values(result.tasks))
+        case .settle(let deployment):
+            try session.query(
+                """
+                UPDATE deployments SET settled = TRUE, retry_at = NULL
+                WHERE id = $1::bigint AND status = 'failed'
+                """, [.integer(deployment)])
         case .notify(let deployment, let time):
             try session.query(
                 """

@@ -65,6 +65,10 @@ extension SQLiteLedger {
                             result.completedAt.milliseconds, result.errorMessage, result.tasks?.ran,
                             result.tasks?.skipped, result.tasks?.failed, result.tasks?.error, id,
                         ])
+                case .settle(let deployment):
+                    try db.execute(
+                        sql: "UPDATE deployments SET settled = 1, retry_at = NULL WHERE id = ? AND status = 'failed'",
+                        arguments: [deployment])
                 case .notify(let deployment, let time):
                     try db.execute(
                         sql: """

@@ -146,6 +146,21 @@ struct NotificationTests {
         #expect(program.errors.contains("HTTP \(status)") && !program.errors.contains("s3cr3t-path"))
     }
 
+    @Test("of a failure that is rolled back from by itself it tells first, also where retries were left")
+    func wentBack() async throws {
+        try await listen()
+        let settings = settings([
+            "AGENT_ON_FAILURE": "rollback", "POST_DEPLOY_MODE": "strict", "POST_DEPLOY_RETRIES": "3",
+            "POST_DEPLOY_COMMAND": "test \"$(cat app.txt)\" = v1",
+        ])
+        #expect(try await box.once(settings).outcome == "deployed")
+        try await box.commit(["app.txt": "v2\n"])
+        #expect(try await box.once(settings).outcome == "failed")
+        let told = try requests.map { try JSON(try #require($0["body"].string)) }
+        #expect(told.map { $0["status"].string } == ["succeeded", "failed", "succeeded"], "\(told)")
+        #expect(told.map { $0["trigger"].string } == ["manual", "manual", "rollback"], "\(told)")
+    }
+
     @Test("a crash loses no notification: the next agent delivers it")
     func crash() async throws {
         // Nobody listens.

@@ -23,6 +23,11 @@ extension RollbackTests {
         let newest = try #require(try await box.history().first)
         #expect(newest["trigger"].string == "rollback" && newest["commit"].string == ids[0])
         #expect(newest["held_commit"].string == bad && newest["status"].string == "succeeded")
+        // Its retries do not run, and nothing says that they will.
+        let failed = try await box.history()[1]
+        #expect(failed["settled"].bool == true && failed["retry_at"].isNull, "\(failed)")
+        #expect(once.deployment["settled"].bool == true && once.deployment["retry_at"].isNull, "\(once)")
+        #expect(!once.ended.errors.contains("next attempt"), "\(once)")
         #expect(try await box.once(failing).outcome == "unchanged")
         #expect(app == "v1\n")
         try await box.commit(["app.txt": "v1\n"])

@@ -235,6 +235,22 @@ struct LedgerStoreConformanceTests {
         #expect(try await ids(HistoryFilter(host: "h", subject: .workspace("/w"), limit: 9, commit: "x%")).isEmpty)
     }
 
+    @Test(
+        "one that failed with retries left is settled afterwards, another one is not", arguments: StoreFactory.allCases)
+    func settledAfterwards(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        for status in [DeploymentStatus.failed, .deferred, .interrupted] {
+            let id = try await store.begin(.sample(), firstRun: nil).deployment.id
+            try await store.write([
+                .completeDeployment(id, .sample(status, settled: false, retryAt: 9000)), .settle(deployment: id),
+            ])
+            let deployment = try #require(try await store.deployment(id))
+            #expect(
+                deployment.settled == (status == .failed) && (deployment.retryAt == nil) == (status == .failed),
+                "\(deployment)")
+        }
+    }
+
     @Test("a failed deployment can be made due again, a succeeded one cannot", arguments: StoreFactory.allCases)
     func makeDue(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)

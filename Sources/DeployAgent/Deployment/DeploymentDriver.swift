@@ -64,6 +64,8 @@ struct DeploymentDriver: Sendable {
         logger.info(
             "deploying \(short) \"\(plan.commit.subject)\" (deployment \(progress.id), attempt \(plan.attempt), \(plan.trigger.rawValue))"
         )
+        // Read while the record is there; at the end it may be away.
+        let failed = await failureOfHeld()
         for warning in plan.warnings {
             progress.warnings += 1
             logger.warning("\(warning)")
@@ -85,13 +87,17 @@ struct DeploymentDriver: Sendable {
         tasksRetryAt = progress.tasks.retryAt
         var result = self.result(ending, warnings: progress.warnings + progress.tasks.warnings)
         result.tasks = progress.tasks.counts
-        var entries: [LedgerEntry] = [.completeDeployment(progress.id, result)]
-        if result.settled, plan.settings.notifications != nil {
-            entries.append(.notify(deployment: progress.id, at: result.completedAt))
+        // What failed and is held from now on is told of before the rollback from it.
+        var settled = progress.isPublished ? failed : []
+        var entries: [LedgerEntry] =
+            settled.map { .settle(deployment: $0) } + [.completeDeployment(progress.id, result)]
+        if result.settled { settled.append(progress.id) }
+        if plan.settings.notifications != nil {
+            entries += settled.map { .notify(deployment: $0, at: result.completedAt) }
         }
         try await progress.write(entries)
         if isStaged { discardStage() }
-        announce(result, short, isPublished: progress.isPublished)
+        announce(result, short, isPublished: progress.isPublished, isFollowed: isWayBackNeeded)
         // What is gone back to must not be tidied away.
         if !isWayBackNeeded { await tidy(progress.deployment(after: result)) }
         return progress.deployment(after: result)
@@ -293,7 +299,19 @@ struct DeploymentDriver: Sendable {
         }
     }
 
-    private func announce(_ result: DeploymentResult, _ short: Substring, isPublished: Bool) {
+    /// The deployment whose retries do not run once this rollback holds its commit.
+    private func failureOfHeld() async -> [Int64] {
+        guard plan.trigger == .rollback, let held = plan.held,
+            let failed = try? await ledger.facts(plan.scope, commit: held).latestOfCommit,
+            failed.status == .failed, !failed.settled
+        else { return [] }
+        return [failed.id]
+    }
+
+    /// - Parameter isFollowed: by a rollback, so that no further attempt comes.
+    private func announce(
+        _ result: DeploymentResult, _ short: Substring, isPublished: Bool, isFollowed: Bool
+    ) {
         switch result.status {
         case .succeeded:
             logger.info(
@@ -315,6 +333,8 @@ struct DeploymentDriver: Sendable {
                     "its retries are used up: no further attempt until a new commit or `agent retry \(short)`"
                 } else if result.settled {
                     "its retries are used up: no further attempt until a new commit or `agent retry`"
+                } else if isFollowed {
+                    "what was deployed before is published again"
                 } else {
                     "next attempt \(result.retryAt.map { "at \($0.rfc3339)" } ?? "at the next check")"
                 }

@@ -209,12 +209,16 @@ public final class Watcher {
                         refused, target, settings, scope, facts, asked(trigger), attempt: attempt, series: series))
             }
             isAnew = isAnew || situation.isForced || situation.isWorkspaceMissing
-            let deployment = try await deploy(
+            var deployment = try await deploy(
                 target, settings, scope, facts, trigger, attempt: attempt, series: series, isForced: isForced,
                 isPoll: asking == .poll, deploying, waiting)
             if deployment.status == .succeeded { isAnew = false }
             if deployment.status == .failed, settings.publish.rollsBack {
                 await goBack(isPoll: asking == .poll, deploying, waiting)
+                // As the record has it by now.
+                if let wentBack, wentBack.published, wentBack.held == deployment.commit {
+                    (deployment.settled, deployment.retryAt) = (true, nil)
+                }
             }
             return .deployment(deployment)
         }
