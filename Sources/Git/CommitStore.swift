@@ -227,6 +227,7 @@ public struct CommitStore: Sendable {
             ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", stage, commit], in: path,
             operation: operation, code: .publish)
         try await checkOut(submodules, name: "stage", below: stage, git)
+        try await WrittenFiles(stageAdministration).note()
     }
 
     /// Removes the staged checkout and what the repository keeps of it.

@@ -11,6 +11,10 @@ struct FileMover {
     private let submodules: Set<FileName>
     private let source: OpenFolder
     private let target: OpenFolder
+    /// Keeps what is replaced; nil where there is nothing to go back to.
+    var replaced: ReplacedFiles?
+    /// What is mounted in the workspace.
+    private let mounts: [FileName]
     /// Untracked paths, relative to both, that were in the way and were replaced.
     private(set) var displaced: [FileName] = []
 
@@ -23,6 +27,7 @@ struct FileMover {
         from source: String, to target: String, of tree: CommitTree, except unchanged: Set<FileName>,
         submodules: Set<FileName>
     ) throws {
+        mounts = MountPoints.below(target)
         guard let source = OpenFolder(path: source) else { throw fileFailure("open \(source)") }
         guard let target = OpenFolder(path: target) else { throw fileFailure("open \(target)") }
         (self.source, self.target, self.tree, self.unchanged) = (source, target, tree, unchanged)
@@ -51,6 +56,7 @@ struct FileMover {
         for name in try from.names() where !isGitLink(name, in: from, prefix) {
             let path = prefix.child(name)
             if submodules.contains(path) { continue }
+            if let to, !unchanged.contains(path) { try expectRoom(for: path, in: to, prefix) }
             if from.kind(name) == .folder {
                 guard let inner = try from.readableFolder(name) else { continue }
                 // A file of the commit makes way for the folder; there is nothing below it.
@@ -66,6 +72,25 @@ struct FileMover {
                 found.append(path)
             }
         }
+    }
+
+    /// Finds a place where nothing can be put: what only lacks a mode is given that for a moment, see `moveFolder`.
+    private func expectRoom(for path: FileName, in folder: OpenFolder, _ parent: FileName) throws {
+        func refuse(_ reason: String) -> GitError {
+            GitError(.obstructed, operation: "publish \(path.text)", explanation: reason)
+        }
+        guard !mounts.contains(path) || folder.leadsToFolder(path.name, follows: false) else {
+            throw refuse("PRE_DEPLOY wrote it, and in the workspace it is a mount point; mount the file elsewhere")
+        }
+        guard faccessat(folder.descriptor, ".", W_OK | X_OK, AT_EACCESS) != 0 else { return }
+        let reason = errorText(errno)
+        var info = stat()
+        guard fstat(folder.descriptor, &info) != 0 || info.st_uid != geteuid() || reason == errorText(EROFS) else {
+            return
+        }
+        throw refuse(
+            "PRE_DEPLOY wrote it, and nothing can be written to \(parent == .root ? "the workspace" : "the folder \(parent.text)") (\(reason)); give that to the agent's user"
+        )
     }
 
     /// Whether a symbolic link that stands at a folder's path leads to where the folder's content goes. One that the
@@ -95,6 +120,7 @@ struct FileMover {
             case .folder: try moveFolder(name, from, to, path)
             case let kind:
                 if unchanged.contains(path) { continue }
+                replaced?.keep(path, in: target, followsLinks: true)
                 if renameat(from.descriptor, name.bytes, to.descriptor, name.bytes) == 0 { continue }
                 guard errno == EXDEV else { throw fileFailure("publish \(path.text)") }
                 try copy(name, kind, from, to, path)
@@ -119,6 +145,7 @@ struct FileMover {
             defer { if before & 0o700 != 0o700 { fchmod(into.descriptor, before) } }
             return try moveEntries(inner, into, path)
         }
+        replaced?.keep(path, in: target, followsLinks: true)
         if to.kind(name) != .missing {
             guard unlinkat(to.descriptor, name.bytes, 0) == 0 else { throw fileFailure("replace \(path.text)") }
             if !tree.files.contains(path) { displaced.append(path) }

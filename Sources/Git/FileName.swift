@@ -33,6 +33,11 @@ struct FileName: Hashable {
         bytes.lastIndex(of: Self.slash).map { FileName(bytes[..<$0] + [0]) }
     }
 
+    /// Its last part.
+    var name: FileName {
+        bytes.lastIndex(of: Self.slash).map { FileName(Array(bytes[($0 + 1)...])) } ?? self
+    }
+
     /// Whether it lies in `folder`, however deep.
     func isInside(_ folder: FileName) -> Bool {
         let length = folder.bytes.count - 1

@@ -113,6 +113,25 @@ final class OpenFolder {
         status(name).map { FileKind($0.st_mode) } ?? .missing
     }
 
+    /// What stands at a path, or in the place of a folder that would lead there; no symbolic link is followed. Nil when nothing does.
+    func standing(at path: FileName) -> (path: FileName, kind: FileKind)? {
+        var above: [FileName] = []
+        var next = path.parent
+        while let parent = next {
+            above.append(parent)
+            next = parent.parent
+        }
+        for path in above.reversed() {
+            switch kind(path) {
+            case .folder: continue
+            case .missing: return nil
+            case let kind: return (path, kind)
+            }
+        }
+        let kind = kind(path)
+        return kind == .missing ? nil : (path, kind)
+    }
+
     /// Whether the name is a folder, or, where `follows` says so, a symbolic link to one.
     func leadsToFolder(_ name: FileName, follows: Bool) -> Bool {
         var info = stat()

@@ -3,7 +3,7 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case unreachable, throttled, denied, untrusted, missingRepository, missingRef, notACheckout, signature,
-                noCommit, corrupt, tooLarge, publish, gitMissing, stopped
+                noCommit, corrupt, tooLarge, publish, obstructed, gitMissing, stopped
         }
         private let kind: Kind
 
@@ -29,6 +29,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         public static var tooLarge: Code { Code(kind: .tooLarge) }
         /// A commit could not be staged or published.
         public static var publish: Code { Code(kind: .publish) }
+        /// Something in the workspace keeps a commit from being published as a whole. Nothing has moved.
+        public static var obstructed: Code { Code(kind: .obstructed) }
         /// The commit is not signed by any of those that may.
         public static var signature: Code { Code(kind: .signature) }
         /// There is no `git` program.
@@ -51,6 +53,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     public let explanation: String
     /// Whether it is of a git that was killed, and could not remove its lock files.
     var leavesLocks = false
+    /// Whether the workspace is as it was before: nothing has moved, or all of it was put back.
+    public internal(set) var leavesWorkspace = false
     /// How long the remote wants to be left alone; nil where it did not say.
     public internal(set) var retryAfter: Duration?
 
@@ -58,6 +62,13 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         self.code = code
         self.operation = operation
         self.explanation = explanation
+    }
+
+    /// The same with more to say.
+    func adding(_ words: String) -> GitError {
+        var error = GitError(code, operation: operation, explanation: "\(explanation); \(words)")
+        (error.leavesLocks, error.leavesWorkspace, error.retryAfter) = (leavesLocks, leavesWorkspace, retryAfter)
+        return error
     }
 
     /// The same as a part of something else that was being done.

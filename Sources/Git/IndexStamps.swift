@@ -10,36 +10,65 @@ enum IndexStamps {
     /// - Parameters:
     ///   - index: path of the index.
     ///   - checkout: path of the folder that its paths are relative to.
-    static func areCurrent(_ index: String, in checkout: String) async -> Bool {
-        let result = try? await Repository.onQueue { try compare(index, checkout) }
+    ///   - isSettled: whether nothing was changed in the tick of the clock in which the index was written.
+    static func areCurrent(_ index: String, in checkout: String, isSettled: Bool = false) async -> Bool {
+        let result = try? await Repository.onQueue {
+            var areCurrent = true
+            try compare(index, checkout, isSettled: isSettled) { _, isCurrent in
+                areCurrent = isCurrent
+                return isCurrent
+            }
+            return areCurrent
+        }
         return result ?? false
     }
 
-    private static func compare(_ path: String, _ checkout: String) throws -> Bool {
+    /// The tracked files that surely are as they were; the index is a settled one.
+    static func current(_ index: String, in checkout: String) async -> Set<FileName> {
+        let result = try? await Repository.onQueue {
+            var files: Set<FileName> = []
+            try compare(index, checkout, isSettled: true) { name, isCurrent in
+                if isCurrent { files.insert(FileName(Array(name) + [0])) }
+                return true
+            }
+            return files
+        }
+        return result ?? []
+    }
+
+    /// - Parameter found: is called with each file, and says whether to go on.
+    private static func compare(
+        _ path: String, _ checkout: String, isSettled: Bool,
+        found: (_ name: UnsafeBufferPointer<CChar>, _ isCurrent: Bool) -> Bool
+    ) throws {
         var info = stat()
-        guard lstat(path, &info) == 0 else { return false }
+        guard lstat(path, &info) == 0 else { throw fileFailure("read \(path)") }
         let written = info.modified
         var handle: OpaquePointer?
         guard git_index_open(&handle, path) == 0, let handle else { throw Repository.failure("read \(path)") }
         defer { git_index_free(handle) }
-        guard let folder = OpenFolder(path: checkout) else { return false }
+        guard let folder = OpenFolder(path: checkout) else { throw fileFailure("read \(checkout)") }
         var parent: [CChar] = []
+        var isBelowFolders = true
         for number in 0..<git_index_entrycount(handle) {
-            guard let entry = git_index_get_byindex(handle, number)?.pointee else { return false }
+            guard let entry = git_index_get_byindex(handle, number)?.pointee else {
+                throw Repository.failure("read \(path)")
+            }
             if entry.mode == GIT_FILEMODE_COMMIT.rawValue { continue }
             let name = UnsafeBufferPointer(start: entry.path, count: strlen(entry.path))
             let above = name.prefix(upTo: name.lastIndex(of: slash) ?? 0)
             // A link in place of a folder leads to other files. In the index those of one folder follow each other.
             if !above.elementsEqual(parent) {
                 parent = Array(above)
-                guard areFolders(parent, below: folder) else { return false }
+                isBelowFolders = areFolders(parent, below: folder)
             }
-            guard fstatat(folder.descriptor, entry.path, &info, AT_SYMLINK_NOFOLLOW) == 0, matches(entry, info),
+            let isCurrent =
+                isBelowFolders && fstatat(folder.descriptor, entry.path, &info, AT_SYMLINK_NOFOLLOW) == 0
+                && matches(entry, info)
                 // What was written in the same tick of the clock as the index may have changed without a sign.
-                max(info.modified, info.changed) < written
-            else { return false }
+                && (isSettled || max(info.modified, info.changed) < written)
+            guard found(name, isCurrent) else { return }
         }
-        return true
     }
 
     private static let slash = CChar(bitPattern: UInt8(ascii: "/"))

@@ -49,15 +49,10 @@ public struct Release: Sendable, Equatable {
 
     /// Whether a hook has left it as it was checked out, ignored files included.
     public func hasOnlyCommitted(_ git: GitProgram) async throws -> Bool {
-        let own = ["--git-dir", administration, "--work-tree", path]
-        let operation = "compare \(path) with its commit"
-        let status = try await git.run(
-            own + ["status", "--porcelain", "--ignored", "--untracked-files=normal", "--ignore-submodules=none"],
-            in: path, operation: operation)
-        // A hook may have committed what it made.
-        let head = try await git.run(own + ["rev-parse", "HEAD"], in: path, operation: operation)
-        return status.exitCode == 0 && status.output.isEmpty && head.exitCode == 0
-            && String(decoding: head.output, as: UTF8.self).hasPrefix(commit)
+        for checkout in submodules + [Checkout(path: path, administration: administration)] {
+            guard try await WrittenFiles(checkout.administration).isAll(in: checkout.path, git) else { return false }
+        }
+        return true
     }
 
     var isReady: Bool { access(ready, F_OK) == 0 && isFolder(path) }
@@ -164,6 +159,7 @@ public struct Release: Sendable, Equatable {
 
     private static func isUnchanged(_ checkout: Checkout, _ git: GitProgram) async -> Bool {
         let (path, administration) = (checkout.path, checkout.administration)
+        if await WrittenFiles(administration).areUnchanged(in: path) { return true }
         if await IndexStamps.areCurrent(administration + "/index", in: path) { return true }
         func isUnchanged() async -> Bool {
             let changed = try? await git.run(

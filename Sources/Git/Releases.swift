@@ -113,6 +113,7 @@ public struct Releases: Sendable {
                 in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
             try await store.checkOut(submodules, name: release.name, below: release.path, git)
         }
+        try await WrittenFiles(release.administration).note()
         return release
     }
 

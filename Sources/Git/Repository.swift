@@ -92,9 +92,9 @@ public struct Repository: Sendable {
         return text(&id)
     }
 
-    /// What a checkout's HEAD points to, in one look; `hasWorkTree` is false for a bare repository.
-    func checkout() async throws -> (head: String?, hasWorkTree: Bool) {
-        try await read { handle in (try Self.target(of: "HEAD", handle, path), git_repository_is_bare(handle) == 0) }
+    /// What a checkout's HEAD points to and where its files lie, in one look.
+    func checkout() async throws -> (head: String?, workTree: WorkTree) {
+        try await read { handle in (try Self.target(of: "HEAD", handle, path), WorkTree(of: handle, at: path)) }
     }
 
     /// The folder with index and HEAD, and the one with refs and objects, which is another where several work trees share

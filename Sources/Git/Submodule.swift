@@ -107,6 +107,7 @@ extension CommitStore {
             operation: operation, code: .publish)
         guard rename(fresh, target) == 0 else { throw fileFailure(operation) }
         try SmallFile.write(Array("\(target)/.git\n".utf8), to: "\(administration)/gitdir")
+        try await WrittenFiles(administration).note()
     }
 
     /// Checks out the repositories inside a commit that was checked out.

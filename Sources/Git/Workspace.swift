@@ -22,6 +22,8 @@ public struct Workspace: Sendable {
         case checkout(head: String?)
         /// Something else, which is never touched.
         case foreign(String)
+        /// A git checkout whose files or index are those of another folder, which is never touched.
+        case elsewhere(String)
     }
 
     public var repository: Repository { Repository(path: path) }
@@ -50,7 +52,11 @@ public struct Workspace: Sendable {
         }
         do {
             let checkout = try await repository.checkout()
-            return checkout.hasWorkTree ? .checkout(head: checkout.head) : .foreign("is a bare git repository")
+            switch checkout.workTree {
+            case .here: return .checkout(head: checkout.head)
+            case .none: return .foreign("is a bare git repository")
+            case .elsewhere(let explanation): return .elsewhere(explanation)
+            }
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             // A `.git` alone is what a `git init` that was killed leaves behind.
@@ -83,15 +89,17 @@ public struct Workspace: Sendable {
         _ git: GitProgram
     ) async throws -> Discarded {
         try await publish(
-            commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules, isInside: false,
+            commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules, parent: nil,
             git.withLargeFiles(of: store))
     }
 
-    /// - Parameter isInside: whether it is a submodule's folder: then what lies there is the commit's to replace.
+    /// - Parameter parent: what was replaced so far, where it is a submodule's folder: then what lies there is the commit's to
+    ///   replace, and the parent puts it back.
     private func publish(
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ submodules: [Submodule],
-        isInside: Bool, _ git: GitProgram
+        parent: Replaced?, _ git: GitProgram
     ) async throws -> Discarded {
+        let isInside = parent != nil
         let operation = "publish \(commit.prefix(12)) to \(path)"
         // The link that was in the checkout's place, where the agent was killed before it was removed.
         if !isInside, kind(of: path) == .folder, Releases.target(of: Releases.beside(path)) != nil {
@@ -111,7 +119,7 @@ public struct Workspace: Sendable {
             // One that leads nowhere.
             if kind(of: folders.own) != .folder { unlink(folders.own) }
             makeFolders(folders.own)
-        case .foreign(let what):
+        case .foreign(let what), .elsewhere(let what):
             throw GitError(.notACheckout, operation: operation, explanation: "\(path) \(what)")
         case .empty:
             isNew = true
@@ -124,30 +132,86 @@ public struct Workspace: Sendable {
         }
         let locks = try await StaleLocks(own: folders.own, common: folders.common, workTree: path).sweep()
         return try await WorkNote(in: folders.own).cover {
-            let checkoutOrigin = CheckoutOrigin(repository: repository, git: git, operation: operation)
-            if isNew {
-                try await git.expect(["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
-                try await checkoutOrigin.add(origin)
-            } else {
-                try await checkoutOrigin.update(origin)
+            // Where nothing is live there is nothing to go back to.
+            let replaced = try parent ?? Replaced(head == nil ? nil : ReplacedFiles(in: folders.own))
+            do {
+                let checkoutOrigin = CheckoutOrigin(repository: repository, git: git, operation: operation)
+                if isNew {
+                    try await git.expect(
+                        ["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
+                    try await checkoutOrigin.add(origin)
+                } else {
+                    try await checkoutOrigin.update(origin)
+                }
+                var discarded = try await move(
+                    to: commit, from: store, stagedOutput: stagedOutput, head: head, replaced: replaced.files,
+                    submodules, git, operation)
+                discarded.locks = locks
+                for submodule in submodules {
+                    // What a hook put in its staged folder's place is not looked into: a link may lead to others' files.
+                    let isStaged =
+                        stagedOutput && resolveFolder(submodule.path, below: store.stage) != nil
+                        && kind(of: submodule.store.stage) == .folder
+                    let inner = try await publish(submodule, stagedOutput: isStaged, replaced, git)
+                    discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
+                    discarded.locks += inner.locks
+                }
+                if !isInside { replaced.files?.discard() }
+                return discarded
+            } catch let error as GitError where !isInside {
+                guard let head, let files = replaced.files else { throw error }
+                throw await putBack(files, to: head, after: error, git)
             }
-            var discarded = try await move(
-                to: commit, from: store, stagedOutput: stagedOutput, head: head, submodules, git, operation)
-            discarded.locks = locks
-            for submodule in submodules {
-                // What a hook put in its staged folder's place is not looked into: a link may lead to others' files.
-                let isStaged =
-                    stagedOutput && resolveFolder(submodule.path, below: store.stage) != nil
-                    && kind(of: submodule.store.stage) == .folder
-                let inner = try await publish(submodule, stagedOutput: isStaged, git)
-                discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
-                discarded.locks += inner.locks
-            }
-            return discarded
         }
     }
 
-    private func publish(_ submodule: Submodule, stagedOutput: Bool, _ git: GitProgram) async throws -> Discarded {
+    /// What a publishing has replaced so far, for the repositories inside the commit's too; nil where nothing was live.
+    private struct Replaced {
+        let files: ReplacedFiles?
+
+        init(_ files: ReplacedFiles?) { self.files = files }
+    }
+
+    /// Goes back to the commit that was live, after a publishing that failed in the middle.
+    ///
+    /// - Returns: the failure, with what became of the workspace.
+    private func putBack(
+        _ replaced: ReplacedFiles, to head: String, after failure: GitError, _ git: GitProgram
+    ) async -> GitError {
+        defer { replaced.discard() }
+        var failure = failure
+        if !replaced.isEmpty {
+            // git does not say so of each file that it could not write.
+            if let free = freeSpace, free < 1 << 20 {
+                failure = failure.adding("\(free >> 10) KiB are free on the file system of \(path)")
+            }
+            var isBack = replaced.restore()
+            if !isBack {
+                // What had no second name, git has.
+                let result = try? await git.run(
+                    ["checkout", "--quiet", "--force", "--detach", head, "--"], in: path, operation: failure.operation)
+                isBack = result?.exitCode == 0
+            }
+            guard isBack else {
+                return failure.adding(
+                    "the workspace could not be put back to \(head.prefix(7)) as a whole; the next attempt sets it anew"
+                )
+            }
+            failure = failure.adding("the workspace is back at \(head.prefix(7))")
+        }
+        failure.leavesWorkspace = true
+        return failure
+    }
+
+    private var freeSpace: Int? {
+        var space = statvfs()
+        guard statvfs(path, &space) == 0 else { return nil }
+        return Int(space.f_bavail) * Int(space.f_frsize)
+    }
+
+    private func publish(
+        _ submodule: Submodule, stagedOutput: Bool, _ replaced: Replaced, _ git: GitProgram
+    ) async throws -> Discarded {
         let folder = path + "/" + submodule.path
         let operation = "publish submodule \(submodule.path)"
         // The commit was checked out: only what somebody has put there since leads elsewhere.
@@ -157,7 +221,7 @@ public struct Workspace: Sendable {
         }
         return try await Workspace(path: folder).publish(
             submodule.commit, from: submodule.store, stagedOutput: stagedOutput, origin: submodule.url, submodule.inner,
-            isInside: true, git.withLargeFiles(of: submodule.store))
+            parent: replaced, git.withLargeFiles(of: submodule.store))
     }
 
     /// Puts a checkout in the place of a link to a release: made beside it, and put there at once.
@@ -175,13 +239,14 @@ public struct Workspace: Sendable {
     }
 
     private func move(
-        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, _ submodules: [Submodule],
-        _ git: GitProgram, _ operation: String
+        to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, replaced: ReplacedFiles?,
+        _ submodules: [Submodule], _ git: GitProgram, _ operation: String
     ) async throws -> Discarded {
         var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
         // protocols the operator allows is meant for remotes.
-        let common = try await repository.gitFolders().common
+        let folders = try await repository.gitFolders()
+        let common = folders.common
         // A history that is whole stays so; one that is cut gets as long as was asked for.
         let wasCut = access(common + "/shallow", F_OK) == 0
         let isCut = wasCut && store.depth != 1
@@ -194,21 +259,45 @@ public struct Workspace: Sendable {
             in: path, operation: operation, code: .publish)
         if !wasCut { try await joinHistory(common, git, operation) }
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
-        (discarded.paths, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
-        var replaced = try await untrackedInTheWay(of: commit, head: head, git, operation)
-        let mover = stagedOutput ? try await prepareMove(of: commit, from: store, submodules, git, operation) : nil
+        let changed: [FileName]
+        (changed, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
+        // Once more, by what is there now, and with what was changed here.
+        try await expectRoom(for: commit, in: repository, head: head, folders: folders, changed: changed)
+        let published = PublishTime(in: folders.own)
+        discarded.paths = changed.filter { !published.isBefore(path, $0) }.map(\.text)
+        var inTheWay = try await untrackedInTheWay(of: commit, head: head, git, operation)
+        var mover = stagedOutput ? try await prepareMove(of: commit, from: store, submodules, git, operation) : nil
+        if let replaced {
+            mover?.replaced = replaced
+            try await keep(
+                changed + inTheWay, whereChanging: commit, from: head, folders.own, in: replaced)
+        }
         try await git.removePointers(of: commit, in: path, from: store)
         try await git.expect(
             ["checkout", "--quiet", "--force", "--detach", commit, "--"], in: path, operation: operation, code: .publish
         )
-        if var mover {
-            try mover.moveAll()
-            replaced += mover.displaced
+        if mover != nil {
+            try mover?.moveAll()
+            inTheWay += mover?.displaced ?? []
         }
+        published.note()
         // The record says durably that the commit is deployed, so the files have to be durable first.
         try await writeToDisk(path)
-        discarded.paths += replaced.map(\.text)
+        discarded.paths += inTheWay.map(\.text)
         return discarded
+    }
+
+    /// Keeps what git is about to replace: what the commit changes, and what was changed here.
+    private func keep(
+        _ changed: [FileName], whereChanging commit: String, from head: String?, _ gitFolder: String,
+        in replaced: ReplacedFiles
+    ) async throws {
+        guard let root = OpenFolder(path: path), let git = OpenFolder(path: gitFolder) else {
+            throw fileFailure("open \(path)")
+        }
+        for name in ["HEAD", "index"] { replaced.keep(FileName(name), in: git) }
+        let differing = try await repository.changedFiles(from: head, to: commit).paths.map { FileName($0) }
+        for name in Set(differing + changed) { replaced.keep(name, in: root) }
     }
 
     /// Joins a commit that came without its history to the one that is here, where that has its parents.
@@ -252,27 +341,19 @@ public struct Workspace: Sendable {
             : ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"]
         let arriving = try await git.expect(arguments, in: path, operation: operation, code: .publish)
         guard let folder = OpenFolder(path: path) else { throw fileFailure("open \(path)") }
+        let tracked = TrackedFiles(index: try await repository.gitFolders().own + "/index", in: folder)
         var found: Set<FileName> = []
         for entry in arriving.output.entriesEndingInNUL {
             let file = FileName(entry)
-            if folder.kind(file) != .missing {
-                found.insert(file)
-                continue
-            }
-            // A file where a folder must be made is replaced as well.
-            var above = file.parent
-            while let parent = above {
-                let kind = folder.kind(parent)
-                if kind == .folder { break }
-                if kind != .missing { found.insert(parent) }
-                above = parent.parent
-            }
+            // Of a folder in the way all that it holds is tracked; a file where a folder must be made is replaced as well.
+            guard let standing = folder.standing(at: file), standing.kind != .folder else { continue }
+            if !tracked.contains(standing.path) { found.insert(standing.path) }
         }
         found.formUnion(try await submodulesInTheWay(of: commit, head: head, git, operation))
         return found.sorted { $0.text < $1.text }
     }
 
-    /// Submodules' folders where the commit has a file: with all that lies there untracked they make way for it.
+    /// Submodules with changes of their own where the commit has a file: they make way for it.
     private func submodulesInTheWay(
         of commit: String, head: String?, _ git: GitProgram, _ operation: String
     ) async throws -> [FileName] {
@@ -282,9 +363,16 @@ public struct Workspace: Sendable {
             operation: operation, code: .publish)
         // `:MODE MODE ID ID T`, then the path; the second mode is the index's.
         let fields = Array(changed.output.entriesEndingInNUL)
-        return stride(from: 0, to: fields.count - 1, by: 2).compactMap { index in
-            fields[index].dropFirst(8).starts(with: "160000".utf8) ? FileName(fields[index + 1]) : nil
+        var found: [FileName] = []
+        for index in stride(from: 0, to: fields.count - 1, by: 2)
+        where fields[index].dropFirst(8).starts(with: "160000".utf8) {
+            let name = FileName(fields[index + 1])
+            guard kind(of: "\(path)/\(name.text)/.git") != .missing else { continue }
+            let status = try await git.run(
+                ["status", "--porcelain", "--untracked-files=no"], in: "\(path)/\(name.text)", operation: operation)
+            if status.exitCode == 0, !status.output.isEmpty { found.append(name) }
         }
+        return found
     }
 
     /// Says what of the staged checkout is to be moved, and finds what would fail: what cannot be published whole must not
@@ -295,17 +383,10 @@ public struct Workspace: Sendable {
         let tree = CommitTree(
             try await git.expect(CommitTree.listing + [commit], in: store.path, operation: operation, code: .publish)
                 .output)
-        // Against the commit and by the store's own administration of the stage: whatever the hook did with git there
-        // (added, committed, removed `.git`) does not matter.
-        let changed = try await git.expect(
-            [
-                "--git-dir", store.stageAdministration, "--work-tree", store.stage, "diff", "--name-only", "-z",
-                "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--",
-            ],
-            in: store.stage, operation: operation, code: .publish)
+        // By what the agent wrote: whatever the hook did with git there (added, committed, removed `.git`) does not matter.
         let mover = try FileMover(
             from: store.stage, to: path, of: tree,
-            except: tree.files.subtracting(changed.output.entriesEndingInNUL.map { FileName($0) }),
+            except: await WrittenFiles(store.stageAdministration).unchanged(in: store.stage),
             submodules: Set(submodules.map { FileName($0.path) }))
         try await expectRemoval(of: mover.foldersInTheWay(), git, operation)
         return mover

@@ -14,7 +14,7 @@ struct WorkspaceIndex {
     ///
     /// - Returns: tracked files that differ from HEAD, whose changes the checkout will discard, and where an index was put
     ///   that git could not read.
-    func prepare(hasHead: Bool) async throws -> (changed: [String], damagedIndex: String?) {
+    func prepare(hasHead: Bool) async throws -> (changed: [FileName], damagedIndex: String?) {
         guard hasHead else {
             // Without a commit nothing is tracked yet, whatever the index holds.
             try await git.expect(["read-tree", "--empty"], in: path, operation: operation, code: .publish)
@@ -25,14 +25,14 @@ struct WorkspaceIndex {
         // What HEAD does not have (added, meant to be added, of a broken-off merge) must not be in the index: the checkout
         // would remove the file with the entry.
         guard changes.contains(where: { !$0.isOfWorkTreeOnly }) else {
-            return (changes.map(\.name.text), damagedIndex)
+            return (changes.map(\.name), damagedIndex)
         }
         try await git.expect(["reset", "--quiet"], in: path, operation: operation, code: .publish)
         // What was changed in the index only is lost as well.
         let staged = changes.filter(\.isStagedChange)
         changes = try await list(git.expect(Self.look, in: path, operation: operation, code: .publish))
         let names = Set(changes.map(\.name)).union(staged.map(\.name))
-        return (names.map(\.text).sorted(), damagedIndex)
+        return (names.sorted { $0.text < $1.text }, damagedIndex)
     }
 
     /// One line of `git status --porcelain` (git-status(1)).

@@ -12,6 +12,8 @@ public enum LedgerEntry: Sendable, Codable {
     case adoptRun(RunDraft, of: Int64, RunResult)
     /// From now on the workspace may hold the deployment's commit.
     case publish(deployment: Int64)
+    /// It does not after all: publishing failed, and the workspace was put back.
+    case unpublish(deployment: Int64)
     /// Has no effect on a deployment that has ended.
     case completeDeployment(Int64, DeploymentResult)
     /// One that failed needs no further attempt although its retries are left: its commit is held. Has no effect on others.

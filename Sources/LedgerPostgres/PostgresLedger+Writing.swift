@@ -63,6 +63,9 @@ extension PostgresLedger {
         case .publish(let deployment):
             try session.query(
                 "UPDATE deployments SET published = TRUE WHERE id = $1::bigint", [.integer(deployment)])
+        case .unpublish(let deployment):
+            try session.query(
+                "UPDATE deployments SET published = FALSE WHERE id = $1::bigint", [.integer(deployment)])
         case .completeDeployment(let id, let result):
             try session.query(
                 """

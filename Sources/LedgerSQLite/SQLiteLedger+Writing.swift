@@ -53,6 +53,9 @@ extension SQLiteLedger {
                 case .publish(let deployment):
                     try db.execute(
                         sql: "UPDATE deployments SET published = 1 WHERE id = ?", arguments: [deployment])
+                case .unpublish(let deployment):
+                    try db.execute(
+                        sql: "UPDATE deployments SET published = 0 WHERE id = ?", arguments: [deployment])
                 case .completeDeployment(let id, let result):
                     try db.execute(
                         sql: """

@@ -99,14 +99,72 @@ struct SubmoduleTests {
         #expect(upstream.folder.read("ws/libs/a/a") == "1\n" && upstream.folder.read("ws/libs/a/kept") == "kept\n")
     }
 
-    @Test("a submodule that becomes a file makes way for it, and that is said")
-    func file() async throws {
+    @Test(
+        "a submodule that becomes a file makes way for it; its changed files are named, and with untracked ones it is refused",
+        arguments: [(":", []), ("echo changed > libs/a/a", ["libs/a"]), ("echo mine > libs/a/mine", nil)]
+            as [(String, [String]?)])
+    func file(change: String, discarded: [String]?) async throws {
         try await publish()
-        try await upstream.run("echo mine > libs/a/mine", in: upstream.workspace.path)
+        try await upstream.run(change, in: upstream.workspace.path)
         try await upstream.run(
             "git rm -q libs/a; mkdir -p libs; echo file > libs/a; git add -A; git commit -qm file", in: upstream.path)
-        #expect(try await publish().paths == ["libs/a"])
-        #expect(upstream.folder.read("ws/libs/a") == "file\n")
+        if let discarded {
+            #expect(try await publish().paths == discarded)
+            #expect(upstream.folder.read("ws/libs/a") == "file\n")
+        } else {
+            let error = await gitError { try await publish() }
+            #expect(error?.code == .obstructed && error?.explanation.contains("1 untracked file (libs/a/mine)") == true)
+            #expect(try await files(upstream.workspace.path) == (Self.all + ["libs/a/mine"]).sorted())
+        }
+    }
+
+    @Test(
+        "what becomes a submodule, or was one, is no discarded change where nobody changed it",
+        arguments: [
+            (
+                "git rm -q libs/a; git commit -qm x; mkdir -p libs/a; echo 2 > libs/a/a; echo 2 > libs/a/new",
+                ["libs/a/a", "libs/a/new"]
+            ),
+            ("git rm -q libs/a; git commit -qm x; mkdir -p libs; ln -s ../app libs/a", ["libs/a"]),
+        ])
+    func turned(script: String, files: [String]) async throws {
+        try await publish()
+        try await upstream.run("\(script); git add -A; git commit -qm turned", in: upstream.path)
+        let paths = try await publish().paths
+        #expect(paths == [])
+        for file in files { #expect(kind(of: upstream.workspace.path + "/" + file) != .missing) }
+        #expect(
+            try await upstream.run("git status --porcelain --untracked-files=no", in: upstream.workspace.path).isEmpty)
+        // And back.
+        try await upstream.run(
+            "git reset -q --hard HEAD~2; git submodule --quiet update --init --force", in: upstream.path)
+        let paths = try await publish().paths
+        #expect(paths == [])
+        #expect(upstream.folder.read("ws/libs/a/a") == "1\n")
+    }
+
+    @Test("one that cannot be checked out puts its parent and those before it back")
+    func putBack() async throws {
+        try await publish()
+        let before = try await upstream.run(
+            "git rev-parse HEAD; git -C libs/a rev-parse HEAD", in: upstream.workspace.path)
+        try await upstream.run(
+            "echo '* filter=broken' >> .git/info/attributes; git config filter.broken.clean cat; git config filter.broken.smudge false; git config filter.broken.required true",
+            in: upstream.workspace.path + "/libs/a/inner/b")
+        try await upstream.run(
+            """
+            echo 2 > b; git commit -qam 2
+            cd ../a/inner/b; git pull -q; cd ../..; echo 2 > a; git add -A; git commit -qm 2
+            cd ../up/libs/a; git pull -q; cd ../..; echo 2 > app; git add -A; git commit -qm 2
+            """, in: upstream.folder.path + "/b")
+        let error = await gitError { try await publish() }
+        #expect(error?.leavesWorkspace == true, "\(error?.explanation ?? "")")
+        #expect(
+            try await upstream.run(
+                "git rev-parse HEAD; git -C libs/a rev-parse HEAD; cat app libs/a/a libs/a/inner/b/b",
+                in: upstream.workspace.path)
+                == before + "1\n1\n1\n")
+        #expect(try await upstream.run("git status --porcelain", in: upstream.workspace.path).isEmpty)
     }
 
     @Test("a symbolic link in a submodule's place leads nothing out of the workspace")

@@ -51,6 +51,49 @@ struct WorkspaceStateTests {
     }
 
     @Test(
+        "a checkout whose files, index or HEAD are those of another folder is nobody's to move",
+        arguments: [
+            ("git -C ws config core.worktree ../../desk", "core.worktree"),
+            ("git -C ws config core.worktree $PWD/desk", "core.worktree"),
+            // As `git sparse-checkout` keeps it.
+            (
+                "git -C ws config extensions.worktreeConfig true; git config -f ws/.git/config.worktree core.worktree ../../desk",
+                "core.worktree"
+            ),
+            ("git -C desk worktree add -q --detach ../own; rm -rf ws; cp -a own ws", "core.worktree"),
+            ("rm -rf ws; mkdir ws; echo 'gitdir: ../desk/.git' > ws/.git", "another checkout"),
+            ("rm -rf ws/.git; ln -s ../desk/.git ws/.git", "another checkout"),
+        ])
+    func elsewhere(script: String, reason: String) async throws {
+        try await prepare(
+            """
+            for r in ws desk; do git init -q $r; echo 1 > $r/a; git -C $r add a
+            git -C $r -c user.name=a -c user.email=a@example.org commit -qm a; done; \(script)
+            """)
+        guard case .elsewhere(let text) = try await workspace.state() else {
+            Issue.record("it is taken for a workspace")
+            return
+        }
+        #expect(text.contains(reason) && text.contains("/desk") || text.contains("/own"), "\(text)")
+        let error = await gitError {
+            let program = GitProgram(
+                environment: [Array("PATH=/usr/bin:/bin".utf8)], timeout: .seconds(60), killGrace: .seconds(1),
+                marker: uniqueText(), stop: nil)
+            _ = try await workspace.publish(
+                String(repeating: "0", count: 40), from: CommitStore(folder: folder.path + "/state"),
+                stagedOutput: false,
+                origin: "x", program)
+        }
+        #expect(error?.code == .notACheckout)
+    }
+
+    @Test("a git folder apart from the checkout is the checkout's own")
+    func separateGitFolder() async throws {
+        try await prepare("git init -q --separate-git-dir=app.git ws")
+        #expect(try await workspace.state() == .checkout(head: nil))
+    }
+
+    @Test(
         "a checkout is one with its commit, however git keeps it",
         arguments: [
             "true", "git checkout -q --detach", "git pack-refs --all", "git config core.fsmonitor true",

@@ -57,8 +57,10 @@ struct DeploymentDriver: Sendable {
     ///   when the end could not be recorded.
     mutating func deploy() async throws -> Deployment {
         logger[metadataKey: "commit"] = "\(plan.commit.id)"
-        if isStaged, let source = plan.source { try await stage(source) }
-        var progress = try await begin()
+        // What keeps it from being published is found before a hook has run for nothing.
+        let obstacle = try await obstacle()
+        if obstacle == nil, isStaged, let source = plan.source { try await stage(source) }
+        var progress = try await begin(withRun: obstacle == nil)
         logger[metadataKey: "deployment_id"] = "\(progress.id)"
         let short = plan.commit.id.prefix(7)
         logger.info(
@@ -72,6 +74,7 @@ struct DeploymentDriver: Sendable {
         }
         let ending: Ending
         do {
+            if let obstacle { throw obstacle }
             ending = try await work(&progress)
         } catch let error as GitError where error.code == .stopped {
             ending = .interrupted(error.explanation)
@@ -104,6 +107,17 @@ struct DeploymentDriver: Sendable {
     }
 
     // MARK: - Steps
+
+    /// What in the workspace keeps the commit from being published there as a whole; nil where nothing does.
+    private func obstacle() async throws -> GitError? {
+        guard let source = plan.source, releases == nil else { return nil }
+        do {
+            try await workspace.expectRoom(for: plan.commit.id, from: source.store, submodules: source.submodules)
+            return nil
+        } catch let error as GitError where error.code == .obstructed {
+            return error
+        }
+    }
 
     private func work(_ progress: inout DeploymentProgress) async throws -> Ending {
         var before: Done?
@@ -167,7 +181,7 @@ struct DeploymentDriver: Sendable {
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.
-    private func begin() async throws -> DeploymentProgress {
+    private func begin(withRun: Bool) async throws -> DeploymentProgress {
         let draft = DeploymentDraft(
             scope: plan.scope, commit: plan.commit.id, subject: runner.log.secrets.mask(plan.commit.subject),
             author: runner.log.secrets.mask(plan.commit.author), ref: plan.ref.map(runner.log.secrets.mask),
@@ -179,7 +193,7 @@ struct DeploymentDriver: Sendable {
         if case .success(let file?) = plan.tasks { hasTasks = !file.tasks.isEmpty }
         let first = isStaged ? pre : plan.source == nil ? pre ?? (hasTasks || beforePost != nil ? nil : post) : nil
         var firstRun: (@Sendable (Int64) -> RunDraft)?
-        if let first, first.scope == .host, first.remote == nil {
+        if withRun, let first, first.scope == .host, first.remote == nil {
             firstRun = { deployment in draftRun(first, deployment) }
         }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
@@ -214,8 +228,10 @@ struct DeploymentDriver: Sendable {
             discarded = try await publish()
         } catch let error as GitError where error.code == .publish {
             // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning, on a sound one.
-            guard try await source.repair(), !stagedOutput else { throw error }
+            guard try await source.repair(), !stagedOutput else { throw unpublished(error, &progress) }
             discarded = try await publish()
+        } catch let error as GitError {
+            throw unpublished(error, &progress)
         }
         for lock in discarded.locks { logger.notice("removed a lock that a killed git left: \(lock)") }
         if let index = discarded.damagedIndex {
@@ -227,6 +243,15 @@ struct DeploymentDriver: Sendable {
             logger.notice("discarded changes in the workspace: \(shown)\(more)")
         }
         logger.info("published \(plan.commit.id.prefix(7)) to \(plan.scope.workspace)")
+    }
+
+    /// - Returns: the failure; where nothing of the commit is in the workspace, the record is told so.
+    private func unpublished(_ failure: GitError, _ progress: inout DeploymentProgress) -> GitError {
+        if failure.leavesWorkspace {
+            progress.isPublished = false
+            progress.pending.append(.unpublish(deployment: progress.id))
+        }
+        return failure
     }
 
     private mutating func stage(_ source: DeploymentPlan.Source) async throws {

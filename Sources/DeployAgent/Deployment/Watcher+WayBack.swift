@@ -51,6 +51,7 @@ extension Watcher {
     ) async throws -> CheckOutcome {
         try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
+        try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
         try await watched.refresh(place)
         let remote = try watched.ofCheckout.remoteToPublishFrom()
         var target = Target(

@@ -163,9 +163,7 @@ public final class Watcher {
         let trigger = asking == .poll && !isStarted ? .startup : asking
         try await recoverOnce(watched.ofCheckout)
         let place = try await workspace.state()
-        if case .foreign(let what) = place {
-            throw SettingsError.foreign(workspace, what, watched.ofCheckout.publish.mode)
-        }
+        try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
         if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
         let target = try await findTarget(place, asking, isOffline: isOffline)

@@ -2,8 +2,17 @@ import Git
 
 /// What is wrong with the place that `WORKSPACE_PATH` names.
 extension SettingsError {
+    /// Expects that what lies there may be the agent's to move.
+    static func expectOwn(_ workspace: Workspace, _ place: Workspace.State, _ mode: PublishSettings.Mode) throws(SettingsError) {
+        switch place {
+        case .foreign(let what): throw foreign(workspace, what, mode)
+        case .elsewhere(let what): throw SettingsError(ofPlace: workspace, what)
+        case .empty, .checkout: break
+        }
+    }
+
     /// Something lies there that is nobody's checkout.
-    static func foreign(_ workspace: Workspace, _ what: String, _ mode: PublishSettings.Mode) -> SettingsError {
+    private static func foreign(_ workspace: Workspace, _ what: String, _ mode: PublishSettings.Mode) -> SettingsError {
         SettingsError(
             ofPlace: workspace,
             mode == .symlink
@@ -29,7 +38,7 @@ extension SettingsError {
 extension Settings {
     /// Why nothing can be deployed to a place as it is; nil when something can.
     func obstacle(at workspace: Workspace, _ place: Workspace.State) -> SettingsError? {
-        if case .foreign(let what) = place { return .foreign(workspace, what, publish.mode) }
+        do { try SettingsError.expectOwn(workspace, place, publish.mode) } catch { return error }
         guard remote != nil else { return place == .empty ? .nothingToDeploy(workspace) : nil }
         return publish.mode == .symlink && !workspace.mayBeLink ? .notALink(workspace) : nil
     }

@@ -58,7 +58,23 @@ public struct AgentSession: Sendable {
     public func advice() async -> [String] {
         let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
         let obstacle = (try? await workspace.state()).flatMap { settings.obstacle(at: workspace, $0) }
-        return (obstacle.map { [$0.description] } ?? []) + (await adviceOnSpec())
+        return (obstacle.map { [$0.description] } ?? []) + (await adviceOnNext(workspace)) + (await adviceOnSpec())
+    }
+
+    /// What keeps the commit fetched last from being published.
+    private func adviceOnNext(_ workspace: Workspace) async -> [String] {
+        let store = CommitStore(folder: state.workspace(workspace.path).path)
+        guard settings.remote != nil, settings.publish.mode == .inPlace, let commit = await store.fetchedCommit() else {
+            return []
+        }
+        do {
+            try await workspace.expectRoom(for: commit, from: store)
+            return []
+        } catch let error as GitError where error.code == .obstructed {
+            return [log.secrets.mask(error.description)]
+        } catch {
+            return []
+        }
     }
 
     private func adviceOnSpec() async -> [String] {

@@ -16,7 +16,7 @@ extension CheckOutcome {
             switch error.code {
             case .notACheckout:
                 self = .misconfigured(SettingsError(Setting.workspacePath.name, text, source: .fallback))
-            case .publish, .signature: self = .failed(text)
+            case .publish, .obstructed, .signature: self = .failed(text)
             case .stopped: self = .stopped
             default:
                 self = .unreachable(

@@ -1,0 +1,103 @@
+import Glibc
+
+/// The files that a publishing replaces or removes, each kept under a second name until it has come through: one that fails in
+/// the middle puts them back, without room on the disk for that.
+final class ReplacedFiles {
+    private enum Step {
+        /// Was there, and has a second name.
+        case replaced(OpenFolder, FileName, keptAs: FileName, followsLinks: Bool)
+        /// Was not there.
+        case made(OpenFolder, FileName)
+        /// Was a folder; what it held has steps of its own.
+        case folder(OpenFolder, FileName)
+    }
+
+    private let path: String
+    private let folder: OpenFolder
+    private var steps: [Step] = []
+    /// Whether a second name could be given to all: not across file systems, nor to others' files where the kernel forbids it.
+    private(set) var isComplete = true
+
+    var isEmpty: Bool { steps.isEmpty }
+
+    /// - Parameter gitFolder: of the workspace; what a killed agent left there goes.
+    init(in gitFolder: String) throws {
+        path = gitFolder + "/agent-replaced"
+        try removeTree(path)
+        guard mkdir(path, 0o700) == 0, let folder = OpenFolder(path: path) else { throw fileFailure("create \(path)") }
+        self.folder = folder
+    }
+
+    /// Keeps what stands at a path, before anything is done there.
+    ///
+    /// - Parameter followsLinks: whether a symbolic link of the operator leads there, and is not replaced itself.
+    func keep(_ name: FileName, in root: OpenFolder, followsLinks: Bool = false) {
+        let standing = root.standing(at: name)
+        let kind = followsLinks ? root.kind(name) : standing?.path == name ? standing?.kind ?? .missing : .missing
+        switch kind {
+        case .missing:
+            // The folders that lead there are made with it.
+            var top = name
+            while let parent = top.parent, root.kind(parent) == .missing { top = parent }
+            steps.append(.made(root, top))
+        case .folder: steps.append(.folder(root, name))
+        default:
+            let kept = FileName("\(steps.count)")
+            if linkat(root.descriptor, name.bytes, folder.descriptor, kept.bytes, 0) == 0 {
+                steps.append(.replaced(root, name, keptAs: kept, followsLinks: followsLinks))
+            } else {
+                isComplete = false
+            }
+        }
+    }
+
+    /// Puts everything back, the last step first.
+    ///
+    /// - Returns: whether all is as it was.
+    func restore() -> Bool {
+        var isRestored = isComplete
+        for step in steps.reversed() {
+            do {
+                switch step {
+                case .made(let root, let name): try Self.remove(name, in: root)
+                case .folder(let root, let name):
+                    if root.kind(name) != .folder { try Self.remove(name, in: root) }
+                case .replaced(let root, let name, let kept, let followsLinks):
+                    try Self.makeWay(to: name, in: root, followsLinks: followsLinks)
+                    guard renameat(folder.descriptor, kept.bytes, root.descriptor, name.bytes) == 0 else {
+                        throw fileFailure("put \(name.text) back")
+                    }
+                }
+            } catch {
+                isRestored = false
+            }
+        }
+        steps = []
+        return isRestored
+    }
+
+    private static func remove(_ name: FileName, in root: OpenFolder) throws {
+        guard let parent = name.parent else { return try TreeRemoval.remove(name, in: root) }
+        // Where what leads there was put back already, nothing is left.
+        guard let folder = OpenFolder(parent, in: root), folder.kind(name.name) != .missing else { return }
+        try TreeRemoval.remove(name.name, in: folder)
+    }
+
+    private static func makeWay(to name: FileName, in root: OpenFolder, followsLinks: Bool) throws {
+        var parents: [FileName] = []
+        var above = name.parent
+        while let parent = above {
+            parents.append(parent)
+            above = parent.parent
+        }
+        for parent in parents.reversed() where root.kind(parent) != .folder {
+            if root.leadsToFolder(parent, follows: followsLinks) { continue }
+            try remove(parent, in: root)
+            guard mkdirat(root.descriptor, parent.bytes, 0o777) == 0 else { throw fileFailure("create \(parent.text)") }
+        }
+        if root.kind(name) == .folder { try remove(name, in: root) }
+    }
+
+    /// Lets go of what was kept.
+    func discard() { try? removeTree(path) }
+}
