@@ -14,10 +14,10 @@ struct PublishTime {
         time = lstat(path, &info) == 0 && info.modified <= FileTime.now ? info.modified : nil
     }
 
-    /// Whether a file was last changed before that, by its time of change, which no program can set.
-    func isBefore(_ checkout: String, _ file: FileName) -> Bool {
+    /// Whether the file at a path was last changed before that, by its time of change, which no program can set.
+    func isBefore(_ file: String) -> Bool {
         var info = stat()
-        guard let time, lstat("\(checkout)/\(file.text)", &info) == 0 else { return false }
+        guard let time, lstat(file, &info) == 0 else { return false }
         return info.changed <= time
     }
 

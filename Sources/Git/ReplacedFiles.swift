@@ -51,6 +51,11 @@ final class ReplacedFiles {
         }
     }
 
+    /// Keeps the `.git` of a folder that is made a checkout; what it holds by then is not looked into.
+    func keepGitFolder(of checkout: String) {
+        if let root = OpenFolder(path: checkout) { keep(FileName(".git"), in: root) }
+    }
+
     /// Puts everything back, the last step first.
     ///
     /// - Returns: whether all is as it was.

@@ -97,7 +97,7 @@ public struct Workspace: Sendable {
     ///   replace, and the parent puts it back.
     private func publish(
         _ commit: String, from store: CommitStore, stagedOutput: Bool, origin: String, _ submodules: [Submodule],
-        parent: Replaced?, _ git: GitProgram
+        parent: Parent?, _ git: GitProgram
     ) async throws -> Discarded {
         let isInside = parent != nil
         let operation = "publish \(commit.prefix(12)) to \(path)"
@@ -116,6 +116,7 @@ public struct Workspace: Sendable {
         case .foreign where isInside && isFolder(path):
             isNew = true
             folders = (path + "/.git", path + "/.git")
+            parent?.replaced?.keepGitFolder(of: path)
             // One that leads nowhere.
             if kind(of: folders.own) != .folder { unlink(folders.own) }
             makeFolders(folders.own)
@@ -124,6 +125,7 @@ public struct Workspace: Sendable {
         case .empty:
             isNew = true
             folders = (path + "/.git", path + "/.git")
+            parent?.replaced?.keepGitFolder(of: path)
             if kind(of: folders.own) != .folder { unlink(folders.own) }
             makeFolders(folders.own)
         case .checkout(let current):
@@ -133,7 +135,8 @@ public struct Workspace: Sendable {
         let locks = try await StaleLocks(own: folders.own, common: folders.common, workTree: path).sweep()
         return try await WorkNote(in: folders.own).cover {
             // Where nothing is live there is nothing to go back to.
-            let replaced = try parent ?? Replaced(head == nil ? nil : ReplacedFiles(in: folders.own))
+            let replaced = try isInside || head == nil ? parent?.replaced : ReplacedFiles(in: folders.own)
+            let arriving = arriving(submodules, folders.own)
             do {
                 let checkoutOrigin = CheckoutOrigin(repository: repository, git: git, operation: operation)
                 if isNew {
@@ -144,32 +147,42 @@ public struct Workspace: Sendable {
                     try await checkoutOrigin.update(origin)
                 }
                 var discarded = try await move(
-                    to: commit, from: store, stagedOutput: stagedOutput, head: head, replaced: replaced.files,
-                    submodules, git, operation)
+                    to: commit, from: store, stagedOutput: stagedOutput, head: head, replaced: replaced,
+                    isArriving: parent?.isArriving ?? false, submodules, git, operation)
                 discarded.locks = locks
                 for submodule in submodules {
                     // What a hook put in its staged folder's place is not looked into: a link may lead to others' files.
                     let isStaged =
                         stagedOutput && resolveFolder(submodule.path, below: store.stage) != nil
                         && kind(of: submodule.store.stage) == .folder
-                    let inner = try await publish(submodule, stagedOutput: isStaged, replaced, git)
+                    let inner = try await publish(
+                        submodule, stagedOutput: isStaged,
+                        Parent(replaced: replaced, isArriving: arriving.contains(submodule.path)), git)
                     discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
                     discarded.locks += inner.locks
                 }
-                if !isInside { replaced.files?.discard() }
+                if !isInside { replaced?.discard() }
                 return discarded
             } catch let error as GitError where !isInside {
-                guard let head, let files = replaced.files else { throw error }
-                throw await putBack(files, to: head, after: error, git)
+                guard let head, let replaced else { throw error }
+                throw await putBack(replaced, to: head, after: error, git)
             }
         }
     }
 
-    /// What a publishing has replaced so far, for the repositories inside the commit's too; nil where nothing was live.
-    private struct Replaced {
-        let files: ReplacedFiles?
+    /// What the publishing of a submodule needs to know of its parent's.
+    private struct Parent {
+        /// What it has replaced so far; nil where nothing was live.
+        let replaced: ReplacedFiles?
+        /// Whether there was no submodule at that path: then what of an earlier one's files is missing was removed for a commit.
+        let isArriving: Bool
+    }
 
-        init(_ files: ReplacedFiles?) { self.files = files }
+    /// Those of a commit's submodules that the checkout, as it is, has none of.
+    private func arriving(_ submodules: [Submodule], _ gitFolder: String) -> Set<String> {
+        guard !submodules.isEmpty, let folder = OpenFolder(path: path) else { return [] }
+        let tracked = TrackedFiles(index: gitFolder + "/index", in: folder)
+        return Set(submodules.map(\.path).filter { !tracked.isSubmodule(FileName($0)) })
     }
 
     /// Goes back to the commit that was live, after a publishing that failed in the middle.
@@ -210,7 +223,7 @@ public struct Workspace: Sendable {
     }
 
     private func publish(
-        _ submodule: Submodule, stagedOutput: Bool, _ replaced: Replaced, _ git: GitProgram
+        _ submodule: Submodule, stagedOutput: Bool, _ parent: Parent, _ git: GitProgram
     ) async throws -> Discarded {
         let folder = path + "/" + submodule.path
         let operation = "publish submodule \(submodule.path)"
@@ -221,7 +234,7 @@ public struct Workspace: Sendable {
         }
         return try await Workspace(path: folder).publish(
             submodule.commit, from: submodule.store, stagedOutput: stagedOutput, origin: submodule.url, submodule.inner,
-            parent: replaced, git.withLargeFiles(of: submodule.store))
+            parent: parent, git.withLargeFiles(of: submodule.store))
     }
 
     /// Puts a checkout in the place of a link to a release: made beside it, and put there at once.
@@ -240,7 +253,7 @@ public struct Workspace: Sendable {
 
     private func move(
         to commit: String, from store: CommitStore, stagedOutput: Bool, head: String?, replaced: ReplacedFiles?,
-        _ submodules: [Submodule], _ git: GitProgram, _ operation: String
+        isArriving: Bool, _ submodules: [Submodule], _ git: GitProgram, _ operation: String
     ) async throws -> Discarded {
         var discarded = Discarded()
         // Only objects move; `--update-shallow` lets a shallow commit in without cutting the history that is there. What
@@ -264,7 +277,9 @@ public struct Workspace: Sendable {
         // Once more, by what is there now, and with what was changed here.
         try await expectRoom(for: commit, in: repository, head: head, folders: folders, changed: changed)
         let published = PublishTime(in: folders.own)
-        discarded.paths = changed.filter { !published.isBefore(path, $0) }.map(\.text)
+        discarded.paths = changed.map(\.text).filter { name in
+            isArriving && kind(of: "\(path)/\(name)") == .missing ? false : !published.isBefore("\(path)/\(name)")
+        }
         var inTheWay = try await untrackedInTheWay(of: commit, head: head, git, operation)
         var mover = stagedOutput ? try await prepareMove(of: commit, from: store, submodules, git, operation) : nil
         if let replaced {
