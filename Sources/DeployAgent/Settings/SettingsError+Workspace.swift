@@ -3,7 +3,9 @@ import Git
 /// What is wrong with the place that `WORKSPACE_PATH` names.
 extension SettingsError {
     /// Expects that what lies there may be the agent's to move.
-    static func expectOwn(_ workspace: Workspace, _ place: Workspace.State, _ mode: PublishSettings.Mode) throws(SettingsError) {
+    static func expectOwn(
+        _ workspace: Workspace, _ place: Workspace.State, _ mode: PublishSettings.Mode
+    ) throws(SettingsError) {
         switch place {
         case .foreign(let what): throw foreign(workspace, what, mode)
         case .elsewhere(let what): throw SettingsError(ofPlace: workspace, what)
