@@ -197,6 +197,26 @@ struct SecretTests {
         #expect(!(json.errors + json.output).contains(Self.ledgerPassword), "\(json)")
     }
 
+    @Test("what merge keys bring counts: a secret is masked, and a gate is there")
+    func merged() async throws {
+        try await box.commit([
+            "appspec.yaml": """
+            x-secret: &secret {type: SECRET, scope: RUN_TIME}
+            x-base: &base
+              envs:
+                - {<<: *secret, key: API_KEY, value: \(Self.general)}
+                - {key: PRE_DEPLOY_COMMAND, value: 'echo "key $API_KEY"; exit 1'}
+            services:
+              - <<: *base
+                name: web
+
+            """
+        ])
+        let once = try await box.once()
+        #expect(once.outcome == "failed" && once.ended.errors.contains("[PRE_DEPLOY] key ***\n"), "\(once)")
+        #expect(try await leaks(in: ["log": once.ended.errors + once.ended.output]).isEmpty)
+    }
+
     @Test("a secret that holds characters which JSON escapes is masked in JSON, too")
     func escapedSecret() async throws {
         let secret = "qu\"ote\\back/slash\ttab"

@@ -185,3 +185,52 @@ import Testing
         #expect(throws: SettingsError.self) { try spec(text) }
     }
 }
+            ("name: a\n<<: text\n", 2), ("envs:\n- key: A\n  <<:\n", 3), ("envs:\n- key: A\n  <<: [text]\n", 3),
+            ("a: &a {<<: 1}\nb:\n  <<: *a\n", 1), ("<<: {}\n<<: {}\n", 1), ("<<: *nowhere\n", 1),
+    @Test(
+        "merge keys bring what is not there itself: earlier mappings before later ones, and what those merge",
+        arguments: [
+            ("x: &x [{key: A, value: x}]\nm: &m {envs: *x}\n<<: *m\n", ["A": "x"]),
+            ("x: &x {envs: [{key: A, value: x}]}\nspec:\n  <<: *x\n", ["A": "x"]),
+            ("x: &x {envs: [{key: A, value: x}]}\nservices: [{<<: *x, name: web}]\n", ["A": "x"]),
+            ("x: &x {envs: [{key: A, value: x}]}\n<<: *x\nenvs: [{key: B, value: y}]\n", ["B": "y"]),
+            ("x: &x {value: x}\nenvs: [{<<: *x, key: A}, {key: B, value: y, <<: *x}]\n", ["A": "x", "B": "y"]),
+            ("x: &x {value: x}\ny: &y {value: y, key: A}\nenvs: [{<<: [*x, *y]}]\n", ["A": "x"]),
+            ("x: &x {value: x}\ny: &y {<<: *x, key: A}\nz: &z {value: z}\nenvs: [{<<: [*y, *z]}]\n", ["A": "x"]),
+            ("x: &x {scope: BUILD_TIME}\nenvs: [{<<: *x, key: A, value: x}]\n", [:]),
+            ("envs: [{<<: [], key: A, value: x}, {<<: {}, key: B, value: y}]\n", ["A": "x", "B": "y"]),
+            ("x: &x {value: x}\nenvs: [{\"<<\": *x, key: A, value: y}]\n", ["A": "y"]),
+        ] as [(String, [String: String])])
+    func merges(text: String, expected: [String: String]) throws {
+        #expect(try values(text) == expected)
+    }
+
+    @Test(
+        "an entry that is secret by what it merges is secret, in whichever section",
+        arguments: [
+            "envs: [{<<: *s, key: A, value: hidden}]", "workers: [{envs: [{<<: *s, key: A, value: hidden}]}]",
+            "workers: [{<<: {envs: [{<<: [*s], key: A, value: hidden}]}}]",
+        ])
+    func mergedSecrets(text: String) throws {
+        let resolved = try spec("x: &s {type: SECRET}\n" + text).resolve(
+            service: nil, environment: ProcessEnvironment([:]))
+        #expect(resolved.secretValues == ["hidden"] && resolved.secretKeys == ["A"])
+    }
+
+    @Test(
+        "a small file that merges make endless is refused, and as long a chain of them", .timeLimit(.minutes(1)),
+        arguments: [("[*l, *l, *l, *l, *l, *l, *l, *l, *l]", 12), ("*l", 5000)])
+    func endlessMerges(value: String, levels: Int) {
+        let text = (1...levels).map { "l\($0): &l\($0) {<<: \(value.replacing("*l", with: "*l\($0 - 1)"))}\n" }
+        let error = #expect(throws: SettingsError.self) {
+            try spec("l0: &l0 {envs: [{key: A, value: x}]}\n" + text.joined() + "<<: *l\(levels)\n")
+        }
+        #expect(error?.description.contains("aliases of aliases") == true)
+    }
+
+    @Test("a chain of merges is read to its end")
+    func chain() throws {
+        let text = (1...150).map { "l\($0): &l\($0) {<<: *l\($0 - 1)}\n" }.joined()
+        #expect(try values("l0: &l0 {envs: [{key: A, value: x}]}\n" + text + "<<: *l150\n") == ["A": "x"])
+    }
+

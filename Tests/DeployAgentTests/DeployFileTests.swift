@@ -181,7 +181,8 @@ import Testing
             (
                 "run:echo \"secret: x\"", "a key is not known; did you mean \"run\"?"
             ),
-            ("<<: {}", "a key is not known; known here: id, name, run, folder, timeout, retries, when, env"),
+            ("<<: a", "<< takes a mapping or a list of mappings, as a rule an alias (<<: *NAME)"),
+            ("\"<<\": {}", "a key is not known; known here: id, name, run, folder, timeout, retries, when, env"),
         ])
     func unknownKeys(line: String, message: String) {
         #expect(problems(entry(line)) == [message + " (deploy.yaml line 4)"])
@@ -230,6 +231,43 @@ import Testing
         let found = problems("tasks:\n" + String(repeating: "- x\n", count: 2000))
         #expect(found.count == 51 && found.first?.hasSuffix("line 2)") == true)
         #expect(found.last == "1950 further problems from here on (deploy.yaml line 52)")
+    }
+
+    @Test(
+        "merge keys bring what is not there itself, in the file, in a task and in its env",
+        arguments: [
+            "x-base: &b {timeout: 60, env: {A: 1}}\ntasks:\n- {<<: *b, id: a, run: x, env: {A: 1, B: 2}}\n",
+            "tasks:\n- &b {id: a, run: x, timeout: 60, x-env: &e {A: 1}, env: {<<: *e, B: 2}}\n",
+            "x-t: &t {id: a, run: x}\n<<: {tasks: [{<<: [*t, {run: y, timeout: 60}], env: {A: 1, B: 2}}]}\n",
+            "tasks: [{<<: {id: b, run: x}, id: a, env: {<<: [{B: 2}, {A: 1, B: 3}]}, timeout: 60}]\n",
+        ])
+    func merges(text: String) throws {
+        let tasks = try read(text)
+        let task = try #require(tasks.first)
+        #expect(tasks.count == 1 && task.id == "a" && task.run == "x" && task.timeout == .seconds(60))
+        #expect(task.environment == ["A": "1", "B": "2"])
+    }
+
+    @Test("what merges bring is checked as what stands there; what is no mapping is refused with its line")
+    func wrongMerges() {
+        let text = "x-b: &b {timeout: soon}\n<<: *b\ntasks:\n- {<<: *b, id: a, run: x}\n- id: c\n  run: x\n  <<: [1]\n"
+        #expect(
+            problems(text) == [
+                "timeout \"soon\" is not accepted; it takes \(Setting.durationForm) (deploy.yaml line 1)",
+                "the key \"timeout\" is not known; known here: tasks (deploy.yaml line 1)",
+                "<< takes a mapping or a list of mappings, as a rule an alias (<<: *NAME) (deploy.yaml line 7)",
+            ])
+    }
+
+    @Test("a small file that merges make endless is refused", .timeLimit(.minutes(1)))
+    func endlessMerges() {
+        let levels = (1...12).map {
+            "x-l\($0): &l\($0) {<<: [" + Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ", ") + "]}\n"
+        }
+        #expect(
+            problems("x-l0: &l0 {tasks: []}\n" + levels.joined() + "<<: *l12\n") == [
+                "with its aliases written out it is larger than 8388608 bytes (deploy.yaml line 1)"
+            ])
     }
 
     @Test("aliases hold where they stand, and a small file that they make endless is refused", .timeLimit(.minutes(1)))

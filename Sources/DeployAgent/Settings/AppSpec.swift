@@ -32,107 +32,48 @@ public struct AppSpec: Sendable, Equatable {
     /// Reads a spec.
     /// - Throws: `SettingsError` with the line.
     init(text: String, file: String) throws {
-        func problem(_ text: String, _ line: Int) -> SettingsError {
-            SettingsError(file, text, source: .appspec(file: file, line: line))
-        }
         self.file = file
+        var reader = Reader(file: file)
         guard let root = try YAMLText.compose(text, file: file) else {
             (name, nameLine, entries, services, secrets) = (nil, 1, [], [], [])
             return
         }
-        guard let top = root.mapping else {
-            throw problem("the app spec must be a mapping (name:, envs:, services:)", root.line)
+        guard let top = try reader.mapping(root) else {
+            throw reader.problem("the app spec must be a mapping (name:, envs:, services:)", root.line)
         }
-        if top["hooks"] != nil, let version = top["version"]?.scalar?.string, version == "0.0" {
-            throw problem(
-                "this is an AWS CodeDeploy file (version: 0.0 with hooks:), not an App Platform app spec; rename it, or name "
-                    + "the app spec in AGENT_APPSPEC", top["version"]?.line ?? 1)
-        }
-        let spec = top["spec"]?.mapping ?? top
+        try Self.refuseCodeDeploy(top, reader)
+        // First of all: it keeps count of the nodes, so that the rest has an end, too.
+        secrets = try reader.secrets(root)
+        let spec = try top["spec"].flatMap { try reader.mapping($0) } ?? top
         if let node = spec["name"] {
-            guard let scalar = node.scalar else { throw problem("name must be a text", node.line) }
+            guard let scalar = node.scalar else { throw reader.problem("name must be a text", node.line) }
             name = scalar.string.isEmpty ? nil : scalar.string
             nameLine = node.line
         } else {
             (name, nameLine) = (nil, 1)
         }
-        entries = try Self.entries(spec["envs"], problem)
+        entries = try reader.entries(spec["envs"])
         var services: [Service] = []
         if let node = spec["services"], !node.isNull {
-            guard let list = node.sequence else { throw problem("services must be a list", node.line) }
+            guard let list = node.sequence else { throw reader.problem("services must be a list", node.line) }
             for item in list {
-                guard let service = item.mapping else {
-                    throw problem("an entry of services must be a mapping with a name", item.line)
+                guard let service = try reader.mapping(item) else {
+                    throw reader.problem("an entry of services must be a mapping with a name", item.line)
                 }
                 services.append(
                     Service(
-                        name: service["name"]?.scalar?.string ?? "",
-                        entries: try Self.entries(service["envs"], problem)))
+                        name: service["name"]?.scalar?.string ?? "", entries: try reader.entries(service["envs"])))
             }
         }
         self.services = services
-        var budget = 100_000
-        do {
-            secrets = try Self.secretEntries(root, depth: 0, budget: &budget)
-        } catch {
-            throw problem("it has too many entries, or aliases of aliases", 1)
-        }
     }
 
-    /// - Parameter budget: nodes that may still be looked at; aliases of aliases would make a small file endless.
-    private static func secretEntries(_ node: Node, depth: Int, budget: inout Int) throws -> [Entry] {
-        budget -= 1
-        guard budget > 0 else { throw TooLarge() }
-        guard depth < 16 else { return [] }
-        if let mapping = node.mapping {
-            if let key = mapping["key"]?.scalar?.string, mapping["type"]?.scalar?.string == "SECRET" {
-                let value = mapping["value"]?.scalar?.string
-                return [Entry(key: key, value: value, line: node.line)]
-            }
-            return try mapping.values.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) }
-        }
-        return try node.sequence?.flatMap { try secretEntries($0, depth: depth + 1, budget: &budget) } ?? []
-    }
-
-    private struct TooLarge: Error {}
-
-    private static func entries(_ node: Node?, _ problem: (String, Int) -> SettingsError) throws -> [Entry] {
-        guard let node, !node.isNull else { return [] }
-        guard let list = node.sequence else {
-            throw problem("envs must be a list of key and value", node.line)
-        }
-        return try list.compactMap { item in
-            let line = item.line
-            guard let entry = item.mapping else { throw problem("an entry of envs must have a key and a value", line) }
-            guard let key = entry["key"]?.scalar?.string, isName(key) else {
-                throw problem(
-                    "an entry of envs needs a key that can be a variable's name: letters, digits and _, not beginning with a digit",
-                    entry["key"]?.line ?? line)
-            }
-            func choice(_ field: String, _ accepted: [String]) throws -> String {
-                guard let node = entry[field] else { return accepted[0] }
-                guard let text = node.scalar?.string, accepted.contains(text) else {
-                    throw problem(
-                        "\(key): \(field) \"\(node.scalar?.string ?? "")\" is not known; accepted: \(accepted.joined(separator: ", "))",
-                        node.line)
-                }
-                return text
-            }
-            let scope = try choice("scope", ["RUN_AND_BUILD_TIME", "RUN_TIME", "BUILD_TIME", "UNSET"])
-            _ = try choice("type", ["GENERAL", "SECRET"])
-            if scope == "BUILD_TIME" { return nil }
-            var value: String?
-            if let node = entry["value"], !node.isNull {
-                guard let scalar = node.scalar else {
-                    throw problem("\(key): value must be a text", node.line)
-                }
-                guard !scalar.string.contains("\0") else {
-                    throw problem("\(key): value holds a NUL byte", node.line)
-                }
-                value = scalar.string
-            }
-            return Entry(key: key, value: value, line: entry["value"]?.line ?? line)
-        }
+    /// The file of another tool that has the same name.
+    private static func refuseCodeDeploy(_ top: Node.Mapping, _ reader: Reader) throws {
+        guard top["hooks"] != nil, let version = top["version"], version.scalar?.string == "0.0" else { return }
+        throw reader.problem(
+            "this is an AWS CodeDeploy file (version: 0.0 with hooks:), not an App Platform app spec; rename it, or name "
+                + "the app spec in AGENT_APPSPEC", version.line)
     }
 
     /// Whether a text can be the name of an environment variable.

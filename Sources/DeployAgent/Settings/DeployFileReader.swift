@@ -67,10 +67,18 @@ struct DeployFileReader {
         try finish()
     }
 
-    /// The fields of a mapping whose keys are known; others are reported.
+    /// A mapping with what it merges.
+    mutating func merged(_ mapping: Node.Mapping) throws -> Node.Mapping {
+        // A node that stands in the file takes more bytes there than these.
+        try mapping.merged(spend: { try spend(4 * $0) }, refuse: { report($0, line: $1) })
+    }
+
+    /// The fields of a mapping whose keys are known; others are reported, but for those that begin with `x-`: they are the
+    /// team's own, to be merged elsewhere.
     mutating func fields<Key: RawRepresentable<String> & CaseIterable>(
         of mapping: Node.Mapping, _: Key.Type, _ read: (Key, Field, inout Self) throws -> Void
     ) throws {
+        let mapping = try merged(mapping)
         try spend(mapping.count)
         // By index: an iterator copies all pairs first.
         for index in mapping.startIndex..<mapping.endIndex {
@@ -83,7 +91,7 @@ struct DeployFileReader {
             try spend(name.string.utf8.count)
             if let key = Key(rawValue: name.string) {
                 try read(key, Field(name: name.string, value: Value(value), line: line), &self)
-            } else {
+            } else if !name.string.hasPrefix("x-") {
                 let known = Key.allCases.map(\.rawValue)
                 let hint =
                     NearMiss.key(for: name.string, among: known).map { "did you mean \"\($0)\"?" }
@@ -145,9 +153,10 @@ struct DeployFileReader {
             reject(field, takes: "a mapping of variables and their values")
             return [:]
         }
-        try spend(mapping.count)
+        let merged = try merged(mapping)
+        try spend(merged.count)
         var variables: [String: String] = [:]
-        for (key, value) in mapping {
+        for (key, value) in merged {
             guard case .scalar(let scalar) = key, AppSpec.isName(scalar.string) else {
                 report(
                     "a key of \(field.name) must be a variable's name: letters, digits and _, not beginning with a digit",

@@ -50,6 +50,47 @@ extension Node.Scalar {
     /// Whether it is nothing, `~` or `null`, without quotes.
     var isNull: Bool {
         guard style == .plain, string.utf8.count <= 4 else { return false }
+
+    /// Whether it is the key `<<`. In quotes it is a key as any other.
+    fileprivate var isMergeKey: Bool {
+        guard case .scalar(let scalar) = self else { return false }
+        return scalar.style == .plain && scalar.string == "<<"
+    }
+}
+
+extension Node.Mapping {
+    /// The mapping with what its merge key brings (https://yaml.org/type/merge.html): keys of its own win, then those of the
+    /// mappings that are merged, the earlier ones first, each with what it merges itself.
+    ///
+    /// For a mapping when it is looked at: written out, a small file of merges of merges is endless.
+    /// - Parameters:
+    ///   - spend: is told how many nodes are looked at; throws when those were too many.
+    ///   - refuse: is told what is wrong with a merge key's value, and the key's line.
+    func merged(spend: (Int) throws -> Void, refuse: (String, Int) throws -> Void) rethrows -> Node.Mapping {
+        guard indices.contains(where: { self[$0].key.isMergeKey }) else { return self }
+        var pairs: [(Node, Node)] = []
+        var known: Set<String> = []
+        // Depth first, since the first one wins; not by recursion, since a chain of merges may be as long as the file.
+        var waiting = [self]
+        while let mapping = waiting.popLast() {
+            try spend(mapping.count + 1)
+            for index in mapping.indices {
+                let (key, value) = mapping[index]
+                guard key.isMergeKey else {
+                    if key.scalar.map({ known.insert($0.string).inserted }) ?? true { pairs.append((key, value)) }
+                    continue
+                }
+                let merged = value.mapping.map { [$0] } ?? value.sequence?.compactMap(\.mapping) ?? []
+                guard value.mapping != nil || value.sequence?.count == merged.count else {
+                    try refuse("<< takes a mapping or a list of mappings, as a rule an alias (<<: *NAME)", key.line)
+                    continue
+                }
+                try spend(merged.count)
+                waiting += merged.reversed()
+            }
+        }
+        return Node.Mapping(pairs, tag, style, mark)
+    }
         return ["", "~", "null", "Null", "NULL"].contains(string)
     }
 }

@@ -41,6 +41,7 @@ extension OneTimeTask {
         var retries: Retries?
         var when: When?
         var environment: [String: String] = [:]
+        let entry = try reader.merged(entry)
         try reader.fields(of: entry, Key.self) { key, field, reader in
             switch key {
             case .id: id = try reader.id(field, taken: &ids)
