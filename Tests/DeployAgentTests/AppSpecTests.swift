@@ -1,3 +1,4 @@
+import Shell
 import Testing
 
 @testable import DeployAgent
@@ -68,6 +69,27 @@ import Testing
         let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment(["X": "1", "Y": "2"]))
         #expect(resolved.values["A"]?.value == expected)
         #expect(resolved.warnings.isEmpty == (expected != nil))
+    }
+
+    @Test(
+        "a variable that a SECRET entry lacks is named, which a mask of the reference would hide",
+        arguments: ["${db.PASSWORD}", "${HOST}${db.PASSWORD}", " ${db.PASSWORD}", "key-${db.PASSWORD}"])
+    func missingOfSecret(value: String) throws {
+        let text = "envs:\n- {key: DB_PASS, value: \"\(value)\", type: SECRET}"
+        let resolved = try spec(text).resolve(service: nil, environment: ProcessEnvironment(["HOST": "host-value"]))
+        let warning = Secrets(resolved.secretValues).mask(try #require(resolved.warnings.first))
+        #expect(warning == "appspec.yaml line 2: DB_PASS is left out: ${db.PASSWORD} is not set in the environment")
+    }
+
+    @Test("what stands in a SECRET entry beside a reference is secret with it")
+    func literalOfSecret() throws {
+        let text = "envs:\n- {key: KEY, value: \"live-${REST}\", type: SECRET}"
+        for (environment, shown) in [([:], "live-${REST}"), (["REST": "0123"], "live-0123 0123")] {
+            let settings = try Settings.resolve(
+                options: [:], environment: ProcessEnvironment(environment.merging(["PATH": "/bin"]) { $1 }),
+                appspec: try spec(text), currentFolder: "/srv")
+            #expect(!settings.secrets.mask(shown).contains("live"), "\(shown)")
+        }
     }
 
     @Test("an unresolved entry neither warns about nor hides a real environment value")

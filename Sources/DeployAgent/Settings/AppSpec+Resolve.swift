@@ -36,7 +36,8 @@ extension AppSpec {
         resolved.secretKeys = Set(secrets.map(\.key))
         // Also those that are not exported: what they refer to is secret wherever it is printed.
         for value in secrets.compactMap(\.value) {
-            resolved.secretValues.append(value)
+            // References alone tell nothing; what is missing could not be named.
+            if !Self.isReference(value) { resolved.secretValues.append(value) }
             resolved.secretValues += Self.references(in: value).compactMap { environment[$0] }
         }
         for entry in entries + (chosen?.entries ?? []) {
@@ -104,6 +105,11 @@ extension AppSpec {
             rest = rest[rest.index(after: close)...]
         }
         return parts + [.text(rest)]
+    }
+
+    /// Whether nothing stands in a value but `${NAME}`.
+    private static func isReference(_ value: String) -> Bool {
+        parts(of: value).allSatisfy { if case .text(let text) = $0 { String(text).isBlank } else { true } }
     }
 
     /// The names in a value's `${NAME}`.
