@@ -4,6 +4,11 @@ public struct Secrets: Sendable, CustomStringConvertible, CustomReflectable {
     private(set) var values: [[UInt8]] = []
 
     public static let replacement = "***"
+    /// How many bytes a secret needs so that texts in which it is replaced can still be read.
+    public static let shortest = 4
+
+    /// Whether any is shorter than that.
+    public var areShort: Bool { values.last.map { $0.count < Self.shortest } ?? false }
 
     /// Whoever prints a value that holds this one prints none of them, and no list of their bytes either.
     public var description: String { "\(values.count) secrets" }
@@ -17,15 +22,19 @@ public struct Secrets: Sendable, CustomStringConvertible, CustomReflectable {
 
     /// Adds values, each without the white space at its ends: shells and programs drop it, and the end of a line belongs to
     /// whatever is printed. Blank texts are none. Of a text of several lines each line of 8 bytes and more counts by itself
-    /// too, since programs print such texts indented or line by line.
+    /// too, since programs print such texts indented or line by line; also where the two characters `\n` stand for the ends
+    /// of lines, as in a key that was put into one line.
     public mutating func insert(_ texts: some Sequence<String>) {
         var all = Set(values)
         for text in texts {
-            let trimmed = Self.trimmed(text.utf8)
-            guard !trimmed.isEmpty else { continue }
-            all.insert(Array(trimmed))
-            for line in trimmed.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
-                all.insert(Array(line))
+            let unfolded = text.replacing("\\r\\n", with: "\n").replacing("\\n", with: "\n")
+            for text in unfolded == text ? [text] : [text, unfolded] {
+                let trimmed = Self.trimmed(text.utf8)
+                guard !trimmed.isEmpty else { continue }
+                all.insert(Array(trimmed))
+                for line in trimmed.split(whereSeparator: { $0 == 10 || $0 == 13 }) where line.count >= 8 {
+                    all.insert(Array(line))
+                }
             }
         }
         values = Self.ordered(all)

@@ -28,6 +28,33 @@ import Testing
         #expect(Secrets([secret]).mask(text) == expected)
     }
 
+    @Test(
+        "where backslash and n stand for the ends of lines the lines count, too, besides the whole",
+        arguments: [
+            (
+                "-----BEGIN-----\\nMIIEabcdefgh\\n-----END-----\\n",
+                "-----BEGIN-----\\nMIIEabcdefgh\\n-----END-----\\n", "***"
+            ),
+            (
+                "-----BEGIN-----\\nMIIEabcdefgh\\n-----END-----\\n", "-----BEGIN-----\nMIIEabcdefgh\n-----END-----\n",
+                "***\n"
+            ),
+            ("-----BEGIN-----\\r\\nMIIEabcdefgh\\r\\n", "  MIIEabcdefgh\r\n", "  ***\r\n"),
+            ("a\\nb", "a b\\n a\nb a\\nb", "a b\\n *** ***"),
+            ("{\n \"key\": \"first-line\\nsecond-line\\n\"\n}", "first-line second-line", "first-line ***"),
+        ])
+    func writtenLines(secret: String, text: String, expected: String) {
+        #expect(Secrets([secret]).mask(text) == expected)
+    }
+
+    @Test(
+        "a secret that is too short for a text to be read without it is known",
+        arguments: [("abc", true), ("abcd", false)])
+    func short(secret: String, isShort: Bool) {
+        #expect(Secrets([secret, "longer"]).areShort == isShort)
+        #expect(!Secrets().areShort)
+    }
+
     @Test("what is learnt later is hidden as well, and a longer secret whole")
     func learnt() {
         var secrets = Secrets(["abc", "one1"])
