@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import Shell
+import Synchronization
 import TestSupport
 import Testing
 
@@ -41,13 +42,60 @@ import Testing
         arguments: [
             (["a\nb\n"], ["a", "b"]), (["a", "b\nc"], ["ab", "c"]), (["\n"], [""]), (["a\r\nb\r\n"], ["a", "b"]),
             (["x\u{1B}[31m\ty\u{7}"], ["x\\x1b[31m\ty\\x07"]), (["ä"], ["ä"]),
-            (["\u{9B}31m"], ["\\x9b31m"]), (["50%\r100%"], ["50%\\x0d100%"]), (["a\u{0}b\u{7F}"], ["a\\x00b\\x7f"]),
+            (["\u{9B}31m"], ["\\x9b31m"]), (["a\u{0}b\u{7F}"], ["a\\x00b\\x7f"]),
             (["\n\na\n\n"], ["", "", "a", ""]), (["a\r", "\nb"], ["a", "b"]),
             (["\"quoted\" \\ ~"], ["\"quoted\" \\ ~"]),
         ])
     func hookLines(pieces: [String], expected: [String]) throws {
         let found = try lines(.text, pieces.map { Array($0.utf8) })
         #expect(found.map { $0.components(separatedBy: "INFO  ").last } == expected.map { "[PRE_DEPLOY] \($0)" })
+    }
+
+    @Test(
+        "of what a carriage return lets be written over the last state is a line of the log, whatever the pieces",
+        arguments: [
+            (["50%\r100%"], ["100%"]), (["50%\r100%\n"], ["100%"]), (["\r50%\r100%\nnext\n"], ["100%", "next"]),
+            (["50%\r100%\r\nnext\n"], ["100%", "next"]), (["a\r\r\n"], ["a"]), (["\r\n\r\n"], ["", ""]),
+            // The first state is shown as it comes, and none twice.
+            (["50%\r", "100%\r", "\n", "next"], ["50%", "100%", "next"]), (["50%", "\r100%\n"], ["100%"]),
+            (["100%\r", "\n"], ["100%"]), (["100%\r"], ["100%"]), (["\r100%", "\r"], ["100%"]),
+            (["50%\r", "    \r", "done\n"], ["50%", "done"]), (["a\rb\rc\n", "d\n"], ["c", "d"]),
+        ])
+    func states(pieces: [String], expected: [String]) throws {
+        let found = try lines(.text, pieces.map { Array($0.utf8) })
+        #expect(found.map { $0.components(separatedBy: "INFO  ").last } == expected.map { "[PRE_DEPLOY] \($0)" })
+    }
+
+    @Test("a progress bar is in the log while it runs, at most once a second, and nothing is shown twice")
+    func progress() throws {
+        let passed = Mutex(Duration.zero)
+        let begin = ContinuousClock.now
+        let text = try log(.text) { output in
+            let lines = RunLines(output: output, name: "PRE_DEPLOY") { begin + passed.withLock { $0 } }
+            for percent in 0..<100 {
+                Array("\r\(percent)%".utf8).withUnsafeBytes { lines.receive($0) }
+                passed.withLock { $0 += .milliseconds(100) }
+            }
+            #expect(folder.read("log")?.contains("] 90%\n") == true)
+            Array("\r100%\nend\n".utf8).withUnsafeBytes { lines.receive($0) }
+            lines.finish()
+        }
+        let shown = text.split(separator: "\n").map { $0.components(separatedBy: "] ")[1] }
+        #expect(shown == stride(from: 0, to: 100, by: 10).map { "\($0)%" } + ["100%", "end"])
+    }
+
+    @Test("a bar that is printed without end costs no memory, and a line of it that is too long is split")
+    func longBar() throws {
+        let begin = ContinuousClock.now
+        let text = try log(.text) { output in
+            let lines = RunLines(output: output, name: "PRE_DEPLOY") { begin }
+            let state = Array((String(repeating: "x", count: 99) + "\r").utf8)
+            for _ in 0..<1000 { state.withUnsafeBytes { lines.receive($0) } }
+            Array(String(repeating: "y", count: 10_000).utf8).withUnsafeBytes { lines.receive($0) }
+            lines.finish()
+        }
+        let shown = text.split(separator: "\n").map { $0.components(separatedBy: "] ")[1] }
+        #expect(shown.map(\.count) == [99, 8192, 1808] && shown.dropFirst().joined().allSatisfy { $0 == "y" })
     }
 
     @Test("long lines are split at whole characters, bytes that are no text are repaired")

@@ -7,11 +7,20 @@ import Synchronization
 /// Writes a run's output into the agent's log, line by line, as `[PRE_DEPLOY] …`, while it comes.
 ///
 /// Lines longer than 8 KiB are split; control characters other than tab are shown as `\xNN`; what is no UTF-8 becomes
-/// U+FFFD. Memory does not depend on what comes.
+/// U+FFFD. What a carriage return lets be written over, as a progress bar does, is passed over but for one state a second
+/// at most, shown when more output comes. Memory does not depend on what comes.
 final class RunLines: OutputSink {
     private struct State {
-        /// The beginning of a line whose end has not come.
+        /// The beginning of a line whose end has not come: of several states the last one.
         var carry: [UInt8] = []
+        /// Whether a carriage return came after it: what comes next replaces it, but for the end of the line.
+        var isReplaced = false
+        /// Whether a carriage return came in this line.
+        var isBar = false
+        /// The state of this line that was shown last; none is shown twice.
+        var shown: [UInt8]?
+        /// When any line's state was shown last.
+        var shownAt: ContinuousClock.Instant?
         /// Formatted lines of one `receive`, written at once.
         var batch: [UInt8] = []
     }
@@ -25,12 +34,17 @@ final class RunLines: OutputSink {
     /// Of a JSON line, between its time and its message.
     private let fields: String
     private let isEnabled: Bool
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let state = Mutex(State())
 
     /// - Parameter context: what a JSON line says of the run.
-    init(output: LogOutput, name: String, context: [(String, String)] = []) {
+    init(
+        output: LogOutput, name: String, context: [(String, String)] = [],
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
         self.output = output
         self.name = name
+        self.now = now
         var fields = ",\"level\":\"info\""
         for (key, value) in context {
             JSONText.append(key: key, value, to: &fields)
@@ -51,14 +65,15 @@ final class RunLines: OutputSink {
                 }
                 let length = UnsafeRawPointer(end) - base
                 let line = UnsafeRawBufferPointer(rebasing: rest[..<length])
-                if state.carry.isEmpty, length <= Self.longestLine {
-                    appendLine(line, prefix, &state)
+                if state.carry.isEmpty, !state.isBar, length <= Self.longestLine {
+                    appendLine(Self.lastState(line), prefix, &state)
                 } else {
                     keep(line, prefix, &state)
-                    flushCarry(prefix, &state)
+                    endLine(prefix, &state)
                 }
                 rest = UnsafeRawBufferPointer(rebasing: rest[(length + 1)...])
             }
+            if state.isBar { showState(prefix, &state) }
             writeBatch(&state)
         }
     }
@@ -66,13 +81,48 @@ final class RunLines: OutputSink {
     func finish() {
         guard isEnabled else { return }
         state.withLock { state in
-            if !state.carry.isEmpty { flushCarry(linePrefix(), &state) }
+            if !state.carry.isEmpty { endLine(linePrefix(), &state) }
             writeBatch(&state)
         }
     }
 
+    /// What a terminal would show of a line in the end, or of what there is of it: the text after the last carriage return
+    /// that any follows.
+    private static func lastState(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard let base = bytes.baseAddress, memchr(base, 13, bytes.count) != nil else { return bytes }
+        guard let last = bytes.lastIndex(where: { $0 != 13 }) else {
+            return UnsafeRawBufferPointer(rebasing: bytes[..<0])
+        }
+        let first = bytes[...last].lastIndex(of: 13).map { $0 + 1 } ?? 0
+        return UnsafeRawBufferPointer(rebasing: bytes[first...last])
+    }
+
+    private func endLine(_ prefix: [UInt8], _ state: inout State) {
+        if state.shown != state.carry || !state.isBar { flushCarry(prefix, &state) }
+        state.carry.removeAll(keepingCapacity: true)
+        (state.isReplaced, state.isBar, state.shown) = (false, false, nil)
+    }
+
+    /// Shows the last state of a line that goes on.
+    private func showState(_ prefix: [UInt8], _ state: inout State) {
+        guard state.carry.contains(where: { $0 != 32 }), state.shown != state.carry else { return }
+        let now = now()
+        if let before = state.shownAt, now - before < .seconds(1) { return }
+        state.shownAt = now
+        state.shown = state.carry
+        state.carry.withUnsafeBytes { appendLine($0, prefix, &state) }
+    }
+
     private func keep(_ bytes: UnsafeRawBufferPointer, _ prefix: [UInt8], _ state: inout State) {
-        var rest = bytes
+        var rest = Self.lastState(bytes)
+        if rest.count < bytes.count { state.isBar = true }
+        // Of nothing but carriage returns nothing is left: they may belong to the end of the line.
+        guard let text = rest.baseAddress, let begin = bytes.baseAddress, !rest.isEmpty else {
+            state.isReplaced = state.isReplaced || !bytes.isEmpty
+            return
+        }
+        if state.isReplaced || text != begin { state.carry.removeAll(keepingCapacity: true) }
+        state.isReplaced = text + rest.count < begin + bytes.count
         while state.carry.count + rest.count > Self.longestLine {
             let taken = Self.longestLine - state.carry.count
             state.carry.append(contentsOf: rest.prefix(taken))
@@ -116,8 +166,6 @@ final class RunLines: OutputSink {
     }
 
     private func appendLine(_ line: UnsafeRawBufferPointer, _ prefix: [UInt8], _ state: inout State) {
-        var line = line
-        if line.last == 13 { line = UnsafeRawBufferPointer(rebasing: line.dropLast()) }
         state.batch.append(contentsOf: prefix)
         if Self.isPlain(line, json: output.format == .json) {
             state.batch.append(contentsOf: line)
