@@ -54,7 +54,9 @@ struct CheckCommand: AsyncParsableCommand {
             let settings = session.settings
             let file = try await session.deployFile().file
             let tasks = file?.tasks.map(\.id) ?? []
-            let warnings = settings.warnings(withTasks: !tasks.isEmpty) + (await session.advice())
+            let warnings =
+                settings.warnings(withTasks: !tasks.isEmpty) + settings.remarks
+                + (await session.advice())
             if json {
                 try printJSON(
                     Report(

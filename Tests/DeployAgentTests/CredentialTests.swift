@@ -57,6 +57,18 @@ import Testing
         #expect(try credentials(settings).first?.password == expected)
     }
 
+    @Test(
+        "a secret of so few characters that it stands everywhere is worth a word",
+        arguments: [
+            ("1", "REPLICAS has fewer than 4 characters"), ("${N}", "REPLICAS has fewer than 4 characters"),
+            ("x-${N}", "a secret has fewer than 4 characters"), ("long", nil),
+        ] as [(String, String?)])
+    func shortSecret(value: String, expected: String?) throws {
+        let spec = "envs:\n- {key: REPLICAS, value: \"\(value)\", type: SECRET}\n"
+        let remarks = try resolve(["N": "12"], spec: spec).remarks
+        #expect(remarks.count == (expected == nil ? 0 : 1) && remarks.first?.hasPrefix(expected ?? "") != false)
+    }
+
     /// What the app's remote is shown, or another one beside it.
     private func credentials(_ settings: Settings, for url: String? = nil) throws -> [GitCredential] {
         let remote = try url.map { RemoteSettings(url: $0, branch: nil) { $0 } } ?? #require(settings.remote)

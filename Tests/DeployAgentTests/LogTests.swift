@@ -130,6 +130,24 @@ import Testing
         #expect(!text.contains("word") && text.contains("***"))
     }
 
+    @Test("numbers and ids that the agent writes stay what they are, whatever is secret; texts are masked")
+    func ids() throws {
+        let text = try log(.json, secrets: ["1"]) { output in
+            var logger = output.logger()
+            logger[metadataKey: "deployment_id"] = "1"
+            logger[metadataKey: "commit"] = "1a1"
+            logger.info("1 done", metadata: ["k": "a1"])
+            let lines = RunLines(output: output, name: "PRE_DEPLOY", context: [("run_id", "1"), ("commit", "1a1")])
+            Array("***\n".utf8).withUnsafeBytes { lines.receive($0) }
+        }
+        let objects = try text.split(separator: "\n").map {
+            try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+        }
+        #expect(objects.map { $0["commit"] as? String } == ["1a1", "1a1"])
+        #expect(objects[0]["deployment_id"] as? Int == 1 && objects[1]["run_id"] as? Int == 1)
+        #expect(objects[0]["message"] as? String == "*** done" && objects[0]["k"] as? String == "a***")
+    }
+
     @Test("an event stays on one line and sends nothing to a terminal")
     func oneLine() throws {
         let text = try log(.text) { $0.write(.info, "one\ntwo\u{1B}]0;x\u{7}", []) }

@@ -37,6 +37,8 @@ public final class Watcher {
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
     private(set) var tasks = TaskWatch()
+    /// What is said once as long as the agent lives.
+    private var told: Set<String> = []
     /// The rollback that followed the last check's failed deployment by itself.
     var wentBack: Deployment?
     private var sign = HostSign()
@@ -269,6 +271,7 @@ public final class Watcher {
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
         let file = try await tasks.read(
             origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+        for remark in settings.remarks where told.insert(remark).inserted { logger.warning("\(remark)") }
         for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
         let plan = DeploymentPlan(
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,

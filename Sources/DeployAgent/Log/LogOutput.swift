@@ -64,15 +64,17 @@ public final class LogOutput: Sendable {
     ///
     /// - Parameters:
     ///   - fields: what belongs to the event.
-    ///   - context: what it happened in; only JSON has it, people see it from the lines around.
+    ///   - context: what it happened in: the agent's own numbers and ids, which stay what they are whatever is secret. Only
+    ///     JSON has it, people see it from the lines around.
     func write(
         _ level: Logger.Level, _ message: String, _ fields: [(String, String)], context: [(String, String)] = []
     ) {
         state.withLock { state in
             // Before anything is escaped: an escaped secret would not be recognised.
             let message = state.secrets.mask(message)
-            let shown = (format == .json ? context + fields : fields).map { ($0, state.secrets.mask($1)) }
-            var line = line(level, message, shown, coloured: state.isColoured)
+            let masked = fields.map { ($0, state.secrets.mask($1)) }
+            var line = line(
+                level, message, format == .json ? context + masked : masked, coloured: state.isColoured)
             line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), &state) }
         }
     }

@@ -112,6 +112,7 @@ extension Settings {
             notifications: notifications, keep: keep, deployFile: deployFile, tasksTable: tasksTable,
             exports: exports(resolved, environment), secrets: secrets,
             warnings: resolved.warnings + reader.notices + advice(reader, git, hooks, environment, resolved),
+            remarks: remarks(secrets, resolved, environment),
             listing: Setting.all.map { setting in
                 let value = reader.found[setting.name]
                 return ListedSetting(
@@ -363,6 +364,19 @@ extension Settings {
             }
         }
         return Secrets(texts)
+    }
+
+    private static func remarks(
+        _ secrets: Secrets, _ resolved: AppSpec.Resolved, _ environment: ProcessEnvironment
+    ) -> [String] {
+        guard secrets.areShort else { return [] }
+        let names = resolved.secretKeys.filter { key in
+            Secrets([resolved.values[key]?.value, environment[key]].compactMap { $0 }).areShort
+        }
+        let which = names.isEmpty ? "a secret" : names.sorted().joined(separator: ", ")
+        return [
+            "\(which) has fewer than \(Secrets.shortest) characters: \(Secrets.replacement) stands in texts wherever they do; use a longer one"
+        ]
     }
 
     private static func nearMisses(_ environment: ProcessEnvironment, _ resolved: AppSpec.Resolved) -> [String] {

@@ -42,6 +42,8 @@ public struct Settings: Sendable {
     /// Everything that must not be written anywhere.
     public var secrets: Secrets
     public var warnings: [String]
+    /// What is worth a word once, however often it holds.
+    public var remarks: [String]
     /// Every setting with its value and source, secrets masked, for `agent check`.
     public var listing: [ListedSetting]
 
