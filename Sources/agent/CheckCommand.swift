@@ -52,10 +52,10 @@ struct CheckCommand: AsyncParsableCommand {
         try await common.session { session, reporter in
             if let problem = session.specProblem { throw problem }
             let settings = session.settings
-            let file = try await session.deployFile().file
+            let (_, file, note) = try await session.deployFile()
             let tasks = file?.tasks.map(\.id) ?? []
             let warnings =
-                settings.warnings(withTasks: !tasks.isEmpty) + settings.remarks
+                settings.warnings(withTasks: !tasks.isEmpty) + settings.remarks + [note].compactMap { $0 }
                 + (await session.advice())
             if json {
                 try printJSON(

@@ -378,6 +378,34 @@ struct TaskTests {
         #expect(local.code == 78 && local.errors.contains("needs a PostgreSQL ledger"), "\(local)")
     }
 
+    @Test("another tool's deploy.yaml is no file with tasks; that, and a secret that is too short, is said once")
+    func foreignFile() async throws {
+        try await box.commit([
+            "deploy.yaml": "apiVersion: apps/v1\nkind: Deployment\n---\nkind: Service\n",
+            "appspec.yaml": "envs:\n- {key: PIN, value: '~~', type: SECRET}\n",
+        ])
+        let agent = try box.start("run", settings: Self.hooks)
+        try await box.atRest(after: 1, agent)
+        try await box.commit(["app.txt": "v2\n"])
+        try await box.atRest(after: 2, agent)
+        let (note, remark) = ("deploy.yaml is passed over as another tool's", "PIN has fewer than 4 characters")
+        for word in [note, remark] {
+            #expect(agent.errors.split(separator: "\n").count { $0.contains(word) } == 1, "\(agent.errors)")
+        }
+        #expect(trace == ["pre", "post", "pre", "post"])
+        let newest = try await box.history()[0]
+        #expect(newest["tasks"].isNull && newest["warnings"].int == 0, "\(newest)")
+        let check = try await box.agent("check")
+        #expect(
+            check.code == 0 && check.errors.contains(note) && check.errors.contains("AGENT_DEPLOY_FILE"), "\(check)")
+        #expect(check.errors.contains(remark))
+        let tasks = try await box.agent("tasks")
+        #expect(tasks.code == 0 && tasks.errors.contains(note), "\(tasks)")
+        // A file that somebody named is meant.
+        let named = try await box.agent("check", settings: ["AGENT_DEPLOY_FILE": "deploy.yaml"])
+        #expect(named.code == 78 && named.errors.contains("deploy.yaml line"), "\(named)")
+    }
+
     // MARK: - What a task is told, and its secrets
 
     @Test("a task has its own environment, folder and number; secrets appear nowhere")

@@ -115,6 +115,8 @@ import Testing
         "what is wrong is named with its line",
         arguments: [
             ("version: 0.0\nos: linux\nhooks:\n  x: []", 1, "CodeDeploy"),
+            ("version: 0.0\nResources:\n- TargetService: {}", 1, "CodeDeploy file (version: 0.0 with Resources:)"),
+            ("os: linux\nversion: 0.0\nfiles: []", 2, "CodeDeploy file (version: 0.0 with files:)"),
             ("name: a\nenvs:\n- {key: 1A, value: x}", 3, "key"),
             ("name: a\nenvs:\n- key: A\n  scope: SOMETIMES", 4, "SOMETIMES"),
             ("name: a\nenvs:\n- key: A\n  value: x\n  type: HIDDEN", 5, "HIDDEN"),
@@ -183,6 +185,8 @@ import Testing
             ("envs:\n- key: A=B\n", 2), ("envs:\n- key: ''\n", 2), ("name: [a]\n", 1), ("services:\n- web\n", 2),
             ("services:\n- name: a\n  envs: x\n", 3), ("a: 1\nname: x\nname: y\n", 2), ("\tname: x\n", 1),
             ("envs:\n- key: A\n  value: \"a\\0b\"\n", 3), ("hooks: {}\nversion: 0.0\n", 2),
+            ("name: a\n<<: text\n", 2), ("envs:\n- key: A\n  <<:\n", 3), ("envs:\n- key: A\n  <<: [text]\n", 3),
+            ("a: &a {<<: 1}\nb:\n  <<: *a\n", 1), ("<<: {}\n<<: {}\n", 1), ("<<: *nowhere\n", 1),
         ])
     func refused(text: String, line: Int) throws {
         let error = #expect(throws: SettingsError.self) { try spec(text) }
@@ -198,17 +202,6 @@ import Testing
         #expect(error?.description.contains("s3cr3t") == false)
     }
 
-    @Test("a small file that aliases make endless is refused", .timeLimit(.minutes(1)))
-    func aliases() {
-        let levels = (1...12).map {
-            "l\($0): &l\($0) [" + Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ", ") + "]"
-        }
-        let text = "l0: &l0 [x]\n" + levels.joined(separator: "\n")
-        #expect(throws: SettingsError.self) { try spec(text) }
-    }
-}
-            ("name: a\n<<: text\n", 2), ("envs:\n- key: A\n  <<:\n", 3), ("envs:\n- key: A\n  <<: [text]\n", 3),
-            ("a: &a {<<: 1}\nb:\n  <<: *a\n", 1), ("<<: {}\n<<: {}\n", 1), ("<<: *nowhere\n", 1),
     @Test(
         "merge keys bring what is not there itself: earlier mappings before later ones, and what those merge",
         arguments: [
@@ -256,3 +249,12 @@ import Testing
         #expect(try values("l0: &l0 {envs: [{key: A, value: x}]}\n" + text + "<<: *l150\n") == ["A": "x"])
     }
 
+    @Test("a small file that aliases make endless is refused", .timeLimit(.minutes(1)))
+    func aliases() {
+        let levels = (1...12).map {
+            "l\($0): &l\($0) [" + Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ", ") + "]"
+        }
+        let text = "l0: &l0 [x]\n" + levels.joined(separator: "\n")
+        #expect(throws: SettingsError.self) { try spec(text) }
+    }
+}

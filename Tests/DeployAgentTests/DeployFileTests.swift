@@ -270,6 +270,38 @@ import Testing
             ])
     }
 
+    @Test(
+        "another tool's file is no wrong one of ours, where no setting names it",
+        arguments: [
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n",
+            "---\nkind: Service\n---\nkind: Deployment\n", "version: '2.0'\nservices: {}\ndeployment: {}\n",
+            "- hosts: all\n  tasks:\n  - command: make\n", "- import_playbook: web.yml\n",
+            "{{- if .Values.web }}\nkind: Deployment\n{{- end }}\n",
+        ])
+    func foreign(text: String) throws {
+        let file = try DeployFile.read(Array(text.utf8), file: "deploy.yaml", isNamed: false)
+        #expect(file.isForeign && file.tasks.isEmpty)
+        #expect(
+            file.note?.contains("deploy.yaml is passed over") == true
+                && file.note?.contains("AGENT_DEPLOY_FILE") == true)
+        #expect(throws: SettingsError.self) {
+            try DeployFile.read(Array(text.utf8), file: "deploy.yaml", isNamed: true, known: file)
+        }
+    }
+
+    @Test(
+        "a wrong one of ours is refused under its usual name, too",
+        arguments: [
+            "task: []\n", "Tasks: []\n", "version: 1\ntasks: []\n", "tasks: [\n", "- {id: a, run: x}\n", "text\n",
+            "- a\n",
+            "tasks: []\n---\nkind: Service\n",
+        ])
+    func own(text: String) throws {
+        #expect(throws: SettingsError.self) {
+            try DeployFile.read(Array(text.utf8), file: "deploy.yaml", isNamed: false)
+        }
+    }
+
     @Test("aliases hold where they stand, and a small file that they make endless is refused", .timeLimit(.minutes(1)))
     func aliases() throws {
         #expect(try read("tasks:\n- {id: a, run: &r x}\n- {id: b, run: *r}\n").map(\.run) == ["x", "x"])

@@ -66,7 +66,7 @@ public struct SettingsOrigin: Sendable {
         return environment[Setting.appspec.name].map { Sourced(value: $0, source: .environment) }
     }
 
-    /// The file with the tasks, read from the commit; nil when it has none.
+    /// The file with the tasks, read from the commit; nil when it has none. One of the usual names may be another tool's.
     ///
     /// - Parameters:
     ///   - named: as set; nil for the usual names.
@@ -77,15 +77,19 @@ public struct SettingsOrigin: Sendable {
         known: DeployFile? = nil
     ) async throws -> DeployFile? {
         func file(_ bytes: [UInt8], _ name: String) throws -> DeployFile {
-            try DeployFile.read(bytes, file: name, known: known)
+            try DeployFile.read(bytes, file: name, isNamed: named != nil, known: known)
         }
         guard let named else {
+            var foreign: DeployFile?
             for name in ["deploy.yaml", "deploy.yml"] {
-                if let bytes = try await repository.file(name, in: commit, limit: DeployFile.sizeLimit) {
-                    return try file(bytes, name)
+                guard let bytes = try await repository.file(name, in: commit, limit: DeployFile.sizeLimit) else {
+                    continue
                 }
+                let found = try file(bytes, name)
+                if !found.isForeign { return found }
+                foreign = foreign ?? found
             }
-            return nil
+            return foreign
         }
         guard let path = pathInside(workspace, named.value) else {
             guard let bytes = TextFile.read(named.value, limit: DeployFile.sizeLimit) else {

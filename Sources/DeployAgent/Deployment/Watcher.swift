@@ -269,10 +269,9 @@ public final class Watcher {
             )
         }
         let changed = try await changes(target, settings, facts, series: series, runsAll: isAnew || back != nil)
-        let file = try await tasks.read(
-            origin, settings, target.commit, in: target.repository, workspace: workspace.path)
-        for remark in settings.remarks where told.insert(remark).inserted { logger.warning("\(remark)") }
+        let file = try await readTasks(target, settings)
         for warning in settings.warnings(withTasks: file.areThere) { logger.warning("\(warning)") }
+        for remark in settings.remarks where told.insert(remark).inserted { logger.warning("\(remark)") }
         let plan = DeploymentPlan(
             scope: scope, commit: try await target.repository.commit(target.commit), ref: target.ref,
             trigger: asked(trigger), attempt: attempt, series: series, previousCommit: facts.lastSucceededCommit,
@@ -364,6 +363,14 @@ public final class Watcher {
         }
     }
 
+    private func readTasks(_ target: Target, _ settings: Settings) async throws -> Result<DeployFile?, SettingsError> {
+        let file = try await tasks.read(
+            origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+        guard case .success(let found?) = file, let note = found.note else { return file }
+        if told.insert(note).inserted { logger.notice("\(note)") }
+        return .success(nil)
+    }
+
     private func lookAtTasks(
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
@@ -375,8 +382,7 @@ public final class Watcher {
             occasion, ledger: ledger, runner: runner,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
             waiting: waiting)
-        let file = try await tasks.read(
-            origin, settings, target.commit, in: target.repository, workspace: workspace.path)
+        let file = try await readTasks(target, settings)
         await tasks.look(&step, file)
         guard !step.due.isEmpty else { return }
         deploying(settings)

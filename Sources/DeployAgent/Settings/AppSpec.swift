@@ -70,9 +70,12 @@ public struct AppSpec: Sendable, Equatable {
 
     /// The file of another tool that has the same name.
     private static func refuseCodeDeploy(_ top: Node.Mapping, _ reader: Reader) throws {
-        guard top["hooks"] != nil, let version = top["version"], version.scalar?.string == "0.0" else { return }
+        // Of a deployment to a machine; of one to ECS or Lambda.
+        guard let version = top["version"], version.scalar?.string == "0.0",
+            let section = ["hooks", "files", "Resources", "Hooks"].first(where: { top[$0] != nil })
+        else { return }
         throw reader.problem(
-            "this is an AWS CodeDeploy file (version: 0.0 with hooks:), not an App Platform app spec; rename it, or name "
+            "this is an AWS CodeDeploy file (version: 0.0 with \(section):), not an App Platform app spec; rename it, or name "
                 + "the app spec in AGENT_APPSPEC", version.line)
     }
 

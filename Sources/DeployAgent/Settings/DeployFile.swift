@@ -7,6 +7,8 @@ public struct DeployFile: Sendable, Equatable {
     public let file: String
     /// In the order of the list.
     public private(set) var tasks: [OneTimeTask]
+    /// Whether it is another tool's that has the same name.
+    private(set) var isForeign = false
 
     /// As it stands.
     private let bytes: [UInt8]
@@ -21,12 +23,52 @@ public struct DeployFile: Sendable, Equatable {
 
     /// Reads a file; an empty one has no tasks.
     ///
-    /// - Parameter known: is returned where it is the same file: to decode thousands of tasks takes longer than to ask the
-    ///   record about them.
+    /// - Parameters:
+    ///   - isNamed: whether a setting names it: then it is no other tool's.
+    ///   - known: is returned where it is the same file: to decode thousands of tasks takes longer than to ask the record
+    ///     about them.
     /// - Throws: `SettingsError` with all problems in the order of their lines; of what is no YAML, the first one.
-    static func read(_ bytes: [UInt8], file: String, known: DeployFile? = nil) throws -> DeployFile {
-        if let known, known.file == file, known.bytes == bytes { return known }
-        return try DeployFile(bytes: bytes, file: file)
+    static func read(
+        _ bytes: [UInt8], file: String, isNamed: Bool = true, known: DeployFile? = nil
+    ) throws -> DeployFile {
+        if let known, known.file == file, known.bytes == bytes, !(isNamed && known.isForeign) { return known }
+        do {
+            return try DeployFile(bytes: bytes, file: file)
+        } catch let error as SettingsError {
+            guard !isNamed, isOfAnotherTool(String(decoding: bytes, as: UTF8.self)) else { throw error }
+            return DeployFile(foreign: bytes, file: file)
+        }
+    }
+
+    /// Kubernetes, Ansible and others know a `deploy.yaml`, too: nothing at its top is ours, or looks like it.
+    private static func isOfAnotherTool(_ text: String) -> Bool {
+        let sections = Key.allCases.map(\.rawValue)
+        switch YAMLText.firstDocument(text) {
+        case .mapping(let top)?:
+            return top.keys.allSatisfy { key in
+                sections.allSatisfy { NearMiss.distance(key.scalar?.string.lowercased() ?? "", $0) > 1 }
+            }
+        case .sequence(let list)?:
+            // Tasks without the section around them.
+            let own = [OneTimeTask.Key.id, .run].map(\.rawValue)
+            return list.allSatisfy { item in item.mapping != nil && own.allSatisfy { item.mapping?[$0] == nil } }
+        case nil:
+            // A template, as a rule.
+            return sections.allSatisfy { !text.contains($0) }
+        default: return false
+        }
+    }
+
+    /// What is to be said of another tool's file; nil for one of ours.
+    var note: String? {
+        guard isForeign else { return nil }
+        let sections = Key.allCases.map { "\($0.rawValue):" }.joined(separator: ", ")
+        return
+            "\(file) is passed over as another tool's: nothing of the agent's (\(sections)) stands at its top. \(Setting.deployFile.name) names the file with the tasks"
+    }
+
+    private init(foreign bytes: [UInt8], file: String) {
+        (self.file, self.bytes, tasks, isForeign) = (file, bytes, [], true)
     }
 
     init(text: String, file: String) throws {

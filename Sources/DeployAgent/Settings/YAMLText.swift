@@ -19,6 +19,12 @@ enum YAMLText {
         }
     }
 
+    /// The first document of a text of whatever tool; nil for what is no YAML.
+    static func firstDocument(_ text: String) -> Node? {
+        var documents = try? Yams.compose_all(yaml: text, .basic, .default, .utf8)
+        return documents?.next()
+    }
+
     private static func report(_ error: YamlError, _ file: String) -> SettingsError {
         func problem(_ text: String, _ line: Int) -> SettingsError {
             SettingsError(file, text, source: .appspec(file: file, line: line))
@@ -44,12 +50,6 @@ extension Node {
 
     /// Whether it is a scalar that says so.
     var isNull: Bool { scalar?.isNull == true }
-}
-
-extension Node.Scalar {
-    /// Whether it is nothing, `~` or `null`, without quotes.
-    var isNull: Bool {
-        guard style == .plain, string.utf8.count <= 4 else { return false }
 
     /// Whether it is the key `<<`. In quotes it is a key as any other.
     fileprivate var isMergeKey: Bool {
@@ -91,6 +91,12 @@ extension Node.Mapping {
         }
         return Node.Mapping(pairs, tag, style, mark)
     }
+}
+
+extension Node.Scalar {
+    /// Whether it is nothing, `~` or `null`, without quotes.
+    var isNull: Bool {
+        guard style == .plain, string.utf8.count <= 4 else { return false }
         return ["", "~", "null", "Null", "NULL"].contains(string)
     }
 }

@@ -11,6 +11,8 @@ public struct TaskReader: Sendable {
     let file: DeployFile?
     /// The commit in the workspace.
     let commit: String?
+    /// Of a file that is another tool's.
+    private let note: String?
 
     /// Opens the record that is there, and reads the file.
     /// - Throws: `LedgerError`, `SettingsError` when the file cannot be used, `GitError`.
@@ -22,7 +24,7 @@ public struct TaskReader: Sendable {
     public init(session: AgentSession, _ ledger: (any LedgerStore)?) async throws {
         self.session = session
         self.ledger = ledger
-        (commit, file) = try await session.deployFile()
+        (commit, file, note) = try await session.deployFile()
     }
 
     /// What is missing for the list to say all; nil when nothing is.
@@ -30,7 +32,7 @@ public struct TaskReader: Sendable {
         if commit == nil {
             return "there is no checkout at \(session.settings.workspace): only the record's tasks are known"
         }
-        return ledger == nil ? "there is no record yet at \(session.settings.ledger.description)" : nil
+        return ledger == nil ? "there is no record yet at \(session.settings.ledger.description)" : note
     }
 
     /// What the file is called, for messages.
@@ -99,22 +101,21 @@ public struct TaskReader: Sendable {
 }
 
 extension AgentSession {
-    /// The commit in the workspace and its file with the tasks; nil where there is none.
+    /// The commit in the workspace and its file with the tasks; nil where there is none. The note is of one that has the
+    /// name and is another tool's.
     ///
     /// - Throws: `SettingsError` when the file cannot be used, `GitError`.
-    public func deployFile() async throws -> (commit: String?, file: DeployFile?) {
+    public func deployFile() async throws -> (commit: String?, file: DeployFile?, note: String?) {
         let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
-        guard let commit = try await workspace.state().head else { return (nil, nil) }
+        guard let commit = try await workspace.state().head else { return (nil, nil, nil) }
         if let signatures = settings.git.signatures {
             // What nobody has signed is not run, also not by hand.
             let folder = state.workspace(settings.workspace)
             try await signatures.expect(
                 commit, in: workspace.path, folder: folder.path, origin.localGit(settings, folder))
         }
-        return (
-            commit,
-            try await origin.deployFile(
-                settings.deployFile, for: commit, in: workspace.repository, workspace: settings.workspace)
-        )
+        let file = try await origin.deployFile(
+            settings.deployFile, for: commit, in: workspace.repository, workspace: settings.workspace)
+        return (commit, file?.isForeign == true ? nil : file, file?.note)
     }
 }
