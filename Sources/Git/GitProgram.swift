@@ -13,6 +13,7 @@ public struct GitProgram: Sendable {
     private let killGrace: Duration
     private let marker: String
     private let stop: StopSignal?
+    private let withheld: WithheldToken?
 
     /// - Parameters:
     ///   - timeout: the deadline of one network step.
@@ -26,6 +27,7 @@ public struct GitProgram: Sendable {
         self.killGrace = killGrace
         self.marker = marker
         self.stop = stop
+        withheld = access.withheld
         (self.environment, configurations) = Self.prepared(environment, access)
         let pathPrefix = Array("PATH=".utf8)
         searchPath = environment.first { $0.starts(with: pathPrefix) }.map {
@@ -108,6 +110,8 @@ public struct GitProgram: Sendable {
         var message: String
         /// What a server that is too busy asked for.
         var retryAfter: Duration?
+        /// What was not shown to one origin.
+        var withheld: WithheldToken?
 
         func error(_ code: GitError.Code, _ operation: String) -> GitError {
             var error = GitError(code, operation: operation, explanation: message)
@@ -181,7 +185,7 @@ public struct GitProgram: Sendable {
         let code = if case .exited(let code) = verdict.termination { code } else { Result.killed }
         return Result(
             exitCode: code, output: output.bytes, message: Self.message(errors.lines, verdict.termination),
-            retryAfter: code == 0 ? nil : errors.retryAfter)
+            retryAfter: code == 0 ? nil : errors.retryAfter, withheld: withheld)
     }
 
     /// Runs git and expects exit code 0.

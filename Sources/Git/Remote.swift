@@ -165,7 +165,7 @@ extension GitProgram.Result {
         let advice =
             code == .denied && ["CONNECT tunnel", " 407"].contains(where: message.contains)
             ? "check user and password in the proxy's URL (https_proxy, http_proxy, all_proxy)"
-            : code.advice(of: remote, message)
+            : code.adviceOnToken(remote, withheld) ?? code.advice(of: remote, message)
         if let advice {
             error = GitError(code, operation: operation, explanation: "\(message); \(advice)")
             error.leavesLocks = exitCode == Self.killed
@@ -176,6 +176,15 @@ extension GitProgram.Result {
 }
 
 extension GitError.Code {
+    /// A repository that wants credentials is not found without them, too.
+    fileprivate func adviceOnToken(_ remote: Remote, _ withheld: WithheldToken?) -> String? {
+        guard let withheld, withheld.origin == remote.httpOrigin, [.denied, .missingRepository].contains(self) else {
+            return nil
+        }
+        return
+            "\(withheld.setting) is set and was not sent, since http:// is not encrypted: use https:// in \(remote.names.url)"
+    }
+
     fileprivate func advice(of remote: Remote, _ message: String) -> String? {
         switch self {
         case .denied where ["error in libcrypto", "invalid format"].contains(where: message.contains):

@@ -59,6 +59,18 @@ public struct SSHAccess: Sendable, Equatable {
     }
 }
 
+/// A token that an origin is not shown.
+public struct WithheldToken: Sendable, Equatable {
+    /// What sets it, for messages.
+    public var setting: String
+    public var origin: String
+
+    public init(setting: String, origin: String) {
+        self.setting = setting
+        self.origin = origin
+    }
+}
+
 /// What git needs to reach its remotes.
 public struct RemoteAccess: Sendable, Equatable {
     /// The first one of an origin counts.
@@ -66,15 +78,18 @@ public struct RemoteAccess: Sendable, Equatable {
     public var ssh: SSHAccess
     /// Path of certificates (PEM) that are trusted beside the machine's own; nil for those alone.
     public var authorityFile: String?
+    /// A token that is not sent, since what is sent there is not encrypted.
+    public var withheld: WithheldToken?
 
     public init(
         credentials: [GitCredential] = [],
         ssh: SSHAccess = SSHAccess(keyFile: nil, knownHostsFile: nil, checksHostKeys: true),
-        authorityFile: String? = nil
+        authorityFile: String? = nil, withheld: WithheldToken? = nil
     ) {
         self.credentials = credentials
         self.ssh = ssh
         self.authorityFile = authorityFile
+        self.withheld = withheld
     }
 
     /// Names of variables, each with `=`, that would win over what is set here.

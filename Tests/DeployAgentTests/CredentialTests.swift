@@ -58,6 +58,25 @@ import Testing
     }
 
     @Test(
+        "a token that is not sent, since the remote is not encrypted, is known with its setting",
+        arguments: [
+            ("http://host/x", WithheldToken(setting: "GITHUB_TOKEN", origin: "http://host")), ("https://host/x", nil),
+            ("HTTP://me:pw@Host:80/x", WithheldToken(setting: "GITHUB_TOKEN", origin: "http://host")),
+            ("ssh://host/x", nil), ("/srv/x", nil),
+        ] as [(String, WithheldToken?)])
+    func withheldToken(url: String, expected: WithheldToken?) throws {
+        let settings = try resolve(["GITHUB_REPO_URL": url, "GITHUB_TOKEN": "t0ken"])
+        #expect(settings.git.withheldToken(from: settings.remote) == expected)
+        #expect(try credentials(settings).allSatisfy { $0.password != "t0ken" } || url.hasPrefix("https"))
+        let none = try resolve(["GITHUB_REPO_URL": url])
+        #expect(none.git.withheldToken(from: none.remote) == nil)
+        let folder = try TemporaryFolder()
+        let ofFile = try resolve(["GITHUB_REPO_URL": url, "GITHUB_TOKEN_FILE": try folder.write("token", "t0ken")])
+        #expect(
+            ofFile.git.withheldToken(from: ofFile.remote)?.setting == expected.map { _ in "GITHUB_TOKEN_FILE" })
+    }
+
+    @Test(
         "a secret of so few characters that it stands everywhere is worth a word",
         arguments: [
             ("1", "REPLICAS has fewer than 4 characters"), ("${N}", "REPLICAS has fewer than 4 characters"),

@@ -91,6 +91,22 @@ struct WebTests {
         #expect(error?.description.contains("header") == false && error?.description.contains("http.c") == false)
     }
 
+    @Test(
+        "a token that is not sent without encryption is named where the server refuses",
+        arguments: [401, 403, 404, 503])
+    func withheldToken(status: Int) async throws {
+        let url = server.statusURL(status, isPlain: true)
+        for origin in [Remote(url: url, ref: nil).httpOrigin ?? "", "http://elsewhere"] {
+            let token = WithheldToken(setting: "GITHUB_TOKEN_FILE", origin: origin)
+            let error = await served.failure(url, served.program(RemoteAccess(withheld: token)))
+            let isSaid =
+                error?.description.contains(
+                    "GITHUB_TOKEN_FILE is set and was not sent, since http:// is not encrypted: use https:// in GITHUB_REPO_URL"
+                ) == true
+            #expect(isSaid == (status != 503 && origin != "http://elsewhere"), "\(error as Any)")
+        }
+    }
+
     @Test("who is led to another host does not take the credentials there")
     func redirect() async throws {
         let other = try await GitWebServer(serving: served.root, users: ["deploy-user": Self.password])

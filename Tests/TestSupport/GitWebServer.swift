@@ -129,8 +129,9 @@ public final class GitWebServer: Sendable {
     ///   - status: 401, 403, 404, 429 (with `Retry-After: 7`), 500, 502 or 503.
     ///   - hasText: whether it comes with a text that git shows, `words of the server`, in place of a page that it does
     ///     not show.
-    public func statusURL(_ status: Int, hasText: Bool = false) -> String {
-        "https://localhost:\(httpsPort)/\(hasText ? "text-status" : "status")/\(status)/up.git"
+    ///   - isPlain: without TLS.
+    public func statusURL(_ status: Int, hasText: Bool = false, isPlain: Bool = false) -> String {
+        "http\(isPlain ? "" : "s")://localhost:\(isPlain ? httpPort : httpsPort)/\(hasText ? "text-status" : "status")/\(status)/up.git"
     }
 
     /// Changes a password, or adds a user: it counts from the next request on.

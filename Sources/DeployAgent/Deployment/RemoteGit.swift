@@ -46,7 +46,7 @@ struct RemoteGit {
         let own = settings.git
         let access = RemoteAccess(
             credentials: try own.credentials(for: remote, app: settings.remote), ssh: own.ssh,
-            authorityFile: own.authorityFile)
+            authorityFile: own.authorityFile, withheld: own.withheldToken(from: settings.remote))
         let basis = Basis(
             remote: remote, access: access,
             files: ([own.ssh.keyFile, own.ssh.knownHostsFile, own.authorityFile].compactMap { $0 } + filesOfUser)

@@ -104,6 +104,13 @@ extension GitSettings {
         throw GitError(
             .unreachable, operation: "read the token",
             explanation: "\(Setting.tokenFile.name) \(tokenFile) cannot be read or is empty")
+    /// The token where the app's remote is http without encryption.
+    func withheldToken(from app: RemoteSettings?) -> WithheldToken? {
+        guard let app, !app.remote.isEncrypted, let origin = app.remote.httpOrigin, token != nil || tokenFile != nil
+        else { return nil }
+        return WithheldToken(setting: (tokenFile == nil ? Setting.token : .tokenFile).name, origin: origin)
+    }
+
     }
 }
 
