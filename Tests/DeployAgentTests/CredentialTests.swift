@@ -77,6 +77,25 @@ import Testing
     }
 
     @Test(
+        "HEAD as a branch is the remote's default branch, of a hook's repository too", arguments: ["HEAD", " HEAD\n"])
+    func head(branch: String) throws {
+        let settings = try resolve([
+            "GITHUB_REPO_URL": "https://host/x", "GITHUB_BRANCH": branch, "POST_DEPLOY_COMMAND": "true",
+            "POST_DEPLOY_REPO_URL": "https://host/y", "POST_DEPLOY_REPO_BRANCH": branch,
+        ])
+        #expect(settings.remote?.remote.ref == nil && settings.followedRef == nil)
+        #expect(settings.followedName(found: "main") == "main")
+        #expect(
+            settings.hook(.postDeploy)?.remote?.remote
+                == Remote(
+                    url: "https://host/y", ref: nil,
+                    names: Remote.Names(url: "POST_DEPLOY_REPO_URL", ref: "POST_DEPLOY_REPO_BRANCH")))
+        let local = try resolve(["GITHUB_BRANCH": branch])
+        #expect(!local.warnings.contains { $0.contains("GITHUB_BRANCH") })
+        #expect(try resolve(["GITHUB_BRANCH": "main"]).warnings.contains { $0.contains("GITHUB_BRANCH") })
+    }
+
+    @Test(
         "a secret of so few characters that it stands everywhere is worth a word",
         arguments: [
             ("1", "REPLICAS has fewer than 4 characters"), ("${N}", "REPLICAS has fewer than 4 characters"),

@@ -31,6 +31,8 @@ public struct RemoteSettings: Sendable, Equatable {
     var password: String?
 
     /// Takes credentials out of the URL, so that they are in no argument and no file.
+    ///
+    /// - Parameter branch: nil, or `HEAD`, for the remote's default branch.
     init(url: String, branch: String?, names: Remote.Names = Remote.Names(), _ absolute: (String) -> String) {
         var plain = url
         let isHTTP = url.lowercased().hasPrefix("http://") || url.lowercased().hasPrefix("https://")
@@ -42,8 +44,12 @@ public struct RemoteSettings: Sendable, Equatable {
         if plain.contains("://"), !isHTTP { plain = Remote(url: plain, ref: nil).address }
         // A relative path means the agent's folder, not the one in which git runs.
         let isPath = !plain.contains("://") && !(plain.prefix { $0 != "/" }.contains(":"))
-        remote = Remote(url: isPath ? absolute(plain) : plain, ref: branch, names: names)
+        remote = Remote(
+            url: isPath ? absolute(plain) : plain, ref: branch == Self.defaultBranch ? nil : branch, names: names)
     }
+
+    /// What a remote calls its default branch.
+    static let defaultBranch = "HEAD"
 
     /// What is wrong with a URL; nil when git may take it.
     static func problem(of url: String) -> String? {
@@ -98,12 +104,6 @@ extension GitSettings {
         return credentials
     }
 
-    private func currentToken() throws -> String? {
-        guard let tokenFile else { return token }
-        if let token = Settings.readTokenFile(tokenFile) { return token }
-        throw GitError(
-            .unreachable, operation: "read the token",
-            explanation: "\(Setting.tokenFile.name) \(tokenFile) cannot be read or is empty")
     /// The token where the app's remote is http without encryption.
     func withheldToken(from app: RemoteSettings?) -> WithheldToken? {
         guard let app, !app.remote.isEncrypted, let origin = app.remote.httpOrigin, token != nil || tokenFile != nil
@@ -111,6 +111,12 @@ extension GitSettings {
         return WithheldToken(setting: (tokenFile == nil ? Setting.token : .tokenFile).name, origin: origin)
     }
 
+    private func currentToken() throws -> String? {
+        guard let tokenFile else { return token }
+        if let token = Settings.readTokenFile(tokenFile) { return token }
+        throw GitError(
+            .unreachable, operation: "read the token",
+            explanation: "\(Setting.tokenFile.name) \(tokenFile) cannot be read or is empty")
     }
 }
 

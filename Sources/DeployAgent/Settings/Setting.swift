@@ -31,7 +31,7 @@ public struct Setting: Sendable, Hashable {
     static let repoURL = Setting(
         "GITHUB_REPO_URL", default: "none: the workspace's own HEAD is watched", "any URL or path that git takes")
     static let branch = Setting(
-        "GITHUB_BRANCH", default: "the remote's default branch", "a branch, a tag or a full commit id")
+        "GITHUB_BRANCH", default: "the remote's default branch", "a branch, a tag, a full commit id or HEAD")
     static let token = Setting("GITHUB_TOKEN", default: "none", "a token for https remotes", secret: true)
     static let tokenFile = Setting(
         "GITHUB_TOKEN_FILE", default: "none", "a file that holds a token; read again before every check")

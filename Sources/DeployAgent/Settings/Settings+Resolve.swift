@@ -400,7 +400,9 @@ extension Settings {
         if !hooks.contains(where: { $0.hook != .failedDeploy }) {
             advice.append(nothingToRun)
         }
-        if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name] {
+        if reader.found[Setting.repoURL.name] == nil, let branch = reader.found[Setting.branch.name],
+            branch.value.trimmingSpace != RemoteSettings.defaultBranch
+        {
             advice.append(
                 "GITHUB_BRANCH \"\(branch.value)\" has no effect without GITHUB_REPO_URL: the workspace's own HEAD is watched"
             )
