@@ -23,7 +23,8 @@ func start() async {
     } catch  where AgentCommand.exitCode(for: error) == .validationFailure {
         // The parser repeats what is wrong, which may hold a password.
         let held = Setting.all.filter(\.isSecret).compactMap { getenv($0.name).map { String(cString: $0) } }
-        let message = AgentCommand.fullMessage(for: error)
+        let message = AgentCommand.withNearSubcommand(
+            AgentCommand.fullMessage(for: error), CommandLine.arguments.dropFirst())
         // Empty where the command has said itself what is wrong.
         let text = message.isEmpty ? "" : Secrets(held).mask(message) + "\n"
         _ = text.withCString { write(2, $0, strlen($0)) }

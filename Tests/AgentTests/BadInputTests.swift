@@ -401,6 +401,21 @@ struct BadInputTests {
         #expect(ended.code == 64 && ended.output.isEmpty && ended.errors.contains("Usage"), "\(ended)")
     }
 
+    @Test(
+        "a mistyped subcommand gets the one that it resembles",
+        arguments: [
+            ("statsu", "'statsu'; did you mean `status`?"), ("ledger chek", "'chek'; did you mean `check`?"),
+            ("tasks lst", "'lst'; did you mean `list`?"), ("tasks --json rety a", "; did you mean `retry`?"),
+            ("run-onec", "'run-onec'; did you mean `run-once`?"), ("zzzzzz", nil), ("run status", nil),
+            ("show a statsu", nil),
+        ] as [(String, String?)])
+    func nearSubcommand(line: String, hint: String?) async throws {
+        let ended = try await box.start(program: [agentBinary] + line.split(separator: " ").map(String.init)).ended()
+        #expect(ended.code == 64 && ended.output.isEmpty, "\(ended)")
+        let first = ended.errors.prefix { $0 != "\n" }
+        #expect(first.hasSuffix(hint ?? "'") && first.contains("did you mean") == (hint != nil), "\(ended)")
+    }
+
     @Test("a missing git is said in so many words")
     func noGit() async throws {
         let once = try await box.once(["PATH": box.root + "/bin"])

@@ -1,5 +1,5 @@
-/// Finds names that look like a setting but are none.
-enum NearMiss {
+/// Finds names that look like a setting, a key or a subcommand but are none.
+public enum NearMiss {
     /// The setting that a name most likely means; nil when it is one, or resembles none.
     static func setting(for name: String) -> String? {
         guard !Setting.knownNames.contains(name), name.utf8.count >= 8 else { return nil }
@@ -10,8 +10,8 @@ enum NearMiss {
         return candidates.min { $0.1 != $1.1 ? $0.1 < $1.1 : $0.0 < $1.0 }?.0
     }
 
-    /// The key that a key of a file most likely means; nil when it resembles none.
-    static func key(for name: String, among known: [String]) -> String? {
+    /// The key that a key of a file most likely means, or the subcommand; nil when it resembles none.
+    public static func key(for name: String, among known: [String]) -> String? {
         let name = name.lowercased()
         let nearest = known.map { ($0, distance(name, $0)) }.filter { $0.1 <= (name.utf8.count >= 5 ? 2 : 1) }
             .min { $0.1 < $1.1 }?.0
