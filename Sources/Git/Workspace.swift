@@ -59,9 +59,19 @@ public struct Workspace: Sendable {
             }
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
-            // A `.git` alone is what a `git init` that was killed leaves behind.
-            return try entries(of: path).allSatisfy { $0 == ".git" || $0 == ownFolder }
-                ? .empty : .foreign("is not empty and no git checkout")
+            let inTheWay = try namesInTheWay().sorted()
+            if inTheWay.isEmpty { return .empty }
+            let more = inTheWay.count > 3 ? " and \(inTheWay.count - 3) more" : ""
+            return .foreign(
+                "is not empty and no git checkout: it has \(inTheWay.prefix(3).joined(separator: ", "))\(more)")
+        }
+    }
+
+    /// What keeps a folder that is no checkout from being filled: all but a `.git` alone, which a `git init` that was killed
+    /// leaves behind, the agent's own folder, and what mke2fs(8) makes in a new file system.
+    private func namesInTheWay() throws -> [String] {
+        try entries(of: path).filter { name in
+            name != ".git" && name != ownFolder && !(name == "lost+found" && kind(of: "\(path)/\(name)") == .folder)
         }
     }
 

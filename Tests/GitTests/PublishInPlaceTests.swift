@@ -26,6 +26,21 @@ struct PublishInPlaceTests {
         #expect(try await status(upstream) == "")
     }
 
+    @Test("the lost+found of a file system that was just made stays where it is, closed to this user as it may be")
+    func freshFileSystem() async throws {
+        let upstream = try await Upstream()
+        let path = upstream.workspace.path
+        _ = try await shell("mkdir -p \(path)/lost+found; chmod 000 \(path)/lost+found", in: "/")
+        for content in ["1", "2"] {
+            let commit = try await upstream.commit(["a": content])
+            let discarded = try await upstream.publish()
+            #expect(discarded.paths.isEmpty)
+            #expect(try await git("rev-parse HEAD", in: path) == commit)
+            #expect(try await shell("stat -c %a lost+found; cat a", in: path).output == "0\n\(content)")
+        }
+        _ = try await shell("chmod 700 lost+found", in: path)
+    }
+
     @Test("origin follows the remote's URL where the agent has set it, and nobody another one since")
     func origin() async throws {
         let upstream = try await Upstream()
