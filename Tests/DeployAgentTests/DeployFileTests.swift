@@ -294,7 +294,7 @@ import Testing
         arguments: [
             "task: []\n", "Tasks: []\n", "version: 1\ntasks: []\n", "tasks: [\n", "- {id: a, run: x}\n", "text\n",
             "- a\n",
-            "tasks: []\n---\nkind: Service\n",
+            "tasks: []\n---\nkind: Service\n", "x-b: &b {tasks: [{id: a}]}\n<<: *b\n",
         ])
     func own(text: String) throws {
         #expect(throws: SettingsError.self) {

@@ -46,7 +46,9 @@ public struct DeployFile: Sendable, Equatable {
         switch YAMLText.firstDocument(text) {
         case .mapping(let top)?:
             return top.keys.allSatisfy { key in
-                sections.allSatisfy { NearMiss.distance(key.scalar?.string.lowercased() ?? "", $0) > 1 }
+                // What is merged may be ours.
+                guard let name = key.scalar?.string.lowercased(), name != "<<" else { return false }
+                return sections.allSatisfy { NearMiss.distance(name, $0) > 1 }
             }
         case .sequence(let list)?:
             // Tasks without the section around them.
