@@ -43,7 +43,7 @@ struct IndexStampsTests {
             // Only the time of change tells.
             "printf 9 > top; touch -r .git/top top",
             // A file may have changed in the very tick in which the index was written.
-            "touch -d '1 second ago' .git/index", "touch -d '2 hours ago' .git/index",
+            "touch -r top .git/index", "touch -d '2 hours ago' .git/index",
         ])
     func touched(_ change: String) async throws {
         let (folder, index) = try await checkout(["a/b/one": "1", "a/two": "2", "top": "3", "z/four": "4"])
