@@ -30,12 +30,15 @@ public struct CommitStore: Sendable {
 
     public var repository: Repository { Repository(path: path) }
 
-    /// Creates the repository where there is none; one that a killed git left half made is completed.
+    /// Creates the repository where there is none; one that a killed git left half made is completed. What it is configured
+    /// by is then the agent's own.
     public func prepare(_ git: GitProgram) async throws {
-        if access(path + "/HEAD", F_OK) == 0 && access(path + "/objects", F_OK) == 0 { return }
-        try await git.expect(
-            ["init", "--quiet", "--bare", "--object-format=sha1", "--", path], in: "/", operation: "create \(path)",
-            code: .publish)
+        if access(path + "/HEAD", F_OK) != 0 || access(path + "/objects", F_OK) != 0 {
+            try await git.expect(
+                ["init", "--quiet", "--bare", "--object-format=sha1", "--", path], in: "/",
+                operation: "create \(path)", code: .publish)
+        }
+        try resetConfiguration()
     }
 
     /// Closes it to other users: what a hook made of tracked files lies in its objects, too.
@@ -66,16 +69,21 @@ public struct CommitStore: Sendable {
 
     private static let kept = "refs/agent/kept/"
 
-    /// Keeps a commit that is there, and of those that were kept before only these: what is left is collected in time.
+    /// Keeps a commit that is there, and of those that were kept before only these and what checkouts borrow: what is left
+    /// is collected in time.
     public func keep(_ commit: String, and others: Set<String>, _ git: GitProgram) async throws {
         let operation = "keep \(commit.prefix(12)) in \(path)"
+        let borrowed = borrowed
         try await git.expect(
             ["update-ref", Self.kept + commit, commit], in: path, operation: operation, code: .publish)
+        for commit in borrowed where await !keeps(commit) {
+            _ = try await git.run(["update-ref", Self.kept + commit, commit], in: path, operation: operation)
+        }
         let listed = try await git.expect(
             ["for-each-ref", "--format=%(refname)", Self.kept], in: path, operation: operation, code: .publish)
         for name in String(decoding: listed.output, as: UTF8.self).split(separator: "\n") {
             let id = String(name.dropFirst(Self.kept.count))
-            guard id != commit, !others.contains(id) else { continue }
+            guard id != commit, !others.contains(id), !borrowed.contains(id) else { continue }
             try await git.expect(
                 ["update-ref", "-d", String(name)], in: path, operation: operation, code: .publish)
         }
@@ -180,6 +188,8 @@ public struct CommitStore: Sendable {
     ///
     /// - Parameter content: whether every file's content is read, too; otherwise only what hangs together.
     public func isSound(content: Bool, _ git: GitProgram) async -> Bool {
+        // What is not there is not damaged.
+        guard isFolder(path) else { return true }
         // Without a descriptor left nothing can be read, and that says nothing of the store.
         let probe = open("/dev/null", O_RDONLY | O_CLOEXEC)
         guard probe >= 0 else { return true }
@@ -219,21 +229,15 @@ public struct CommitStore: Sendable {
 
     /// Checks a commit out to the staging folder, which is emptied first.
     public func stage(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws {
-        let operation = "check out \(commit.prefix(12)) to \(stage)"
         let git = git.withLargeFiles(of: self)
         try discardStage()
-        try await StaleLocks(ofOwn: path).sweep()
-        try await git.expect(
-            ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", stage, commit], in: path,
-            operation: operation, code: .publish)
+        try await addCheckout(commit, name: "stage", at: stage, git)
         try await checkOut(submodules, name: "stage", below: stage, git)
-        try await WrittenFiles(stageAdministration).note()
     }
 
     /// Removes the staged checkout and what the repository keeps of it.
     ///
-    /// Of that also what a git left that was killed while it made it: beside such remains the next one would get another
-    /// name than `stageAdministration` says.
+    /// Of that also what a git of an earlier version left that was killed while it made it.
     public func discardStage() throws {
         try removeTree(stage)
         for store in submoduleStores { try removeTree(store.stageAdministration) }

@@ -125,9 +125,8 @@ public struct Release: Sendable, Equatable {
     private var submodules: [Checkout] {
         store.submoduleStores.compactMap { inner in
             let administration = "\(inner.path)/worktrees/\(name)"
-            let pointer = String(decoding: SmallFile.read(administration + "/gitdir") ?? [], as: UTF8.self)
-            guard pointer.hasSuffix("/.git\n") else { return nil }
-            return Checkout(path: String(pointer.dropLast(6)), administration: administration)
+            guard isFolder(administration) else { return nil }
+            return Checkout(path: "\(path)/\(inner.place(in: store))", administration: administration)
         }
     }
 

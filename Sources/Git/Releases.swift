@@ -106,14 +106,10 @@ public struct Releases: Sendable {
         symlink(workspace, Self.note(of: store.releases))
         let release = free(commit)
         try release.remove()
-        try await StaleLocks(ofOwn: store.path).sweep()
         try await writingToDisk(store.releases) {
-            try await git.expect(
-                ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", release.path, commit],
-                in: store.path, operation: "check out \(commit.prefix(12)) to \(release.path)", code: .publish)
+            try await store.addCheckout(commit, name: release.name, at: release.path, git)
             try await store.checkOut(submodules, name: release.name, below: release.path, git)
         }
-        try await WrittenFiles(release.administration).note()
         return release
     }
 
@@ -148,6 +144,15 @@ public struct Releases: Sendable {
     public func discard(_ release: Release) throws {
         guard live() != release else { return }
         try release.remove()
+    }
+
+    /// Removes releases that a killed agent had not completed, with what their hooks have configured.
+    public func discardUnfinished() throws {
+        for name in try entries(of: store.releases).filter(Release.isName) {
+            let release = Release(name, in: store)
+            // Without what the store keeps of it, it was made from another store.
+            if isFolder(release.administration), !release.isReady { try discard(release) }
+        }
     }
 
     /// Removes releases that nobody needs: those never completed, and replaced ones but for the newest.

@@ -91,35 +91,19 @@ extension CommitStore {
         }
     }
 
-    /// Checks a commit out to a folder that may be there and is empty then.
-    ///
-    /// - Parameter name: what the repository keeps of it is called so: for a submodule of a release as the release.
-    func addWorkTree(_ commit: String, name: String, at target: String, _ git: GitProgram) async throws {
-        let administration = "\(path)/worktrees/\(name)"
-        let fresh = String(path.dropLast("repo.git".count)) + "work/" + name
-        let operation = "check out \(commit.prefix(12)) to \(target)"
-        try removeTree(administration)
-        try removeTree(fresh)
-        try await StaleLocks(ofOwn: path).sweep()
-        // git calls what it keeps of a work tree by its folder's name: so it is made under that name, and moved.
-        try await git.expect(
-            ["worktree", "add", "--quiet", "--force", "--force", "--detach", "--", fresh, commit], in: path,
-            operation: operation, code: .publish)
-        guard rename(fresh, target) == 0 else { throw fileFailure(operation) }
-        try SmallFile.write(Array("\(target)/.git\n".utf8), to: "\(administration)/gitdir")
-        try await WrittenFiles(administration).note()
-    }
+    /// Where it lies in a checkout of the store that it is inside of.
+    func place(in outer: CommitStore) -> Substring { stage.dropFirst(outer.stage.count + 1) }
 
     /// Checks out the repositories inside a commit that was checked out.
     ///
     /// - Parameters:
-    ///   - name: see `addWorkTree`.
+    ///   - name: see `addCheckout`.
     ///   - root: where their parent was checked out.
     func checkOut(_ submodules: [Submodule], name: String, below root: String, _ git: GitProgram) async throws {
         for submodule in submodules {
             let target = root + "/" + submodule.path
             let own = git.withLargeFiles(of: submodule.store)
-            try await submodule.store.addWorkTree(submodule.commit, name: name, at: target, own)
+            try await submodule.store.addCheckout(submodule.commit, name: name, at: target, own)
             try await checkOut(submodule.inner, name: name, below: target, git)
         }
     }
@@ -141,7 +125,7 @@ extension CommitStore {
                 continue
             }
             for commit in commits { try? await store.keep(commit, and: commits, git) }
-            // Of a checkout that was broken off.
+            // Of a checkout of an earlier version that was broken off.
             try? removeTree(String(store.path.dropLast("repo.git".count)) + "work")
             try await store.tidyLargeFiles(of: commits)
             await store.tidy(git)

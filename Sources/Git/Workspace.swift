@@ -149,7 +149,9 @@ public struct Workspace: Sendable {
             let arriving = arriving(submodules, folders.own)
             do {
                 let checkoutOrigin = CheckoutOrigin(repository: repository, git: git, operation: operation)
-                if isNew {
+                // Set back, or put aside as damaged.
+                let isUnconfigured = folders.own == folders.common && kind(of: folders.own + "/config") == .missing
+                if isNew || isUnconfigured {
                     try await git.expect(
                         ["init", "--quiet", "--", path], in: "/", operation: operation, code: .publish)
                     try await checkoutOrigin.add(origin)

@@ -44,7 +44,7 @@ struct CrashRecoveryTests {
     enum Moment: String, CaseIterable, Sendable {
         case asking = "ls-remote"
         case fetching = "--depth=1"
-        case staging = "worktree"
+        case staging = "--separate-git-dir"
         case publishing = "--update-shallow"
         case beforeCheckout = "checkout"
         case afterCheckout = "checkout-done"

@@ -186,7 +186,7 @@ struct EmptyWorkspaceTests {
         try box.install(
             "git",
             """
-            if test -e $OUT/full && [[ " $* " == *" worktree add "* ]]; then
+            if test -e $OUT/full && [[ " $* " == *" --separate-git-dir "* ]]; then
                 rm $OUT/full; echo "fatal: No space left on device" >&2; exit 128
             fi
             exec /usr/bin/git "$@"

@@ -46,6 +46,53 @@ struct HookRepositoryTests {
         #expect(box.lines("pre").dropFirst() == ["two", "1", "two", "2"])
     }
 
+    @Test(
+        "what a run configures with git counts while it runs, and is gone then, also after a kill",
+        arguments: [false, true])
+    func configured(isKilled: Bool) async throws {
+        let hook = """
+            git config http.extraHeader "Authorization: Basic c2VjcmV0"; git config core.autocrlf true
+            echo "*.x text eol=crlf" > .git/info/attributes; git config --get http.extraHeader >> $OUT/pre
+            """
+        _ = try await job(["pre.sh": hook + (isKilled ? "\ntouch $OUT/ready; sleep 1000\n" : "\n"), "a.x": "1\n"])
+        let settings = settings(["PRE_DEPLOY_COMMAND": "mkdir -p .git/info; . ./pre.sh", "PRE_DEPLOY_FOLDER": "."])
+        if isKilled {
+            let agent = try box.start("run", settings: settings)
+            try await until("the hook runs", details: { agent.errors }) { box.has("ready") }
+            try await agent.send(SIGKILL)
+            _ = try await agent.ended()
+            // Where it cannot get further than to the beginning.
+            try await box.sh("mv up.git away.git")
+            #expect(try await box.once(settings).outcome == "unreachable")
+            try await box.sh("mv away.git up.git")
+        } else {
+            #expect(try await box.once(settings).outcome == "deployed")
+        }
+        #expect(box.lines("pre") == ["Authorization: Basic c2VjcmV0"])
+        #expect(try await box.sh("grep -rl c2VjcmV0 state/workspaces/*/hooks | grep -v pre.sh || true") == "")
+        _ = try await job([
+            "pre.sh": "wc -c < a.x >> $OUT/pre; git remote get-url origin >> $OUT/pre\n", "a.x": "2\n",
+        ])
+        #expect(try await box.once(settings, force: true).outcome == "deployed")
+        #expect(box.lines("pre").suffix(2) == ["2", "file://\(jobs)"])
+    }
+
+    @Test("a checkout of an earlier version is used on, without what hooks have configured there")
+    func earlierVersion() async throws {
+        #expect(try await box.once(settings()).outcome == "deployed")
+        try await box.sh(
+            """
+            cd state/workspaces/*/hooks/PRE_DEPLOY/checkout
+            rm .git/agent-config; git config core.autocrlf true; touch bin/kept
+            """)
+        _ = try await job(["bin/pre": "wc -l < a >> $OUT/pre; wc -c < a >> $OUT/pre; ls kept >> $OUT/pre\n"])
+        _ = try await job(["bin/a": "1\n"])
+        #expect(try await box.once(settings(), force: true).outcome == "deployed")
+        #expect(box.lines("pre").suffix(3) == ["1", "2", "kept"])
+        let origin = try await box.sh("git -C state/workspaces/*/hooks/PRE_DEPLOY/checkout remote get-url origin")
+        #expect(origin == "file://\(jobs)")
+    }
+
     @Test("the branch is the remote's default one, or the one that is set; POST_DEPLOY has a repository of its own")
     func branch() async throws {
         try await box.sh(

@@ -181,7 +181,7 @@ struct RollbackTests {
         #expect(try await box.agent("rollback", settings: watched).code == 0)
         let calls = box.lines("arguments")
         #expect(app == "v5\n" && calls.contains { $0.contains("git") }, "\(calls)")
-        for word in ["worktree", "checkout", "fetch", "ls-remote", "diff-files"] {
+        for word in ["worktree", "separate-git-dir", "checkout", "fetch", "ls-remote", "diff-files"] {
             #expect(!calls.contains { $0.contains(word) }, "\(word): \(calls)")
         }
     }

@@ -62,7 +62,7 @@ struct SignedCommitTests {
         // It was looked at, and never checked out.
         let calls = box.lines("arguments")
         #expect(calls.contains { $0.contains("verify-commit") }, "\(calls)")
-        #expect(!calls.contains { $0.contains("worktree") || $0.contains("checkout") }, "\(calls)")
+        #expect(!calls.contains { $0.contains("separate-git-dir") || $0.contains("checkout") }, "\(calls)")
         #expect(refused.deployment["error_message"].string?.contains("no signature") == true)
         #expect(!FileManager.default.fileExists(atPath: box.workspace))
         #expect(try await box.once(settings).outcome == "unchanged")

@@ -23,6 +23,12 @@ struct SubmoduleTests {
 
     private static let add = "git -c protocol.file.allow=always submodule --quiet add"
 
+    /// A further commit of `libs/a`, and one of the app's that has it.
+    private static let next = """
+        cd ../a; echo 2 > a; git commit -qam 2
+        cd ../up/libs/a; git pull -q ../../../a; cd ../..; git add -A; git commit -qm 2
+        """
+
     private var remote: Remote { Remote(url: upstream.path, ref: "main") }
 
     /// Fetches the branch with all that it needs.
@@ -234,6 +240,35 @@ struct SubmoduleTests {
         let left = try await upstream.run(
             "find . -path '*/worktrees/*' -prune -print", in: upstream.folder.path + "/state")
         #expect(left.split(separator: "\n").count == 3 && !left.contains(release.name + "\n"), "\(left)")
+    }
+
+    @Test("what a hook configures with git in a repository inside its staged checkout ends with it")
+    func configured() async throws {
+        let command = "git config core.autocrlf true"
+        try await publish(isStaged: true, hook: "cd libs/a; \(command); cd inner/b; \(command)")
+        try await upstream.run(Self.next, in: upstream.path)
+        try await publish(isStaged: true)
+        #expect(try await upstream.run("cat libs/a/a; wc -c < libs/a/a") == "2\n2\n")
+        #expect(try await upstream.run("grep -rl autocrlf . || true", in: "state") == "")
+    }
+
+    @Test("what a release borrows of the repositories inside it stays there until it is removed")
+    func borrowed() async throws {
+        let (commit, content) = try await fetch()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        let release = try await releases.make(commit, submodules: content.submodules, content.git)
+        try await releases.complete(release, content.git)
+        try await upstream.run(Self.next, in: upstream.path)
+        let next = try await fetch().commit
+        try await upstream.store.keep(next, and: [], content.git)
+        try await upstream.store.tidyContent(of: [next], content.git)
+        for store in [upstream.store, upstream.store.submodule("libs/a")] {
+            await Housekeeping(folder: store.path, git: content.git).run()
+        }
+        for folder in ["", "/libs/a", "/libs/a/inner/b"] {
+            #expect(try await git("fsck --full", in: release.path + folder).contains("missing") == false)
+            #expect(try await git("status --porcelain", in: release.path + folder) == "")
+        }
     }
 
     @Test("without a network nothing is asked for what is there; what nobody needs any more is removed")

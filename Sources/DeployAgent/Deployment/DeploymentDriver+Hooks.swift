@@ -64,6 +64,7 @@ extension DeploymentDriver {
                 return try await notHad(hook, error, &progress)
             }
         }
+        defer { if hook.remote != nil { HookCheckout.restore(hook.hook, runner.folder) } }
         return hook.scope == .fleet
             ? try await runForFleet(hook, in: place, hookCommit, context, &progress)
             : try await runHere(hook, in: place, hookCommit, context, &progress)

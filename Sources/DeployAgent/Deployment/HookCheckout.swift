@@ -28,6 +28,16 @@ struct HookCheckout: Sendable {
         }
     }
 
+    /// Takes back what a run has configured with git in its checkout.
+    static func restore(_ hook: Hook, _ folder: WorkspaceFolder) {
+        // What fails here fails again, and is said, when the checkout is used next.
+        try? checkout(home(of: hook, folder)).restoreConfiguration()
+    }
+
+    private static func checkout(_ home: String) -> OwnCheckout {
+        OwnCheckout(Workspace(path: home + "/checkout"), of: CommitStore(folder: home))
+    }
+
     /// What a hook that cannot be had comes to: where waiting may help it is put off, and a lenient one fails.
     static func result(of error: GitError, mode: HookMode) -> RunResult {
         let isWaitedFor = mode == .strict && !error.code.isPermanent && error.code != .signature
@@ -70,10 +80,13 @@ struct HookCheckout: Sendable {
         try await settings.signatures?.expect(tip.commit, in: store.path, folder: home, git)
         let content = try await store.fetchContent(of: tip.commit, from: remote.remote, settings.content, git)
         for warning in content.warnings { logger.warning("\(hook.rawValue): \(warning)") }
+        let own = Self.checkout(home)
+        try own.restoreConfiguration()
         _ = try await workspace.publish(
             tip.commit, from: store, stagedOutput: false, origin: remote.remote.address,
             submodules: content.submodules,
             content.git)
+        try own.keepConfiguration()
         try? await store.tidyContent(of: [tip.commit], git)
         await store.tidy(git)
         await workspace.tidy(submodules: content.submodules, git)

@@ -417,7 +417,19 @@ public final class Watcher {
         let hosts = [settings.host, abandoned?.host].compactMap { $0 }
         try await Recovery(ledger: ledger, state: state, folder: folder, logger: logger, hosts: hosts).run(
             workspace: workspace.path, grace: settings.killGrace, abandoned: abandoned != nil, after: toRecoverFrom)
+        forgetConfigured()
         isRecovered = true
+    }
+
+    /// Removes what hooks have configured with git for their own run, where that was broken off: a token, perhaps.
+    private func forgetConfigured() {
+        do {
+            try followed.store.discardStage()
+            try Releases(of: followed.store, workspace: workspace.path).discardUnfinished()
+        } catch {
+            logger.warning("what an earlier deployment had staged could not be removed: \(error)")
+        }
+        for hook in Hook.allCases { HookCheckout.restore(hook, folder) }
     }
 
     /// The spec of a commit may name another record than the one that was opened before any commit was there.
