@@ -32,7 +32,7 @@ struct RollbackCommand: AsyncParsableCommand {
     func run() async throws {
         let onError = { (error: any Error) in if json { try printJSON(OutcomeView(error: error)) } }
         try await common.session(onError: onError) { session, reporter in
-            let ledger = try session.openLedger()
+            let ledger = try session.openLedger(deploys: false)
             defer { ledger.close() }
             let inForce = InForce(session.settings, ledger)
             let service: Rollback

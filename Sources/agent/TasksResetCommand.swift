@@ -50,7 +50,7 @@ extension CommonOptions {
         _ body: (TaskDesk) async throws -> TaskDesk.Answer
     ) async throws {
         try await session { session, reporter in
-            let ledger = try session.openLedger()
+            let ledger = try session.openLedger(deploys: false)
             defer { ledger.close() }
             switch try await body(TaskDesk(session: session, ledger)) {
             case .done(let task):

@@ -19,9 +19,22 @@ struct StateDirectory: Sendable {
     }
 
     /// Creates the folders.
-    /// - Throws: `SettingsError` when that is not possible.
-    func prepare(for workspace: String) throws {
+    ///
+    /// - Parameter deploys: whether something is deployed or run, and not only noted in the record.
+    /// - Throws: `SettingsError` when that is not possible, or root would do it in a directory of another user's.
+    func prepare(for workspace: String, deploys: Bool = true) throws {
         let own = self.workspace(workspace)
+        if let (folder, owner) = anothers(workspace) {
+            guard !deploys else {
+                let name = getpwuid(owner.st_uid).map { String(cString: $0.pointee.pw_name) }
+                throw SettingsError(
+                    Setting.stateDirectory.name,
+                    "\(folder) belongs to another user (\(name.map { "\($0), " } ?? "")uid \(owner.st_uid)), whose agent could not use what root leaves there; run it as that user (\(name.map { "sudo -u \($0), or " } ?? "")setpriv --reuid=\(owner.st_uid) --regid=\(owner.st_gid) --clear-groups), or give all of \(path) to root if no other agent works there any more",
+                    source: .fallback)
+            }
+            // What is not there yet is that user's to make.
+            return
+        }
         for folder in [path, logs, path + "/workspaces", own.path, own.running] {
             guard Self.makeFolder(folder) else {
                 throw SettingsError(
@@ -41,6 +54,17 @@ struct StateDirectory: Sendable {
             throw SettingsError(
                 Setting.stateDirectory.name, "\(own.path) may not be written: \(errorText(errno))", source: .fallback)
         }
+    }
+
+    /// Whose it is where this is root and it is another user's. The workspace's own folder, where it is there, says who
+    /// works here: whoever made the directory may be another one.
+    private func anothers(_ workspace: String) -> (folder: String, owner: stat)? {
+        guard geteuid() == 0 else { return nil }
+        for folder in [self.workspace(workspace).path, path] {
+            var info = stat()
+            if stat(folder, &info) == 0 { return info.st_uid == 0 ? nil : (folder, info) }
+        }
+        return nil
     }
 
     /// Lets those through who read a workspace that is a link to a release: they may pass, and see no names.

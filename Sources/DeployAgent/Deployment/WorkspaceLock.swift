@@ -129,6 +129,7 @@ package final class WorkspaceLock: Sendable {
                 Setting.stateDirectory.name, "cannot open the lock file \(folder.lock): \(errorText(errno))",
                 source: .fallback)
         }
+        folder.own(descriptor)
         switch agent_try_lock(descriptor) {
         case 1: break
         case 0:

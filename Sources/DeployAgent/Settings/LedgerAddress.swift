@@ -57,6 +57,7 @@ public enum LedgerAddress: Sendable, Equatable {
             // Command lines in the record may say more than others should read.
             let mask = umask(0o077)
             defer { umask(mask) }
+            Self.makeForOwner(path)
             return try SQLiteLedger(path: path)
         case .postgresql(_, _, let schema):
             return PostgresLedger(schema: schema, tasksTable: tasksTable) { table in
@@ -66,6 +67,19 @@ public enum LedgerAddress: Sendable, Equatable {
                 try connectionString { log?.learn(Secrets($0)) }
             }
         }
+    }
+
+    /// Makes the file, where root would in another user's folder, as that user's: an agent of theirs must be able to use it.
+    /// What SQLite makes beside it gets its owner.
+    private static func makeForOwner(_ path: String) {
+        var folder = stat()
+        guard geteuid() == 0, let slash = path.lastIndex(of: "/"), stat(String(path[...slash]), &folder) == 0,
+            folder.st_uid != 0
+        else { return }
+        let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return }
+        fchown(descriptor, folder.st_uid, folder.st_gid)
+        close(descriptor)
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.

@@ -105,9 +105,11 @@ public struct AgentSession: Sendable {
     public var scope: Scope { settings.scope }
 
     /// Opens the record for writing, creating it where there is none.
+    ///
+    /// - Parameter deploys: whether something is deployed or run, and not only noted there.
     /// - Throws: `LedgerError`, `SettingsError`.
-    public func openLedger() throws -> any LedgerStore {
-        try state.prepare(for: settings.workspace)
+    public func openLedger(deploys: Bool = true) throws -> any LedgerStore {
+        try state.prepare(for: settings.workspace, deploys: deploys)
         return try settings.ledger.open(tasksTable: settings.tasksTable, for: log)
     }
 

@@ -39,7 +39,9 @@ public final class Rollback: Service {
         self.notifier = notifier
         let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
         // The agent at work knows where it publishes from.
-        if session.lockHolder() == nil, settings.remote == nil {
+        let isAlone = session.lockHolder() == nil
+        if isAlone { try session.state.prepare(for: settings.workspace) }
+        if isAlone, settings.remote == nil {
             throw SettingsError(
                 Setting.repoURL.name,
                 "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
@@ -174,6 +176,13 @@ public final class Rollback: Service {
                 defer { lock.release() }
                 // The one that had the lock may have done it.
                 if RollbackRequest.read(folder) == request {
+                    do {
+                        // The agent that should have done it has ended meanwhile.
+                        try session.state.prepare(for: folder.workspace)
+                    } catch {
+                        request.remove(folder)
+                        return cell.set(.failed(session.log.mask("\(error)")))
+                    }
                     let watcher = session.watcher(lock, inForce, stop: stop)
                     let check = await watcher.check(.manual)
                     lock.update { $0.note(check, at: .now, mask: session.log.secrets.mask) }
