@@ -3,7 +3,7 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case unreachable, throttled, denied, untrusted, missingRepository, missingRef, notACheckout, signature,
-                noCommit, corrupt, tooLarge, publish, obstructed, gitMissing, stopped
+                noCommit, corrupt, unsupported, tooLarge, publish, obstructed, gitMissing, stopped
         }
         private let kind: Kind
 
@@ -25,6 +25,8 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
         public static var noCommit: Code { Code(kind: .noCommit) }
         /// The repository is damaged.
         public static var corrupt: Code { Code(kind: .corrupt) }
+        /// The repository is of a kind that the agent cannot read.
+        public static var unsupported: Code { Code(kind: .unsupported) }
         /// A file is larger than what is read.
         public static var tooLarge: Code { Code(kind: .tooLarge) }
         /// A commit could not be staged or published.
@@ -40,7 +42,7 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
 
         /// Whether waiting does not help: somebody has to change a setting or the remote.
         public var isPermanent: Bool {
-            [.denied, .untrusted, .missingRepository, .missingRef, .gitMissing].contains(self)
+            [.denied, .untrusted, .missingRepository, .missingRef, .unsupported, .gitMissing].contains(self)
         }
 
         public var description: String { kind.rawValue }

@@ -70,6 +70,9 @@ public struct GitProgram: Sendable {
         // Repositories inside a commit's are fetched and checked out by us.
         configure("submodule.recurse", "false")
         configure("fetch.recurseSubmodules", "false")
+        // What is made is of the kind that libgit2 reads, whatever the machine has for new ones.
+        configure("init.defaultObjectFormat", "sha1")
+        configure("init.defaultRefFormat", "files")
         // Of a hundred files and more: they wait for the disk more than they compute.
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         if cores > 1 { configure("checkout.workers", "\(min(2 * cores, 8))") }

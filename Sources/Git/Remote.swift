@@ -129,6 +129,10 @@ extension GitProgram {
         for name in names {
             // Only exact names: ls-remote also lists refs that merely end in the pattern.
             guard let id = ids["\(name)^{}"] ?? ids[name[...]] else { continue }
+            guard !UnsupportedRepository.isID(id) else {
+                throw GitError(
+                    .unsupported, operation: operation, explanation: "the remote \(UnsupportedRepository.sha256)")
+            }
             return RemoteTip(commit: String(id), reference: name == "HEAD" ? defaultBranch : name)
         }
         guard let ref = remote.ref else {
@@ -136,6 +140,12 @@ extension GitProgram {
             throw GitError(
                 .noCommit, operation: operation,
                 explanation: "the remote has no default branch; is it empty? Push a commit, or set \(remote.names.ref)")
+        }
+        guard !UnsupportedRepository.isID(ref) else {
+            throw GitError(
+                .unsupported, operation: operation,
+                explanation:
+                    "\(remote.names.ref) is an id of a repository that \(UnsupportedRepository.sha256)")
         }
         throw GitError(
             .missingRef, operation: operation,
@@ -197,6 +207,7 @@ extension GitError.Code {
             "the certificate is another host's: check \(remote.names.url)"
         case .untrusted: "check the server's certificate, and name its authority in AGENT_CA_FILE"
         case .gitMissing: "install ssh (Debian: openssh-client)"
+        case .unsupported: "the remote \(UnsupportedRepository.sha256)"
         case .missingRepository: "check \(remote.names.url), and that the credentials may read it"
         default: nil
         }

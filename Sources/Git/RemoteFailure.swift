@@ -49,6 +49,7 @@ enum RemoteFailure {
                 "The project you were looking for could not be found", "is not a git command", "' not allowed",
             ]
         ),
+        (.unsupported, ["mismatched algorithms", "does not support algorithm"]),
         (.gitMissing, ["cannot run ssh", "ssh: not found", "ssh: command not found"]),
     ]
 }

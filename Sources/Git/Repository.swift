@@ -71,7 +71,8 @@ public struct Repository: Sendable {
     /// libgit2's last error is per thread: read in the same closure as the call.
     static func failure(_ operation: String) -> GitError {
         let text = git_error_last().flatMap { $0.pointee.message.map { String(cString: $0) } } ?? "unknown error"
-        return GitError(.corrupt, operation: operation, explanation: "\(text); run `git fsck` there")
+        return UnsupportedRepository.error(text, operation)
+            ?? GitError(.corrupt, operation: operation, explanation: "\(text); run `git fsck` there")
     }
 
     /// The commit that HEAD points to; nil when the repository has no commit yet.

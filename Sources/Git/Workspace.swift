@@ -57,6 +57,8 @@ public struct Workspace: Sendable {
             case .none: return .foreign("is a bare git repository")
             case .elsewhere(let explanation): return .elsewhere(explanation)
             }
+        } catch let error as GitError where error.code == .unsupported {
+            return .foreign(String(error.explanation.trimmingPrefix("it ")))
         } catch let error as GitError where error.code == .notACheckout {
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             let inTheWay = try namesInTheWay().sorted()
