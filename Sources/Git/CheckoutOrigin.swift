@@ -8,7 +8,7 @@ struct CheckoutOrigin {
     let operation: String
 
     /// The last URL that the agent has set.
-    private static let note = "deployagent.origin"
+    static let note = "deployagent.origin"
     private static let url = "remote.origin.url"
 
     func add(_ url: String) async throws {
@@ -22,6 +22,11 @@ struct CheckoutOrigin {
         guard let noted, noted != url, origin == noted || origin == url else { return }
         if origin != url { guard try await run("remote", "set-url", "origin", url) else { return } }
         try await run("config", Self.note, url)
+    }
+
+    /// Notes what was published, where it is the agent that has made the checkout.
+    func notePublished(_ commit: String, in folder: String) async throws {
+        if try await repository.setting(Self.note) != nil { try WorkspaceRepair.note(commit, in: folder) }
     }
 
     /// Nothing that is deployed depends on it, so that its failure is none.

@@ -8,7 +8,7 @@ struct PublishTime {
 
     /// - Parameter gitFolder: the checkout's own.
     init(in gitFolder: String) {
-        path = gitFolder + "/agent-published"
+        path = gitFolder + "/agent-published-at"
         var info = stat()
         // One of the future is of a clock that was set back since: then it says nothing.
         time = lstat(path, &info) == 0 && info.modified <= FileTime.now ? info.modified : nil

@@ -52,6 +52,10 @@ public struct Workspace: Sendable {
         }
         do {
             let checkout = try await repository.checkout()
+            // libgit2 takes it as empty; git does not take it, and is needed for whatever comes next.
+            if WorkspaceRepair.isConfigurationDamaged(path + "/.git") {
+                throw GitError(.corrupt, operation: "read \(path)", explanation: "its .git/config holds NUL")
+            }
             switch checkout.workTree {
             case .here: return .checkout(head: checkout.head)
             case .none: return .foreign("is a bare git repository")
@@ -60,6 +64,10 @@ public struct Workspace: Sendable {
         } catch let error as GitError where error.code == .unsupported {
             return .foreign(String(error.explanation.trimmingPrefix("it ")))
         } catch let error as GitError where error.code == .notACheckout {
+            // Without a HEAD.
+            if WorkspaceRepair.isOwn(path + "/.git") {
+                throw GitError(.corrupt, operation: "read \(path)", explanation: "it has no .git/HEAD")
+            }
             guard access(path, R_OK | X_OK) == 0 else { return .foreign("may not be read by this user") }
             let inTheWay = try namesInTheWay().sorted()
             if inTheWay.isEmpty { return .empty }
@@ -175,6 +183,7 @@ public struct Workspace: Sendable {
                     discarded.paths += inner.paths.map { "\(submodule.path)/\($0)" }
                     discarded.locks += inner.locks
                 }
+                try await checkoutOrigin.notePublished(commit, in: folders.own)
                 if !isInside { replaced?.discard() }
                 return discarded
             } catch let error as GitError where !isInside {
@@ -324,7 +333,7 @@ public struct Workspace: Sendable {
         guard let root = OpenFolder(path: path), let git = OpenFolder(path: gitFolder) else {
             throw fileFailure("open \(path)")
         }
-        for name in ["HEAD", "index"] { replaced.keep(FileName(name), in: git) }
+        for name in ["HEAD", "index", "agent-published"] { replaced.keep(FileName(name), in: git) }
         let differing = try await repository.changedFiles(from: head, to: commit).paths.map { FileName($0) }
         for name in Set(differing + changed) { replaced.keep(name, in: root) }
     }

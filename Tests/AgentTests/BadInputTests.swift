@@ -90,6 +90,47 @@ struct BadInputTests {
     }
 
     @Test(
+        "one of somebody's own is for its owner to mend: with a remote, too, that is said before PRE_DEPLOY runs",
+        arguments: [
+            "head -c 41 /dev/zero > .git/HEAD", ": > .git/HEAD", "head -c 200 /dev/zero > .git/config",
+            "echo '[' > .git/config", "for f in $(find .git/objects -type f); do rm $f; : > $f; done",
+        ])
+    func damagedClone(_ damage: String) async throws {
+        try await box.cloneWorkspace()
+        try await box.sh("chmod -R u+w .git; \(damage)", in: box.workspace)
+        try await box.commit(["app.txt": "2"])
+        let before = try await box.fingerprint(box.workspace)
+        for _ in 0..<2 {
+            let once = try await box.once(Self.hooks)
+            #expect(once.code == 78 && !box.has("ran"), "\(once)")
+            #expect(once.ended.errors.contains("move it away"), "\(once)")
+            #expect(!once.ended.errors.contains("fetched anew"), "\(once)")
+        }
+        #expect(try await box.fingerprint(box.workspace) == before)
+    }
+
+    @Test(
+        "one that the agent has made is mended, with a warning, and the commit is deployed",
+        arguments: [
+            "head -c 41 /dev/zero > .git/HEAD", ": > .git/HEAD", "rm .git/HEAD", "head -c 200 /dev/zero > .git/config",
+            "echo '[' > .git/config", ": > .git/config; : > .git/HEAD",
+            "find .git/objects -type f -exec truncate -s 0 {} +", "rm -r .git/objects/??",
+        ])
+    func damagedOwn(_ damage: String) async throws {
+        #expect(try await box.once(Self.hooks).outcome == "deployed")
+        box.remove("ran")
+        try await box.sh("chmod -R u+w .git; echo mine > mine; \(damage)", in: box.workspace)
+        let next = try await box.commit(["app.txt": "2"])
+        let once = try await box.once(Self.hooks)
+        #expect(once.outcome == "deployed" && box.has("ran"), "\(once)")
+        #expect(once.ended.errors.contains("could not be read"), "\(once)")
+        #expect(try await box.head() == next)
+        #expect(box.text(box.workspace + "/mine") == "mine\n")
+        #expect(try await box.sh("git remote get-url origin", in: box.workspace) == "file://\(box.upstream)")
+        #expect(try await box.once(Self.hooks).outcome == "unchanged")
+    }
+
+    @Test(
         "a repository with SHA-256 is refused with the reason, and nothing of the agent's is called damaged",
         arguments: ["remote", "workspace", "both"])
     func sha256(_ place: String) async throws {

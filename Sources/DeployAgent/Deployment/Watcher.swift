@@ -152,6 +152,8 @@ public final class Watcher {
                 watched.forget()
                 return try await decide()
             }
+        } catch let error as GitError where error.code == .corrupt && watched.ofCheckout.remote == nil {
+            return .misconfigured(damaged(error.explanation))
         } catch {
             return CheckOutcome(of: error, mask: log.secrets.mask, retryAt: followed.retryAt)
         }
@@ -164,7 +166,7 @@ public final class Watcher {
         // What a start does it does once what it needs is there.
         let trigger = asking == .poll && !isStarted ? .startup : asking
         try await recoverOnce(watched.ofCheckout)
-        let place = try await workspace.state()
+        let place = try await readPlace()
         try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
         if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
@@ -243,6 +245,9 @@ public final class Watcher {
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> Deployment {
         // What a hook lacks is no reason not to go back: its run fails.
+        if let source = target.source, settings.publish.mode == .inPlace {
+            try await expectReadable(source.git)
+        }
         if back == nil {
             try await HookFolders(
                 settings: settings, commit: target.commit, repository: target.repository,

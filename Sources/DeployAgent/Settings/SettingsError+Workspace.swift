@@ -32,6 +32,14 @@ extension SettingsError {
         SettingsError(ofPlace: workspace, Workspace.notALink)
     }
 
+    /// A checkout that cannot be read, and may hold what nobody else has.
+    static func damaged(_ workspace: Workspace, _ damage: String, hasRemote: Bool) -> SettingsError {
+        SettingsError(
+            ofPlace: workspace,
+            "is damaged, and no checkout that the agent could mend: \(damage); put that right (`git fsck` there says what else is damaged), or move it away"
+                + (hasRemote ? ": then the agent makes it anew" : " and clone it anew"))
+    }
+
     private init(ofPlace workspace: Workspace, _ problem: String) {
         self.init(Setting.workspacePath.name, "\(workspace.path) \(problem)", source: .fallback)
     }
