@@ -92,6 +92,14 @@ struct PublishObstacles {
         }
     }
 
+    /// Looks at where git keeps index, HEAD and objects.
+    mutating func look(atGitFolders folders: [String]) {
+        for folder in folders where faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 {
+            problems.append(
+                "nothing can be written to the folder \(folder) (\(errorText(errno))): give it to the agent's user")
+        }
+    }
+
     private mutating func addMount(_ path: FileName) {
         problems.append(
             "\(path.text) is a mount point and cannot be replaced: mount the file where the commit has none, or take it out of the repository"
@@ -129,7 +137,7 @@ extension Workspace {
     /// - Throws: `GitError` `obstructed` that names what is in the way and what to do, `notACheckout`, or `corrupt`.
     public func expectRoom(for commit: String, from store: CommitStore, submodules: [Submodule] = []) async throws {
         // A link is replaced as a whole.
-        guard Releases.target(of: path) == nil else { return }
+        guard Releases.target(of: path) == nil else { return try Self.expectPlace(for: path, commit) }
         try await expectRoom(for: commit, from: store, submodules, isInside: false)
     }
 
@@ -140,7 +148,7 @@ extension Workspace {
         switch try await state() {
         case .checkout(let current): (head, folders) = (current, try await repository.gitFolders())
         case .empty where isFolder(path), .foreign where isInside && isFolder(path): break
-        case .empty: return
+        case .empty: return try Self.expectPlace(for: path, commit)
         case .foreign(let what), .elsewhere(let what):
             throw GitError(
                 .notACheckout, operation: "publish \(commit.prefix(12)) to \(path)", explanation: "\(path) \(what)")
@@ -152,6 +160,23 @@ extension Workspace {
             try await Workspace(path: inner).expectRoom(
                 for: submodule.commit, from: submodule.store, submodule.inner, isInside: true)
         }
+    }
+
+    /// Expects that something can be made at a path, with the folders that lead there.
+    /// - Throws: `GitError` `obstructed`.
+    public static func expectPlace(for path: String, _ commit: String) throws {
+        var folder = path[...]
+        repeat {
+            folder = folder[..<(folder.lastIndex(of: "/") ?? folder.startIndex)]
+        } while !folder.isEmpty && access(String(folder), F_OK) != 0
+        let place = folder.isEmpty ? "/" : String(folder)
+        guard faccessat(AT_FDCWD, place, W_OK | X_OK, AT_EACCESS) != 0 else { return }
+        var error = GitError(
+            .obstructed, operation: "publish \(commit.prefix(12)) to \(path)",
+            explanation: "nothing can be made in the folder \(place) (\(errorText(errno))): give it to the agent's user"
+        )
+        error.leavesWorkspace = true
+        throw error
     }
 
     /// - Parameters:
@@ -178,6 +203,7 @@ extension Workspace {
                 at: CommitDifference(from: head, to: commit, repository, handle),
                 isMountAsCommitted: { Self.isAsCommitted($0, at: path, commit, repository, handle) })
             obstacles.look(at: changed)
+            if let folders { obstacles.look(atGitFolders: [folders.own, folders.common + "/objects"]) }
             try obstacles.expectNone()
         }
     }

@@ -92,6 +92,33 @@ struct WholeCommitTests {
     }
 
     @Test(
+        "a place where nothing can be made is named before PRE_DEPLOY runs", .enabled(if: geteuid() == 0),
+        arguments: [
+            ("in-place", "chown 0:0 parent"), ("symlink", "chown 0:0 parent"), ("in-place", "chown 0:0 parent/ws/.git"),
+            ("in-place", "chown 0:0 parent/ws"),
+        ])
+    func place(mode: String, script: String) async throws {
+        try await box.sh(
+            "cp '\(agentBinary)' deploy-agent; chmod 755 .; mkdir -p state parent; chown 65534:65534 . out state parent"
+        )
+        let program = [
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", box.root + "/deploy-agent", "run-once",
+        ]
+        let settings = Self.hook.merging(["WORKSPACE_PATH": box.root + "/parent/ws", "AGENT_PUBLISH": mode]) { $1 }
+        let isFirst = script == "chown 0:0 parent" && mode == "in-place"
+        if !isFirst { #expect(try await box.start(program: program, settings).ended().code == 0) }
+        try await box.sh(script)
+        try await box.commit(["a": "2\n"])
+        let refused = try await box.start(program: program, settings).ended()
+        #expect(refused.code == 1 && refused.errors.contains("Permission denied"), "\(refused)")
+        #expect(
+            refused.errors.contains("give it to the agent's user") && box.lines("pre").count == (isFirst ? 0 : 1),
+            "\(refused)")
+        try await box.sh("chown -R 65534:65534 parent")
+        #expect(try await box.start(program: program, settings).ended().code == 0)
+    }
+
+    @Test(
         "on a full disk the live commit stays, and is what the status shows", .enabled(if: mayMount),
         arguments: [2_400_000, 1_600_000])
     func full(bytes: Int) async throws {

@@ -110,8 +110,12 @@ struct DeploymentDriver: Sendable {
 
     /// What in the workspace keeps the commit from being published there as a whole; nil where nothing does.
     private func obstacle() async throws -> GitError? {
-        guard let source = plan.source, releases == nil else { return nil }
+        guard let source = plan.source else { return nil }
         do {
+            guard releases == nil else {
+                try Workspace.expectPlace(for: workspace.path, plan.commit.id)
+                return nil
+            }
             try await workspace.expectRoom(for: plan.commit.id, from: source.store, submodules: source.submodules)
             return nil
         } catch let error as GitError where error.code == .obstructed {

@@ -50,7 +50,7 @@ extension Watcher {
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws -> CheckOutcome {
         try await recoverOnce(watched.ofCheckout)
-        let place = try await workspace.state()
+        let place = try await readPlace()
         try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
         try await watched.refresh(place)
         let remote = try watched.ofCheckout.remoteToPublishFrom()
