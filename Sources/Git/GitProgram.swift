@@ -37,17 +37,15 @@ public struct GitProgram: Sendable {
 
     /// What git needs to know, by environment only: arguments are visible to every process, configuration files stay.
     private static func prepared(_ environment: [[UInt8]], _ access: RemoteAccess) -> ([[UInt8]], Int) {
-        // Where these are set (inside a git hook, say) git would work on another repository than the one meant.
-        let elsewhere = [
-            "GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_OBJECT_DIRECTORY=", "GIT_COMMON_DIR=",
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES=", "GIT_NAMESPACE=", "GIT_PREFIX=", "GIT_SHALLOW_FILE=",
+        let environment = LocalVariables.removed(from: environment)
+        let replaced = [
             "GIT_TERMINAL_PROMPT=", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=", "LANGUAGE=", "GIT_TRACE",
             "GIT_CURL_VERBOSE=", "GIT_LFS_SKIP_SMUDGE=",
             "GIT_CONFIG_COUNT=", "GIT_DEFAULT_HASH=", "GIT_DEFAULT_REF_FORMAT=", "AGENT_", "GITHUB_TOKEN=",
             // The marker of a run that this agent itself is part of: git's processes are found by the agent's own.
             "\(Command.markerVariable)=",
         ]
-        let left = (elsewhere + access.overruled).map { Array($0.utf8) }
+        let left = (replaced + access.overruled).map { Array($0.utf8) }
         var result = environment.filter { entry in !left.contains { entry.starts(with: $0) } }
         var count = 0
         let countPrefix = Array("GIT_CONFIG_COUNT=".utf8)

@@ -64,6 +64,25 @@ import Testing
         #expect(texts.isSuperset(of: ["KEY=value", "PATH=/spec", "OTHER=o"]) && !texts.contains("AGENT_X=1"))
     }
 
+    @Test(
+        "what a git that started the agent says of its repository is not passed on, unless the app spec asks for it",
+        arguments: ["GIT_DIR", "GIT_INDEX_FILE", "GIT_CONFIG_PARAMETERS", "GIT_QUARANTINE_PATH", "GIT_NAMESPACE"])
+    func repository(name: String) {
+        let inherited = bytes("\(name)=/elsewhere", "GIT_AUTHOR_NAME=Ada", "GIT_SSH_COMMAND=ssh -4")
+        let texts = texts(entries(inherited: inherited))
+        #expect(!texts.contains("\(name)=/elsewhere"))
+        #expect(texts.isSuperset(of: ["GIT_AUTHOR_NAME=Ada", "GIT_SSH_COMMAND=ssh -4"]))
+        let asked = self.texts(entries(exports: [name: "/asked"], inherited: inherited))
+        #expect(asked.contains("\(name)=/asked") && !asked.contains("\(name)=/elsewhere"))
+    }
+
+    @Test("configuration that the operator gives to git by the environment reaches hooks; below a git it does not")
+    func configuration() {
+        let given = bytes("GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+        #expect(Array(entries(inherited: given).prefix(3)) == given)
+        #expect(!texts(entries(inherited: given + bytes("GIT_DIR=."))).contains { $0.hasPrefix("GIT_") })
+    }
+
     @Test("nobody but the agent says what its DEPLOY_ variables hold, and each is there once")
     func overridden() {
         let inherited = bytes("DEPLOY_COMMIT=outer", "DEPLOY_ID=outer", "DEPLOY_RUN_UUID=outer", "DEPLOY_OWN=mine")

@@ -86,7 +86,8 @@ struct GitProgramTests {
     @Test("neither the agent's own settings nor what points git elsewhere reaches it, the rest does")
     func environment() async throws {
         let variables = [
-            "GIT_DIR": "/elsewhere", "GIT_INDEX_FILE": "/elsewhere", "AGENT_LEDGER_URL": "x", "GITHUB_TOKEN": "t0ken",
+            "GIT_DIR": "/elsewhere", "GIT_INDEX_FILE": "/elsewhere", "GIT_QUARANTINE_PATH": "/elsewhere",
+            "GIT_CONFIG_PARAMETERS": "'core.elsewhere'='/elsewhere'", "AGENT_LEDGER_URL": "x", "GITHUB_TOKEN": "t0ken",
             "GIT_TRACE": "1", "KEPT": "yes", "DEPLOY_RUN_UUID": "outer-run",
         ]
         let upstream = try await Upstream(environment: variables)
@@ -95,6 +96,12 @@ struct GitProgramTests {
         let seen = String(decoding: result.output, as: UTF8.self)
         #expect(seen.contains("KEPT=yes\n") && seen.contains("GIT_TERMINAL_PROMPT=0\n"))
         for absent in ["/elsewhere", "AGENT_", "t0ken", "GIT_TRACE", "outer-run"] { #expect(!seen.contains(absent)) }
+    }
+
+    @Test("every variable that the installed git calls a repository's own is known")
+    func localVariables() async throws {
+        let listed = try await git("rev-parse --local-env-vars", in: "/").split(separator: "\n").map(String.init)
+        #expect(!listed.isEmpty && LocalVariables.names.isSuperset(of: listed), "\(listed)")
     }
 
     @Test(
