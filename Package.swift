@@ -63,7 +63,6 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings
@@ -87,7 +86,7 @@ let package = Package(
         .executableTarget(
             name: "agent",
             dependencies: [
-                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger",
+                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger", "Shell",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

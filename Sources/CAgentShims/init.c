@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,24 +21,21 @@ static int reap_until(pid_t agent) {
 
 void agent_carry_on_as_child_of_init(void) {
     if (getpid() != 1) return;
-    sigset_t all, before;
-    sigfillset(&all);
-    /* Blocked, not handled: init is sent only those signals that it handles or blocks, and none may be lost. */
-    sigprocmask(SIG_SETMASK, &all, &before);
+    /* Signals are blocked, not handled: init is sent only those signals that it handles or blocks, and none may be lost. */
     pid_t agent = fork();
-    if (agent == 0) {
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        return;
+    if (agent == 0) return;
+    if (agent < 0) {
+        dprintf(2, "agent: cannot start as a child of PID 1: %s\n", strerror(errno));
+        _exit(71); /* EX_OSERR */
     }
-    if (agent < 0) _exit(71); /* EX_OSERR */
     for (;;) {
-        siginfo_t info;
-        int number = sigwaitinfo(&all, &info);
+        int by_kernel;
+        int number = agent_next_signal(&by_kernel);
         if (number < 0) continue;
         if (number == SIGCHLD) {
             int code = reap_until(agent);
             if (code >= 0) _exit(code);
-        } else if (info.si_code != SI_KERNEL) {
+        } else if (!by_kernel) {
             /* What the terminal sends goes to the whole foreground group, the agent included. */
             kill(agent, number);
         }

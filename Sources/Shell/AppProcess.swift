@@ -54,6 +54,9 @@ public final class AppProcess: Sendable {
         kill(-pid, signal)
     }
 
+    /// Whether it catches a signal, rather than that it ends it or passes it by.
+    public func catches(_ signal: Int32) -> Bool { ProcessTable.catches(signal, pid) }
+
     /// Ends it: SIGTERM to its group, up to `grace` for the app to end, then SIGKILL to all that it started.
     ///
     /// - Parameter hurry: once requested, a second is all that is left of the grace.
@@ -107,7 +110,7 @@ public final class AppProcess: Sendable {
                 _ = agent_set_foreground(terminal, getpgrp())
                 // To this very thread, which stops in the call: the app must not be continued before. Has no effect where no
                 // shell could continue us (in a container, say): then the app goes on at once.
-                raise(SIGTSTP)
+                agent_default_action(SIGTSTP)
                 _ = agent_set_foreground(terminal, pid)
                 kill(-pid, SIGCONT)
                 continue

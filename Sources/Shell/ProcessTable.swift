@@ -61,6 +61,16 @@ enum ProcessTable {
         return own != nil && program("\(pid)") == own
     }
 
+    /// Whether a process has a handler for a signal.
+    static func catches(_ signal: Int32, _ pid: Int32) -> Bool {
+        let lines = (contents("/proc/\(pid)/status", limit: 16384) ?? []).split(separator: 10)
+        let prefix = Array("SigCgt:\t".utf8)
+        guard let line = lines.first(where: { $0.starts(with: prefix) }),
+            let mask = UInt64(String(decoding: line.dropFirst(prefix.count), as: UTF8.self), radix: 16)
+        else { return false }
+        return mask >> UInt64(signal - 1) & 1 == 1
+    }
+
     /// Whether a process's standard input is a pipe.
     static func readsFromPipe(_ pid: Int32) -> Bool {
         link("/proc/\(pid)/fd/0")?.starts(with: Array("pipe:".utf8CString.dropLast())) ?? false

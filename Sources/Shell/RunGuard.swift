@@ -83,8 +83,7 @@ public final class RunGuard: Sendable {
         guard arguments.count == 3, let grace = Int64(arguments[1]), let deadline = Int64(arguments[2]) else {
             exit(64)
         }
-        // What ends the agent's group or control group is first of all for the agent.
-        for number in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] { signal(number, SIG_IGN) }
+        // Signals are blocked: what ends the agent's group or control group is first of all for the agent.
         switch watch(until: BootTime(nanoseconds: deadline)) {
         case .done: break
         // Counted from the deadline, whenever this process came to be woken: then the lease is over soon.

@@ -51,7 +51,7 @@ struct RollbackCommand: AsyncParsableCommand {
                 }
                 return .notFound
             }
-            try await session.serve(service, hangupStops: true)
+            try await session.serve(service)
             return try await report(service, RecordReader(session: session, inForce), reporter)
         }
     }

@@ -29,7 +29,7 @@ struct RunCommand: AsyncParsableCommand {
             let face = HTTPFace(
                 session: session, inForce: inForce, vitals: vitals, bell: bell, version: AgentCommand.version,
                 isUp: isUp)
-            try await session.serve(sidecar, beside: [face, notifier])
+            try await session.serve(sidecar, beside: [face, notifier], bell: bell)
             if let failure = sidecar.failure { throw failure }
             return .success
         }

@@ -39,7 +39,7 @@ struct RunOnceCommand: AsyncParsableCommand {
             let check = OneCheck(
                 session: session, inForce: inForce,
                 notifier: Notifier(session: session, inForce: inForce, send: NotificationSender.send), isForced: force)
-            try await session.serve(check, hangupStops: true)
+            try await session.serve(check)
             switch check.result {
             case .busy(let holder):
                 reporter.say(

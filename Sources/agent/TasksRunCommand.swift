@@ -67,7 +67,7 @@ struct TasksRunCommand: AsyncParsableCommand {
             let ledger = try session.openLedger()
             defer { ledger.close() }
             let service = try await TaskRunByHand(session: session, ledger, ids: ids)
-            try await session.serve(service, hangupStops: true)
+            try await session.serve(service)
             let counts = service.counts ?? TaskCounts()
             let tasks = try await service.views()
             if json {

@@ -5,6 +5,7 @@ import Glibc
 import Shell
 
 // Before any thread starts and any file is opened.
+agent_take_signals()
 agent_carry_on_as_child_of_init()
 agent_prepare_process(CommandLine.arguments.dropFirst().first == "run" ? 1 : 0)
 if CommandLine.arguments.dropFirst().first == RunGuard.word {
@@ -37,5 +38,8 @@ func start() async {
         end(code)
     }
 }
-await start()
-end(0)
+Task.detached {
+    await start()
+    end(0)
+}
+ProcessSignals.take()

@@ -134,6 +134,59 @@ struct EndingTests {
         #expect(again.outcome == "deployed" && again.deployment["attempt"].int == 2, "\(again)")
     }
 
+    @Test(
+        "whatever signal an image names to stop it with, run ends in order at it",
+        arguments: [SIGQUIT, SIGUSR1, SIGUSR2, SIGPWR, SIGALRM, SIGIO, SIGABRT, SIGSEGV, SIGTSTP, SIGWINCH, 34, 37, 64])
+    func otherSignals(_ signal: Int32) async throws {
+        let agent = try box.start(
+            "run",
+            settings: [
+                "PRE_DEPLOY_COMMAND":
+                    "trap 'touch $OUT/heard; exit 1' TERM; touch $OUT/ready; while :; do sleep 0.05; done",
+                "AGENT_KILL_GRACE": "60",
+            ])
+        try await until("the hook runs", details: { agent.errors }) { box.has("ready") }
+        try await agent.send(signal)
+        let ended = try await agent.ended()
+        #expect(ended.code == 0 && box.has("heard"), "\(ended)")
+        #expect(try await box.history().map { $0["status"].string } == ["interrupted"])
+    }
+
+    /// Runs a command with every signal ignored and blocked that can be.
+    static let deaf = """
+        import os, signal, sys
+        for number in signal.valid_signals():
+            try: signal.signal(number, signal.SIG_IGN)
+            except OSError: pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        os.execv(sys.argv[1], sys.argv[1:])
+        """
+
+    @Test(
+        "a parent that ignores and blocks every signal keeps neither hooks from running nor the agent from being stopped"
+    )
+    func deafParent() async throws {
+        try await box.commit(["deploy.yaml": "tasks:\n  - {id: once, run: \"echo x >> $OUT/task\"}\n"])
+        let agent = try box.start(
+            program: ["python3", "-c", Self.deaf, agentBinary, "run"],
+            [
+                "PRE_DEPLOY_COMMAND":
+                    "grep -E 'Sig(Ign|Blk)' /proc/self/status > $OUT/signals; (sleep 1000 & echo $! > $OUT/left)",
+                "POST_DEPLOY_COMMAND": "touch $OUT/post; exec sleep 1000",
+            ])
+        try await until("POST_DEPLOY runs", details: { agent.errors }) { box.has("post") }
+        #expect(box.lines("task") == ["x"])
+        let left = try #require(Int32(box.lines("left").first ?? ""))
+        #expect(Processes.isAlive(left), "what a successful hook leaves behind lives on")
+        kill(left, SIGKILL)
+        #expect(
+            box.lines("signals").map { $0.hasSuffix("\t0000000000000000") } == [true, true], "\(box.lines("signals"))")
+        try await agent.send(SIGTERM)
+        let ended = try await agent.ended()
+        #expect(ended.code == 0, "\(ended)")
+        #expect(try await box.history().map { $0["status"].string } == ["interrupted"])
+    }
+
     @Test("an interrupted deployment does not count against the retries")
     func interruptedDoesNotCount() async throws {
         let settings = [

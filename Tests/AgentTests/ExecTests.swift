@@ -280,6 +280,72 @@ struct ExecTests {
         #expect(try await program.ended().code == 33)
     }
 
+    /// Writes down every signal that it gets, and ends at SIGTERM.
+    static let listener = """
+        import signal, sys
+        signals = signal.valid_signals()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        out = open(sys.argv[1] + "/heard", "a", buffering=1)
+        print("up", file=out)
+        while True:
+            number = signal.sigwait(signals)
+            print(int(number), file=out)
+            if number == signal.SIGTERM: sys.exit(7)
+        """
+
+    /// All that can be caught but those that are the agent's own; the C library keeps two to itself.
+    static let passedOn = (Int32(1)...64).filter { ![SIGKILL, SIGSTOP, SIGCHLD, SIGURG, SIGTERM, 32, 33].contains($0) }
+
+    @Test("every signal that can be caught reaches the app, and SIGTERM after it")
+    func forwardsAll() async throws {
+        let program = try box.start(
+            program: [agentBinary, "exec", "--", "python3", "-c", Self.listener, box.out])
+        try await until("the app runs", details: { program.errors }) { box.lines("heard") == ["up"] }
+        for number in Self.passedOn {
+            try await program.send(number)
+            try await until("the app has heard \(number)", details: { program.errors }) {
+                box.lines("heard").last == "\(number)"
+            }
+        }
+        try await program.send(SIGTERM)
+        #expect(try await program.ended().code == 7)
+        #expect(box.lines("heard") == ["up"] + Self.passedOn.map(String.init) + ["15"])
+    }
+
+    @Test(
+        "before the app every signal that somebody sends ends the hook and the agent in order",
+        arguments: [SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGPWR, SIGTSTP, SIGTTIN, SIGFPE, 34, 37])
+    func beforeTheApp(signal: Int32) async throws {
+        let program = try exec(
+            [
+                "PRE_DEPLOY_COMMAND":
+                    "trap 'touch $OUT/heard; exit 1' TERM; touch $OUT/pre; while :; do sleep 0.05; done",
+                "AGENT_KILL_GRACE": "60",
+            ], "touch $OUT/app")
+        try await until("PRE_DEPLOY runs", details: { program.errors }) { box.has("pre") }
+        try await program.send(signal)
+        let ended = try await program.ended()
+        #expect(ended.code == 128 + Int(signal) && box.has("heard") && !box.has("app"), "\(ended)")
+        #expect(try await box.history().map { $0["status"].string } == ["interrupted"])
+    }
+
+    @Test("a signal that comes between two runs of the app reaches the second")
+    func betweenTwoRuns() async throws {
+        let program = try exec(
+            ["AGENT_ON_DEPLOY": "restart", "GITHUB_SYNC_INTERVAL": "200ms", "AGENT_STOP_GRACE": "1h"],
+            """
+            if test -e $OUT/first; then sleep 0.3; trap 'exit 33' USR1; touch $OUT/second; while :; do sleep 0.05; done; fi
+            trap 'touch $OUT/ending; \(Hooks.await_("go")) exit 0' TERM; touch $OUT/first; while :; do sleep 0.05; done
+            """)
+        try await until("the app runs", details: { program.errors }) { box.has("first") }
+        try await box.commit()
+        try await until("it is being ended", details: { program.errors }) { box.has("ending") }
+        try await program.send(SIGUSR1)
+        try box.touch("go")
+        let ended = try await program.ended()
+        #expect(ended.code == 33 && box.has("second"), "\(ended)")
+    }
+
     @Test("SIGTERM ends hooks and app; an app that ignores it is killed after AGENT_STOP_GRACE")
     func terminate() async throws {
         let program = try exec(

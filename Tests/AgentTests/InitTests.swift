@@ -83,4 +83,50 @@ struct InitTests {
         kill(try await initProcess(program), signal)
         #expect(try await program.ended().code == 33)
     }
+
+    @Test("every signal that can be caught reaches the app through PID 1, and SIGTERM after it")
+    func forwardsAll() async throws {
+        let program = try box.start(
+            program: [
+                "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", agentBinary, "exec", "--", "python3",
+                "-c", ExecTests.listener, box.out,
+            ])
+        try await until("the app runs", details: { program.errors }) { box.lines("heard") == ["up"] }
+        let first = try await initProcess(program)
+        for number in ExecTests.passedOn {
+            kill(first, number)
+            try await until("the app has heard \(number)", details: { program.errors }) {
+                box.lines("heard").last == "\(number)"
+            }
+        }
+        kill(first, SIGTERM)
+        #expect(try await program.ended().code == 7)
+        #expect(box.lines("heard") == ["up"] + ExecTests.passedOn.map(String.init) + ["15"])
+    }
+
+    @Test("a stop signal that an image names ends run as PID 1 in order", arguments: [SIGQUIT, SIGUSR1, SIGWINCH, 37])
+    func sidecar(signal: Int32) async throws {
+        let program = try box.start(
+            program: ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", agentBinary, "run"],
+            ["PRE_DEPLOY_COMMAND": "trap 'touch $OUT/heard; exit 1' TERM; touch $OUT/pre; while :; do sleep 0.05; done"]
+        )
+        try await until("PRE_DEPLOY runs", details: { program.errors }) { box.has("pre") }
+        kill(try await initProcess(program), signal)
+        let ended = try await program.ended()
+        #expect(ended.code == 0 && box.has("heard"), "\(ended)")
+        #expect(try await box.history().map { $0["status"].string } == ["interrupted"])
+    }
+
+    @Test("a parent that ignores and blocks every signal keeps PID 1 neither from reaping nor from ending")
+    func deafParent() async throws {
+        let program = try box.start(
+            program: [
+                "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "python3", "-c", EndingTests.deaf,
+                agentBinary, "exec", "--", "sh", "-c",
+                "trap 'exit 33' USR1; touch $OUT/app; while :; do sleep 0.05; done",
+            ])
+        try await until("the app runs", details: { program.errors }) { box.has("app") }
+        kill(try await initProcess(program), SIGUSR1)
+        #expect(try await program.ended().code == 33)
+    }
 }

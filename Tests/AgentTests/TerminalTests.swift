@@ -48,6 +48,20 @@ struct TerminalTests {
         #expect(ended.code == 5 && box.has("interrupted"), "\(ended)")
     }
 
+    @Test(
+        "Ctrl-Z before the app stops the agent, and fg continues it; what writes to the terminal meanwhile is not stopped"
+    )
+    func suspendBeforeTheApp() async throws {
+        let settings = "PRE_DEPLOY_COMMAND='touch $OUT/pre; \(Hooks.await_("back"))'"
+        try box.write(
+            "set -m\nstty tostop\n\(settings) '\(agentBinary)' exec -- sh -c 'touch $OUT/app; exit 6'\n"
+                + "echo $? > $OUT/stopped; jobs > $OUT/jobs; touch $OUT/back; fg %1 >/dev/null; exit $?\n",
+            to: box.root + "/session.sh")
+        let ended = try await type([("pre", "\\x1a")], in: ["bash", box.root + "/session.sh"])
+        #expect(box.lines("stopped") == ["148"] && (box.lines("jobs").first ?? "").contains("Stopped"), "\(ended)")
+        #expect(ended.code == 6 && box.has("app"), "\(ended)")
+    }
+
     @Test("Ctrl-Z stops app and agent, so that the shell has its terminal back; fg continues both")
     func suspend() async throws {
         // By bash: a shell that starts its programs by vfork(2), as dash does, does not stop while Ctrl-Z has stopped the child

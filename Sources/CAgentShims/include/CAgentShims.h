@@ -50,7 +50,18 @@ void agent_name_thread(const char *name);
 int agent_open(const char *path, int flags, mode_t mode);
 /* memmem(3): the offset of the first match, -1 when there is none. */
 ssize_t agent_find(const void *haystack, size_t length, const void *needle, size_t needle_length);
-/* Call first, before any thread starts: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
+/* Call first, before any thread starts: gives every signal its default disposition, whatever the parent left, and blocks
+   all of them in this thread and those that it starts, so that each waits until it is taken. */
+void agent_take_signals(void);
+/* Waits for a signal to this process: its number, and whether the kernel sent it, a terminal above all; -1 to wait again.
+   A fault of the program's own (SIGSEGV, say) does not come by here: the kernel lets it end the process. */
+int agent_next_signal(int *by_kernel);
+/* What a blocked signal does to a process by default, or nothing where it is ignored. Where it stops the process, returns
+   once that was continued. */
+void agent_default_action(int number);
+/* Whether the process has a controlling terminal. */
+int agent_has_terminal(void);
+/* Call right after that: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
    to that child, reaps every orphan, and ends with the child's exit code, or 128+N when signal N ended it. */
 void agent_carry_on_as_child_of_init(void);
 /* Starts a program in a process group of its own with the standard streams as they are, signals at their defaults, and,
@@ -62,7 +73,7 @@ int agent_spawn_app(const char *path, char *const arguments[], char *const envir
 int agent_wait_app(pid_t pid, int *value);
 /* Takes the terminal's foreground for a process group although the caller is in the background (tcsetpgrp(3)). */
 int agent_set_foreground(int terminal, pid_t group);
-/* Call first: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
+/* Call before any file is opened: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
    full quota is an error of the write, not the end of the agent. */
 void agent_prepare_process(int is_sidecar);
 /* Takes the exclusive lock of the open file (fcntl(2), F_OFD_SETLK) without waiting: 1 taken, 0 held by another. The

@@ -30,7 +30,9 @@ actor AppSupervisor {
     private let onEnd: @Sendable (End) -> Void
     private var app: AppProcess?
     /// Whether one is being ended for another to take its place.
-    private(set) var isRestarting = false
+    private var isRestarting = false
+    /// Signals that came meanwhile.
+    private var kept: [Int32] = []
 
     init(
         words: [String], environment: ProcessEnvironment, logger: Logger, onEnd: @escaping @Sendable (End) -> Void
@@ -72,6 +74,23 @@ actor AppSupervisor {
             let end = End(await started.termination)
             self.ended(started, end)
         }
+        if !kept.isEmpty {
+            let signals = kept
+            kept = []
+            Task { await passOn(signals, to: started) }
+        }
+    }
+
+    /// Hands on what came before the app was there. It hears nothing in its first moments: a signal waits until it is caught, or
+    /// five seconds.
+    private func passOn(_ signals: [Int32], to started: AppProcess) async {
+        for number in signals {
+            let deadline = ContinuousClock.now + .seconds(5)
+            while app === started, !started.catches(number), ContinuousClock.now < deadline {
+                try? await Task.sleep(for: .milliseconds(20))
+            }
+            if app === started { started.send(number) }
+        }
     }
 
     private func ended(_ which: AppProcess, _ end: End) {
@@ -82,9 +101,13 @@ actor AppSupervisor {
         onEnd(end)
     }
 
-    /// Sends a signal to the app's process group.
-    func send(_ signal: Int32) {
+    /// Sends a signal to the app's process group, or keeps it for the app that is to be started in another's place.
+    /// - Returns: whether there is one to hear it.
+    @discardableResult
+    func send(_ signal: Int32) -> Bool {
+        if isRestarting, app == nil { kept.append(signal) }
         app?.send(signal)
+        return app != nil || isRestarting
     }
 
     /// Ends the app: SIGTERM, grace, SIGKILL to all that it started.

@@ -1,11 +1,9 @@
-import Dispatch
 import Git
 import Glibc
 import Ledger
 import Logging
 public import ServiceLifecycle
 import Shell
-import UnixSignals
 
 /// `agent exec`: the workspace is brought up to date, then the app runs as the agent's child, with hooks around its start
 /// and checks while it runs.
@@ -62,20 +60,14 @@ public final class Entrypoint: Service {
     public var failure: SettingsError? { fatal.get() }
 
     public func run() async throws {
-        // Trapped before anything starts: a signal that comes early must not end the agent with a hook running.
-        let signals = await UnixSignalsSequence(trapping: Self.forwarded.map(\.signal))
-        let reaper = reapOnEveryChild()
-        let waker = checkOnSignal()
-        defer {
-            reaper.cancel()
-            waker.cancel()
-        }
+        // Listened to before anything starts: a signal that comes early must not end the agent with a hook running.
+        let signals = listen()
         let supervisor = AppSupervisor(
             words: words, environment: session.origin.environment, logger: session.logger,
             onEnd: { [self] in appEnded($0) })
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
-                for await signal in signals { await handle(signal.rawValue, supervisor) }
+                for await signal in signals { await handle(signal, supervisor) }
             }
             // Signals are heard to the very end: the second SIGTERM comes while the app is being ended.
             defer { group.cancelAll() }
@@ -282,14 +274,38 @@ public final class Entrypoint: Service {
 
     // MARK: - Signals
 
-    /// What users send to an app, and what of it ends the agent when there is no app.
-    private static let forwarded: [(signal: UnixSignal, ends: Bool)] = [
-        (.sigterm, true), (.sigint, true), (.sigquit, true), (.sighup, true), (.sigusr1, false), (.sigusr2, false),
-        (.sigalrm, false), (.sigwinch, false), (.sigcont, false),
-    ]
+    /// A signal that came.
+    private struct Arrival: Sendable {
+        var number: Int32
+        var isFromKernel: Bool
+        var hasTerminal: Bool
 
-    private func handle(_ number: Int32, _ supervisor: AppSupervisor) async {
-        let ends = Self.forwarded.contains { $0.ends && $0.signal.rawValue == number }
+        func use(to receiver: SignalUse.Receiver) -> SignalUse {
+            SignalUse(of: number, to: receiver, isFromKernel: isFromKernel, hasTerminal: hasTerminal)
+        }
+    }
+
+    private func listen() -> AsyncStream<Arrival> {
+        // More than there are different ones.
+        let (stream, continuation) = AsyncStream.makeStream(of: Arrival.self, bufferingPolicy: .bufferingOldest(256))
+        let hasTerminal = ProcessSignals.hasTerminal
+        ProcessSignals.listen { [bell] number, isFromKernel in
+            let arrival = Arrival(number: number, isFromKernel: isFromKernel, hasTerminal: hasTerminal)
+            switch arrival.use(to: .app) {
+            case .checks: bell.ring(.signal)
+            // Orphans of app and hooks become the agent's children: each is reaped when it ends, not at the next check.
+            case .none: reapOrphans()
+            case .stops, .kernel: return false
+            case .app, .appAndEnds, .ends: continuation.yield(arrival)
+            }
+            return true
+        }
+        return stream
+    }
+
+    private func handle(_ arrival: Arrival, _ supervisor: AppSupervisor) async {
+        let number = arrival.number
+        let ends = arrival.use(to: .noApp) == .ends
         // What is left to be told of a start that failed is not waited for. Looked at last: such a start looks for the signal once
         // its end is set.
         defer { if ends, end.get() != nil { notifier.end() } }
@@ -311,31 +327,11 @@ public final class Entrypoint: Service {
             bell.close()
             return
         }
-        if await supervisor.isRunning {
-            await supervisor.send(number)
-        } else if await supervisor.isRestarting {
-            session.logger.debug("a signal came between two runs of the app")
-        } else if ends {
+        if await supervisor.send(number) { return }
+        if ends {
+            session.logger.notice("\(SignalNames.name(number)): there is no app to hear it, the agent ends")
             isTerminating.set(true)
             finish(128 + number)
         }
-    }
-
-    /// Makes a check at once. Nobody sends it to an app, and an agent that does not know it takes no harm.
-    static let wakes = SIGURG
-
-    private func checkOnSignal() -> any DispatchSourceSignal {
-        let source = DispatchSource.makeSignalSource(signal: Self.wakes, queue: DispatchQueue(label: "waker"))
-        source.setEventHandler { [bell] in bell.ring(.signal) }
-        source.activate()
-        return source
-    }
-
-    /// Orphans of app and hooks become the agent's children: each is reaped when it ends, not at the next check.
-    private func reapOnEveryChild() -> any DispatchSourceSignal {
-        let source = DispatchSource.makeSignalSource(signal: SIGCHLD, queue: DispatchQueue(label: "reaper"))
-        source.setEventHandler { reapOrphans() }
-        source.activate()
-        return source
     }
 }

@@ -1,8 +1,8 @@
+import Glibc
 public import Ledger
 import Logging
 public import ServiceLifecycle
 import Shell
-import UnixSignals
 
 /// The single check of `agent run-once`.
 ///
@@ -97,6 +97,7 @@ extension OneCheck {
 extension AgentSession {
     /// Runs a service that takes signals itself, with others beside it, until it ends.
     public func serveUntilItEnds(_ service: any Service, beside others: [any Service]) async throws {
+        defer { ProcessSignals.stopListening() }
         try await group(service, beside: others).run()
     }
 
@@ -112,17 +113,33 @@ extension AgentSession {
                 logger: quiet))
     }
 
-    /// Runs a service, with others beside it, until it ends by itself or SIGTERM or SIGINT asks it to.
+    /// Runs a service, with others beside it, until it ends by itself or a signal asks it to.
+    ///
+    /// - Parameter bell: is rung by SIGHUP, which ends a service that has none.
     public func serve(
-        _ service: any Service, beside others: [any Service] = [], hangupStops: Bool = false
+        _ service: any Service, beside others: [any Service] = [], bell: TriggerBell? = nil
     ) async throws {
         let group = group(service, beside: others)
-        // Listened to before anything starts: the group itself begins to listen only beside its services, and a signal in
-        // between would end the process with a hook running.
-        let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint] + (hangupStops ? [.sighup] : []))
+        let logger = logger
+        // One request is as good as many.
+        let (requests, ask) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (receiver, hasTerminal) = (bell == nil ? SignalUse.Receiver.once : .sidecar, ProcessSignals.hasTerminal)
+        // Listened to before anything starts: a signal in between would end the process with a hook running.
+        ProcessSignals.listen { number, isFromKernel in
+            switch SignalUse(of: number, to: receiver, isFromKernel: isFromKernel, hasTerminal: hasTerminal) {
+            case .ends:
+                if number != SIGTERM, number != SIGINT { logger.info("\(SignalNames.name(number)): stopping") }
+                ask.yield()
+            case .checks: bell?.ring(.signal)
+            case .stops, .kernel: return false
+            case .none, .app, .appAndEnds: break
+            }
+            return true
+        }
+        defer { ProcessSignals.stopListening() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
-                for await _ in signals { await group.triggerGracefulShutdown() }
+                for await _ in requests { await group.triggerGracefulShutdown() }
             }
             defer { tasks.cancelAll() }
             try await group.run()

@@ -273,7 +273,7 @@ public final class Rollback: Service {
     private func wake(_ holder: LockRecord) -> Bool {
         var (own, other) = (stat(), stat())
         // `exec` hands SIGHUP to the app.
-        let signals = ["run": SIGHUP, "exec": Entrypoint.wakes]
+        let signals = ["run": SIGHUP, "exec": SignalUse.wakes]
         guard let signal = signals[holder.command], stat("/proc/self/exe", &own) == 0,
             stat("/proc/\(holder.pid)/exe", &other) == 0, own.st_ino == other.st_ino, own.st_dev == other.st_dev
         else { return false }

@@ -2,11 +2,10 @@ import Ledger
 import Logging
 public import ServiceLifecycle
 import Shell
-import UnixSignals
 
 /// The check loop of `agent run`: waits for the workspace's lock, then checks every interval until it is stopped.
 ///
-/// SIGHUP checks at once. On graceful shutdown the run in progress is ended and recorded, and `run()` returns.
+/// Its bell makes a check at once. On graceful shutdown the run in progress is ended and recorded, and `run()` returns.
 public final class Sidecar: Service {
     private let session: AgentSession
     private let inForce: InForce
@@ -39,15 +38,8 @@ public final class Sidecar: Service {
 
     public func run() async throws {
         try await withGracefulShutdownHandler {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                let hangups = await UnixSignalsSequence(trapping: .sighup)
-                group.addTask {
-                    for await _ in hangups { self.bell.ring(.signal) }
-                }
-                defer { group.cancelAll() }
-                await after?.wait()
-                try await loop()
-            }
+            await after?.wait()
+            try await loop()
         } onGracefulShutdown: {
             self.stop.request()
             self.bell.close()
