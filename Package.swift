@@ -23,9 +23,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -38,24 +36,17 @@ let package = Package(
         .target(name: "CAgentShims"),
         .target(name: "CCurl"),
         .target(name: "CLibpq"),
-        .target(
-            name: "Shell",
-            dependencies: [
-                "CAgentShims",
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
-            ],
-            swiftSettings: settings
-        ),
-        .target(name: "Git", dependencies: ["CLibgit2", "Shell"], swiftSettings: settings),
+        .target(name: "Threads", dependencies: ["CAgentShims"], swiftSettings: settings),
+        .target(name: "Shell", dependencies: ["CAgentShims", "Threads"], swiftSettings: settings),
+        .target(name: "Git", dependencies: ["CLibgit2", "Shell", "Threads"], swiftSettings: settings),
         .target(name: "Ledger", swiftSettings: settings),
         .target(
             name: "LedgerSQLite",
-            dependencies: ["Ledger", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: ["Ledger", "Threads", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings
         ),
         .target(name: "LedgerPostgres", dependencies: ["Ledger", "Postgres"], swiftSettings: settings),
-        .target(name: "Postgres", dependencies: ["CAgentShims", "CLibpq"], swiftSettings: settings),
+        .target(name: "Postgres", dependencies: ["CAgentShims", "CLibpq", "Threads"], swiftSettings: settings),
         .target(
             name: "DeployAgent",
             dependencies: [

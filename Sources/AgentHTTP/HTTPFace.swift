@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 public import ServiceLifecycle
+import Shell
 
 /// The small HTTP server beside the check loop: health, readiness, metrics.
 ///
@@ -63,6 +64,7 @@ public struct HTTPFace: Service {
 
     /// Serves until the agent ends.
     private func serve(_ responder: some HTTPResponder<BasicRequestContext>, _ settings: HTTPSettings) async throws {
+        try await expectResources(descriptors: 8, for: "the HTTP server")
         let eventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let connections = Connections(limit: Connections.usualLimit)
         let server = try server(responder, settings, eventLoop, connections)

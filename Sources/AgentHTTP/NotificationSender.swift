@@ -29,7 +29,11 @@ public enum NotificationSender {
                     + code.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined())
         }
         let (url, stop, fixed) = (delivery.target.url, delivery.stop, headers)
-        return await onDedicatedThread("notify") { post(body, to: url, fixed, stop) }
+        do {
+            return try await onDedicatedThread("notify") { post(body, to: url, fixed, stop) }
+        } catch {
+            return "\(error)"
+        }
     }
 
     private static func post(_ body: [UInt8], to url: String, _ headers: [String], _ stop: StopSignal) -> String? {

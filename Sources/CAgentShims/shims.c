@@ -45,6 +45,16 @@ int agent_set_blocking(int fd, int blocking) {
     return flags < 0 ? -1 : fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
+int agent_has_descriptors(int count) {
+    int first = eventfd(0, EFD_CLOEXEC);
+    if (first < 0) return 0;
+    int has = count <= 1 || agent_has_descriptors(count - 1);
+    int error = errno;
+    close(first);
+    errno = error;
+    return has;
+}
+
 int agent_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int agent_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
@@ -116,14 +126,22 @@ int agent_kill_marked_children(uint64_t limit, pid_t leader) {
     return killed;
 }
 
+/* A program starts with no signal blocked and each at its default, the two as well that the C library has for itself and that a
+   set of its own never holds: a handler of ours for them would become "ignored". */
+static void set_clean_start(posix_spawnattr_t *attributes, short flags) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    memset(&all, 0xFF, sizeof all);
+    posix_spawnattr_setsigmask(attributes, &none);
+    posix_spawnattr_setsigdefault(attributes, &all);
+    posix_spawnattr_setflags(attributes, flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}
+
 /* A process in a session of its own, with `fd` as its standard input and nothing else of ours. */
 static pid_t agent_spawn_helper(const char *program, char *const arguments[], char *const environment[], int fd) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
     pid_t pid = -1;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_adddup2(&actions, fd, 0);
@@ -131,9 +149,7 @@ static pid_t agent_spawn_helper(const char *program, char *const arguments[], ch
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    set_clean_start(&attributes, POSIX_SPAWN_SETSID);
     int error = posix_spawnp(&pid, program, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -165,30 +181,27 @@ int agent_set_boottime_timer(int timer, int64_t nanoseconds) {
     return timerfd_settime(timer, TFD_TIMER_ABSTIME, &time, NULL);
 }
 
-int agent_spawn_app(
-    const char *path, char *const arguments[], char *const environment[], const char *folder, int terminal, pid_t *pid) {
+int agent_spawn(const struct agent_spawn_how *how, pid_t *pid) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    posix_spawn_file_actions_addchdir_np(&actions, how->folder);
+    if (how->leads_session) posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (how->output >= 0) posix_spawn_file_actions_adddup2(&actions, how->output, 1);
+    if (how->errors >= 0) posix_spawn_file_actions_adddup2(&actions, how->errors, 2);
     /* In the child, before the program runs: it must not find itself in the background. */
-    if (terminal >= 0) posix_spawn_file_actions_addtcsetpgrp_np(&actions, terminal);
+    if (how->terminal >= 0) posix_spawn_file_actions_addtcsetpgrp_np(&actions, how->terminal);
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
+    set_clean_start(&attributes, how->leads_session ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP);
+    int error = posix_spawn(pid, how->path, &actions, &attributes, how->arguments, how->environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return error;
 }
 
-int agent_wait_app(pid_t pid, int *value) {
+int agent_wait_child(pid_t pid, int *value) {
     siginfo_t info;
     for (;;) {
         memset(&info, 0, sizeof info);

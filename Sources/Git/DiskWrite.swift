@@ -1,16 +1,20 @@
 import Glibc
 import Shell
+import Threads
 
 /// Returns once everything written so far to the file system of a folder is on its disk (syncfs(2)).
 ///
 /// Cost: what the disk takes for whatever waits to be written there, by anybody.
 func writeToDisk(_ path: String) async throws {
-    let failure: GitError? = await onDedicatedThread("sync") {
-        let code = synchronize(path)
-        return code == 0 || code == ENOSYS
-            ? nil : GitError(.publish, operation: "write \(path) to disk", explanation: errorText(code))
+    let operation = "write \(path) to disk"
+    do {
+        let code = try await onDedicatedThread("sync") { synchronize(path) }
+        if code != 0, code != ENOSYS {
+            throw GitError(.publish, operation: operation, explanation: errorText(code))
+        }
+    } catch let error as NoThread {
+        throw GitError(.publish, operation: operation, explanation: "\(error)")
     }
-    if let failure { throw failure }
 }
 
 /// Has what `body` writes to the file system of a folder go to the disk while it still writes, so that `writeToDisk` has

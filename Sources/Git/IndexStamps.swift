@@ -12,7 +12,7 @@ enum IndexStamps {
     ///   - checkout: path of the folder that its paths are relative to.
     ///   - isSettled: whether nothing was changed in the tick of the clock in which the index was written.
     static func areCurrent(_ index: String, in checkout: String, isSettled: Bool = false) async -> Bool {
-        let result = try? await Repository.onQueue {
+        let result = try? await Repository.onThread {
             var areCurrent = true
             try compare(index, checkout, isSettled: isSettled) { _, isCurrent in
                 areCurrent = isCurrent
@@ -25,7 +25,7 @@ enum IndexStamps {
 
     /// The tracked files that surely are as they were; the index is a settled one.
     static func current(_ index: String, in checkout: String) async -> Set<FileName> {
-        let result = try? await Repository.onQueue {
+        let result = try? await Repository.onThread {
             var files: Set<FileName> = []
             try compare(index, checkout, isSettled: true) { name, isCurrent in
                 if isCurrent { files.insert(FileName(Array(name) + [0])) }

@@ -167,7 +167,7 @@ extension Workspace {
     public func warnings(of commit: String) async -> [String] {
         guard (try? await repository.usesLFS(commit)) == true,
             let pointers = try? await repository.lfsPointers(in: commit),
-            let left = try? await Repository.onQueue({ [path] in pointers.filter { $0.lies(in: path) } })
+            let left = try? await Repository.onThread({ [path] in pointers.filter { $0.lies(in: path) } })
         else { return [] }
         return LFSPointer.warning(of: left, "`git lfs pull` in \(path) writes them out").map { [$0] } ?? []
     }

@@ -1,5 +1,6 @@
 import CLibgit2
-import Dispatch
+import Synchronization
+import Threads
 
 /// What a commit says of itself. Texts that are no UTF-8 are repaired.
 public struct CommitInfo: Sendable, Equatable {
@@ -22,7 +23,7 @@ public enum FolderLookup: Sendable, Equatable {
 /// Reads a repository in-process with libgit2; no subprocess, no network, nothing is changed.
 ///
 /// Each call opens the repository afresh (0.05 ms), so that it sees what other programs did meanwhile, and runs on one
-/// serial queue: a libgit2 handle belongs to one thread at a time.
+/// thread: a libgit2 handle belongs to one thread at a time.
 public struct Repository: Sendable {
     /// The checkout's root or a bare repository. Parents are not searched.
     public let path: String
@@ -31,7 +32,8 @@ public struct Repository: Sendable {
         self.path = path
     }
 
-    private static let queue = DispatchQueue(label: "libgit2")
+    /// Made at the first use, and tried again where the system had none.
+    private static let thread = Mutex<WorkerThread?>(nil)
 
     /// Once per process, on first use.
     private static let initialized: Void = {
@@ -42,16 +44,24 @@ public struct Repository: Sendable {
     }()
 
     func read<T: Sendable>(_ body: @escaping @Sendable (OpaquePointer) throws -> T) async throws -> T {
-        try await Self.onQueue { try self.withHandle(body) }
+        try await Self.onThread { try self.withHandle(body) }
     }
 
     /// For what of libgit2 needs no repository.
-    static func onQueue<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
-        try await withCheckedThrowingContinuation { continuation in
-            Self.queue.async {
-                _ = Self.initialized
-                continuation.resume(with: Result { try body() })
+    static func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        let worker: WorkerThread
+        do {
+            worker = try thread.withLock { thread in
+                let worker = try thread ?? WorkerThread(name: "libgit2")
+                thread = worker
+                return worker
             }
+        } catch {
+            throw GitError(.unreachable, operation: "read a repository", explanation: "\(error)")
+        }
+        return try await worker.run {
+            _ = Self.initialized
+            return try body()
         }
     }
 

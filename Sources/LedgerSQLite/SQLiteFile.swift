@@ -1,6 +1,7 @@
 import GRDB
 import Glibc
 import Ledger
+import Synchronization
 
 /// Opens the ledger's file.
 enum SQLiteFile {
@@ -16,7 +17,7 @@ enum SQLiteFile {
             try db.execute(sql: "PRAGMA synchronous = FULL")
         }
         try look(at: path, configuration)
-        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        let queue = try connect(path, configuration)
         try patiently {
             // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and the
             // tables are there, opening writes nothing.
@@ -48,7 +49,7 @@ enum SQLiteFile {
         } else {
             configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA query_only = 1") }
         }
-        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        let queue = try connect(path, configuration)
         try patiently { try inspect(queue, path) }
         let isEmpty = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 } == 0
         if isEmpty { try queue.close() }
@@ -65,6 +66,16 @@ enum SQLiteFile {
         guard pread(descriptor, &header, header.count, 0) == header.count else { return nil }
         func number(at offset: Int) -> Int { header[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) } }
         return number(at: 68) == SQLiteSchema.applicationID ? number(at: 60) : nil
+    }
+
+    /// Every connection that was made, closed ones too. Dispatch takes GRDB's queue apart on a thread of its pool; where the
+    /// system has none left, whoever lets go of the last reference waits for one for ever.
+    private static let connections = Mutex<[DatabaseQueue]>([])
+
+    private static func connect(_ path: String, _ configuration: Configuration) throws -> DatabaseQueue {
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        connections.withLock { $0.append(queue) }
+        return queue
     }
 
     /// Tries again while another agent creates the same file: switching to WAL does not wait for a lock by itself.
@@ -97,7 +108,7 @@ enum SQLiteFile {
         configuration.readonly = true
         configuration.prepareDatabase { _ in }
         try patiently {
-            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            let queue = try connect(path, configuration)
             defer { try? queue.close() }
             try inspect(queue, path)
         }

@@ -5,9 +5,7 @@ public import Ledger
 extension SQLiteLedger {
     public func facts(_ scope: Scope, commit: String) async throws -> LedgerFacts {
         // In the usual case the newest deployment answers all: one statement, which needs no transaction of its own.
-        let latest = try await LedgerError.reporting("read", path) {
-            try await queue.unsafeRead { db in try Self.newest(db, scope) }
-        }
+        let latest = try await unsafeRead { db in try Self.newest(db, scope) }
         guard let latest else { return LedgerFacts() }
         if latest.settled, latest.commit == commit, latest.status == .succeeded, latest.scope.app == scope.app {
             return LedgerFacts(

@@ -1,13 +1,31 @@
 import GRDB
 public import Ledger
+import Threads
 
 /// The embedded ledger: one SQLite file in WAL mode, one connection, every commit synced to disk.
 ///
-/// Several processes may have the same file open; a writer waits up to 5 seconds for another. Statements run on GRDB's
-/// own queue, never on the cooperative pool.
+/// Several processes may have the same file open; a writer waits up to 5 seconds for another. Statements run on a thread of
+/// the ledger's own, never on the cooperative pool, and not where the system may have no thread when they are due.
 public struct SQLiteLedger: LedgerStore {
     let queue: DatabaseQueue
     let path: String
+    private let lane: Lane
+
+    /// Closes the file and ends the thread with the last copy of the ledger.
+    private final class Lane: Sendable {
+        let thread: WorkerThread
+        private let queue: DatabaseQueue
+
+        init(_ thread: WorkerThread, _ queue: DatabaseQueue) {
+            self.thread = thread
+            self.queue = queue
+        }
+
+        deinit {
+            try? queue.close()
+            thread.close {}
+        }
+    }
 
     /// Opens the file and brings its tables up to date, or creates it.
     ///
@@ -15,7 +33,19 @@ public struct SQLiteLedger: LedgerStore {
     /// - Throws: `LedgerError`.
     public init(path: String) throws {
         self.path = path
-        queue = try LedgerError.reporting("open", path) { try SQLiteFile.open(path) }
+        let thread: WorkerThread
+        do {
+            thread = try WorkerThread(name: "ledger")
+        } catch {
+            throw LedgerError(.unreachable, operation: "open", location: path, explanation: "\(error)")
+        }
+        do {
+            queue = try LedgerError.reporting("open", path) { try SQLiteFile.open(path) }
+        } catch {
+            thread.close {}
+            throw error
+        }
+        lane = Lane(thread, queue)
     }
 
     public var isShared: Bool { false }
@@ -27,10 +57,21 @@ public struct SQLiteLedger: LedgerStore {
     }
 
     func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
-        try await LedgerError.reporting("read", path) { try await queue.read(body) }
+        try await LedgerError.reporting("read", path) { [queue] in
+            try await lane.thread.run { try queue.read(body) }
+        }
+    }
+
+    /// Reads outside of a transaction.
+    func unsafeRead<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        try await LedgerError.reporting("read", path) { [queue] in
+            try await lane.thread.run { try queue.unsafeRead(body) }
+        }
     }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
-        try await LedgerError.reporting("write", path) { try await queue.write(body) }
+        try await LedgerError.reporting("write", path) { [queue] in
+            try await lane.thread.run { try queue.write(body) }
+        }
     }
 }

@@ -1,6 +1,7 @@
 import CAgentShims
 import Glibc
 import Synchronization
+import Threads
 
 /// One connection to a server, on one thread.
 ///
@@ -31,7 +32,7 @@ public final class PostgresConnection: Sendable {
             thread = try WorkerThread(name: "postgres")
         } catch {
             close(cancellation)
-            throw error
+            throw PostgresError(.unreachable, message: "\(error)")
         }
         let held = held
         do {
@@ -106,10 +107,14 @@ public final class PostgresConnection: Sendable {
     private func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
         let turn = Turn(cancellation)
         return try await withTaskCancellationHandler {
-            try await thread.run {
-                guard turn.begin() else { throw PostgresError(.cancelled, message: "it was cancelled") }
-                defer { turn.end() }
-                return try body()
+            do {
+                return try await thread.run {
+                    guard turn.begin() else { throw PostgresError(.cancelled, message: "it was cancelled") }
+                    defer { turn.end() }
+                    return try body()
+                }
+            } catch is WorkerThread.Closed {
+                throw PostgresError(.unreachable, message: "the connection is closed")
             }
         } onCancel: {
             turn.cancel()

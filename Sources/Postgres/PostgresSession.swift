@@ -1,5 +1,6 @@
 import CLibpq
 import Glibc
+import Threads
 
 /// A connection as it is used on its thread: each call returns when the server has answered.
 public final class PostgresSession {
@@ -248,10 +249,15 @@ public final class PostgresSession {
     private func cancelOnServer() {
         guard let cancel = PQgetCancel(connection) else { return }
         let handle = UInt(bitPattern: cancel)
-        startDetachedThread {
-            guard let cancel = OpaquePointer(bitPattern: handle) else { return }
-            var words = [CChar](repeating: 0, count: 256)
-            _ = PQcancel(cancel, &words, 256)
+        do {
+            try startThread("postgres-cancel", stackSize: 1024 * 1024) {
+                guard let cancel = OpaquePointer(bitPattern: handle) else { return }
+                var words = [CChar](repeating: 0, count: 256)
+                _ = PQcancel(cancel, &words, 256)
+                PQfreeCancel(cancel)
+            }
+        } catch {
+            // The connection's end tells the server in its own time.
             PQfreeCancel(cancel)
         }
     }

@@ -1,5 +1,6 @@
 import CAgentShims
 import Glibc
+import Threads
 
 /// A program that runs beside the agent and owns its standard streams: the app of `agent exec`.
 ///
@@ -23,25 +24,30 @@ public final class AppProcess: Sendable {
         // The terminal is handed on only where it was ours.
         let standardInput: Int32 = 0
         let terminal = isatty(standardInput) == 1 && tcgetpgrp(standardInput) == getpgrp() ? standardInput : nil
-        let marked = environment + [Array("\(Command.markerVariable)=\(marker)".utf8)]
-        var pid: Int32 = 0
-        Children.willSpawnAtOnce(marker)
-        let failure = Self.withCStrings([executable] + arguments) { arguments in
-            Self.withCStrings(bytes: marked) { environment in
-                agent_spawn_app(executable, arguments, environment, folder, terminal ?? -1, &pid)
+        let spawn = Spawn(
+            executable: executable, arguments: arguments, folder: folder, environment: environment, marker: marker,
+            place: .group(terminal: terminal))
+        let started = Cell<Result<Int32, ShellError>?>(nil)
+        let isStarted = StopSignal()
+        let (ends, continuation) = AsyncStream.makeStream(of: Verdict.Termination.self)
+        do {
+            // On the thread that then waits for its end: where there is none, there is no app.
+            try startThread("app") {
+                let result = Result { () throws(ShellError) in try spawn.start() }
+                started.set(result)
+                isStarted.request()
+                if case .success(let pid) = result { continuation.yield(Self.wait(for: pid, terminal)) }
             }
+        } catch {
+            throw ShellError(.resources, operation: executable, explanation: "\(error)")
         }
-        guard failure == 0 else {
-            Children.spawnFailed()
-            throw ShellError(
-                failure == ENOENT ? .notFound : failure == EACCES || failure == ENOEXEC ? .notExecutable : .failed,
-                operation: executable, explanation: errorText(failure))
+        while !isStarted.wait(atMost: .seconds(3600)) {}
+        guard let pid = try started.get()?.get() else {
+            throw ShellError(.failed, operation: executable, explanation: "it was not started")
         }
-        Children.spawned(pid)
         self.pid = pid
         mark = ProcessMark(marker: marker, pid: pid)
-        let group = pid
-        ending = Task { await onDedicatedThread("app") { Self.wait(for: group, terminal) } }
+        ending = Task { await ends.first { _ in true } ?? .signaled(Int(SIGKILL)) }
     }
 
     /// How it ended, once it has.
@@ -63,7 +69,7 @@ public final class AppProcess: Sendable {
     public func end(grace: Duration, hurry: StopSignal) async {
         let mark = mark
         let pid = pid
-        await onDedicatedThread("end-app") {
+        await onSomeThread("end-app") {
             let process = agent_pidfd_open(pid)
             defer { if process >= 0 { close(process) } }
             kill(-pid, SIGTERM)
@@ -104,7 +110,7 @@ public final class AppProcess: Sendable {
     private static func wait(for pid: Int32, _ terminal: Int32?) -> Verdict.Termination {
         var value: Int32 = 0
         while true {
-            let what = agent_wait_app(pid, &value)
+            let what = agent_wait_child(pid, &value)
             if what == Int32(UInt8(ascii: "t")) {
                 guard let terminal else { continue }
                 _ = agent_set_foreground(terminal, getpgrp())
@@ -120,21 +126,6 @@ public final class AppProcess: Sendable {
             return what == Int32(UInt8(ascii: "e")) ? .exited(Int(value)) : .signaled(Int(value))
         }
     }
-
-    private static func withCStrings<T>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
-        withCStrings(bytes: texts.map { Array($0.utf8) }, body)
-    }
-
-    /// Copies of the texts, up to their first NUL, with the null pointer at the end that exec wants.
-    private static func withCStrings<T>(bytes: [[UInt8]], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
-        let pointers = bytes.map { text in
-            (text + CollectionOfOne(0)).withUnsafeBufferPointer { buffer in
-                buffer.withMemoryRebound(to: CChar.self) { $0.baseAddress.flatMap { strdup($0) } }
-            }
-        }
-        defer { pointers.forEach { free($0) } }
-        return body(pointers + [nil])
-    }
 }
 
 /// Ends every process of this PID namespace but its init and this one: SIGTERM, grace, SIGKILL.
@@ -143,7 +134,7 @@ public final class AppProcess: Sendable {
 /// - Parameter hurry: once requested, the grace is over.
 public func endWholeContainer(grace: Duration, hurry: StopSignal) async {
     guard getppid() == 1, getpid() != 1, isContainerOfOurOwn else { return }
-    await onDedicatedThread("end-container") {
+    await onSomeThread("end-container") {
         let deadline = ContinuousClock.now + grace
         kill(-1, SIGTERM)
         while ContinuousClock.now < deadline, !others().isEmpty, !hurry.wait(atMost: .milliseconds(20)) {

@@ -21,15 +21,8 @@ enum Children {
     private static let subreaper: Bool = agent_become_subreaper() == 0
 
     /// Waits for its turn and begins a spawn, whose process will have the marker's mark; `spawned` or `spawnFailed` ends it.
-    static func willSpawn(_ marker: String) async {
-        await withCheckedContinuation { continuation in
-            takeTurn { continuation.resume() }
-        }
-        LimitMark(marker: marker).begin()
-    }
-
-    /// The same for a caller that must not be suspended: blocks while another spawn is under way, a millisecond.
-    static func willSpawnAtOnce(_ marker: String) {
+    /// Blocks while another spawn is under way, a millisecond.
+    static func willSpawn(_ marker: String) {
         waitForTurn()
         LimitMark(marker: marker).begin()
     }
@@ -79,6 +72,14 @@ enum Children {
     /// Says that the caller has reaped its child.
     static func reaped(_ pid: Int32) {
         _ = state.withLock { $0.owned.remove(pid) }
+    }
+
+    /// Says that the caller does not wait any longer for its child, which could not be ended.
+    static func abandoned(_ pid: Int32) {
+        state.withLock { state in
+            state.owned.remove(pid)
+            state.helpers.insert(pid)
+        }
     }
 
     /// Hands the reading end of a pipe to a process that outlives the agent, so that writers never get SIGPIPE.

@@ -1,43 +1,28 @@
-import CAgentShims
-import Glibc
+package import Threads
 
 /// Runs `body` on a thread of its own and waits for it without blocking the cooperative pool.
 ///
 /// For calls that block for as long as a process lives: `poll`, `read` from a pipe. Cancellation has no effect; `body`
 /// must end by itself. Cost: one thread, about 30 microseconds.
-package func onDedicatedThread<T: Sendable>(_ name: String, _ body: @escaping @Sendable () -> T) async -> T {
-    await withCheckedContinuation { continuation in
-        startThread(name) { continuation.resume(returning: body()) }
-    }
-}
-
-/// Starts a detached thread; where the system refuses one, `body` runs on the caller's thread instead.
-private func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
-    final class Start: Sendable {
-        let name: String
-        let body: @Sendable () -> Void
-        init(name: String, body: @escaping @Sendable () -> Void) {
-            self.name = name
-            self.body = body
+/// - Throws: `NoThread`; `body` is not called then.
+package func onDedicatedThread<T: Sendable>(
+    _ name: String, _ body: @escaping @Sendable () -> T
+) async throws(NoThread) -> T {
+    let result: Result<T, NoThread> = await withCheckedContinuation { continuation in
+        do throws(NoThread) {
+            try startThread(name) { continuation.resume(returning: .success(body())) }
+        } catch {
+            continuation.resume(returning: .failure(error))
         }
     }
-    let start = Unmanaged.passRetained(Start(name: name, body: body))
-    var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    pthread_attr_setstacksize(&attributes, 512 * 1024)
-    defer { pthread_attr_destroy(&attributes) }
-    var thread = pthread_t()
-    let failure = pthread_create(
-        &thread, &attributes,
-        { raw in
-            guard let raw else { return nil }
-            let start = Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
-            agent_name_thread(start.name)
-            start.body()
-            return nil
-        }, start.toOpaque())
-    if failure != 0 {
-        start.takeRetainedValue().body()
+    return try result.get()
+}
+
+/// The same for what must be done in any case and ends soon: where the system has no thread, on the caller's.
+func onSomeThread<T: Sendable>(_ name: String, _ body: @escaping @Sendable () -> T) async -> T {
+    do {
+        return try await onDedicatedThread(name, body)
+    } catch {
+        return body()
     }
 }

@@ -2,7 +2,7 @@ import Glibc
 
 /// The path of a program as `execvp` would find it; nil when there is none that may be executed.
 ///
-/// Looked up before a spawn, because swift-subprocess spawns once for every folder of the search path until one works.
+/// Looked up before a spawn, so that what is missing is known before anything runs.
 /// - Parameter searchPath: the value of PATH; nil stands for the system's usual folders.
 public func findProgram(_ name: String, searchPath: String?) -> String? {
     if name.contains("/") { return access(name, X_OK) == 0 && !isDirectory(name) ? name : nil }

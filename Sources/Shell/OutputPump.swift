@@ -1,15 +1,31 @@
 import CAgentShims
 import Glibc
+import Threads
 
-/// Moves what a command prints from its pipes to their sinks, on one thread, until each pipe ends or the command has ended
+/// Moves what a command prints from its pipes to their sinks, on a thread of its own, until each pipe ends or the command has ended
 /// and the pipe is empty.
 final class OutputPump: Sendable {
     private let pipes: [(readEnd: Int32, sink: any OutputSink)]
     private let ended = StopSignal()
     private let drained = StopSignal()
+    private let heldOpen = Cell(false)
 
-    init(_ pipes: [(readEnd: Int32, sink: any OutputSink)]) {
+    /// Begins; the reading ends are the pump's to close.
+    ///
+    /// - Throws: `NoThread`, also when the system has no descriptor left.
+    init(_ pipes: [(readEnd: Int32, sink: any OutputSink)]) throws(NoThread) {
         self.pipes = pipes
+        guard ended.descriptor >= 0, drained.descriptor >= 0 else { throw NoThread(name: "output", code: EMFILE) }
+        try startThread("output") {
+            self.heldOpen.set(self.pump())
+            self.drained.request()
+        }
+    }
+
+    /// Blocks until everything was moved; returns whether background processes still hold a pipe.
+    func wait() -> Bool {
+        while !drained.wait(atMost: .seconds(3600)) {}
+        return heldOpen.get()
     }
 
     /// Says that the command's own process has ended: what is in the pipes now is the rest of its output.
@@ -30,9 +46,8 @@ final class OutputPump: Sendable {
 
     /// Pumps, then closes the reading ends or, where background processes still hold a pipe, hands them to a drain.
     ///
-    /// Blocks: call it on a thread of its own.
     /// - Returns: whether background processes still hold a pipe.
-    func pump() -> Bool {
+    private func pump() -> Bool {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 16)
         defer { buffer.deallocate() }
         var entries =
@@ -69,7 +84,6 @@ final class OutputPump: Sendable {
                 open.remove(index)
             }
         }
-        drained.request()
         return heldOpen
     }
 

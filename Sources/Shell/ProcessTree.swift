@@ -191,7 +191,7 @@ extension Duration {
 /// - Parameter grace: time between SIGTERM and SIGKILL.
 /// - Returns: how many processes were found, and the ids of those that could not be ended.
 public func endSurvivors(of mark: ProcessMark, grace: Duration) async -> (found: Int, survivors: [Int32]) {
-    await onDedicatedThread("end-survivors") {
+    await onSomeThread("end-survivors") {
         let tree = ProcessTree(mark: mark, includesAdopted: false)
         let found = tree.members().count
         return (found, found == 0 ? [] : tree.end(grace: grace))

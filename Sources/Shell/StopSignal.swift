@@ -8,8 +8,13 @@ import Synchronization
 public final class StopSignal: Sendable {
     /// Readable from the first `request()` on; -1 when the system had no descriptor left.
     let descriptor: Int32
-    /// What is done at the request, by number.
-    private let actions = Mutex<(next: Int, waiting: [Int: @Sendable () -> Void])>((0, [:]))
+    private struct State {
+        var isRequested = false
+        var next = 0
+        /// What is done at the request, by number.
+        var waiting: [Int: @Sendable () -> Void] = [:]
+    }
+    private let state = Mutex(State())
 
     public init() {
         descriptor = agent_eventfd()
@@ -21,31 +26,33 @@ public final class StopSignal: Sendable {
 
     /// Asks to stop. Asking again changes nothing.
     public func request() {
-        var one: UInt64 = 1
-        _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
-        let waiting = actions.withLock { state in
+        let waiting = state.withLock { state in
             defer { state.waiting = [:] }
+            state.isRequested = true
             return state.waiting
         }
+        // After that: whoever is woken looks.
+        var one: UInt64 = 1
+        _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
         for action in waiting.values { action() }
     }
 
     /// Does something once a stop is asked for, at once where it has been.
     ///
     /// - Returns: what `forget` takes.
-    private func onRequest(_ action: @escaping @Sendable () -> Void) -> Int {
-        let number = actions.withLock { state in
+    private func onRequest(_ action: @escaping @Sendable () -> Void) -> Int? {
+        let number: Int? = state.withLock { state in
+            guard !state.isRequested else { return nil }
             state.next += 1
             state.waiting[state.next] = action
             return state.next
         }
-        // Looked at after it was put there: a request before that may have missed it.
-        if isRequested, let missed = actions.withLock({ $0.waiting.removeValue(forKey: number) }) { missed() }
+        if number == nil { action() }
         return number
     }
 
-    private func forget(_ number: Int) {
-        _ = actions.withLock { $0.waiting.removeValue(forKey: number) }
+    private func forget(_ number: Int?) {
+        if let number { _ = state.withLock { $0.waiting.removeValue(forKey: number) } }
     }
 
     /// Waits, without a thread, until a stop is asked for or the task is cancelled.
@@ -59,18 +66,16 @@ public final class StopSignal: Sendable {
     /// Blocks until a stop is asked for, at most so long; returns whether it was.
     package func wait(atMost limit: Duration) -> Bool {
         let deadline = ContinuousClock.now + limit
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        var found: Int32
-        // A signal that some thread handles breaks the wait off.
-        repeat {
-            found = poll(&entry, 1, (deadline - ContinuousClock.now).pollTimeout)
-        } while found < 0 && errno == EINTR
-        return found == 1
+        while !isRequested {
+            let left = deadline - ContinuousClock.now
+            guard left > .zero else { return false }
+            // A signal that some thread handles breaks the wait off; without a descriptor it is looked again and again.
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            _ = poll(&entry, 1, (descriptor >= 0 ? left : min(left, .milliseconds(20))).pollTimeout)
+        }
+        return true
     }
 
     /// Whether a stop was asked for.
-    public var isRequested: Bool {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, 0) == 1
-    }
+    public var isRequested: Bool { state.withLock { $0.isRequested } }
 }

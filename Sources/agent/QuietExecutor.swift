@@ -1,14 +1,18 @@
 import CAgentShims
 @_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) import _Concurrency
 
-/// Where the agent's tasks run: at most four threads.
+/// Where the agent's tasks run: at most four threads, never the first one, which takes signals.
 ///
 /// The runtime's own choice, Dispatch's usual pool, has a timer that wakes the process once a second from its first use
 /// on. docs/decisions/0010 has the measurements.
 final class QuietExecutor: TaskExecutor, SchedulingExecutor {
     /// Call before the first task.
-    static func install() {
+    /// - Returns: 0, or the number of the error where the system has no threads for it.
+    static func install() -> Int32 {
+        let failure = agent_start_executor()
+        guard failure == 0 else { return failure }
         _createExecutors(factory: Factory.self)
+        return 0
     }
 
     private struct Factory: ExecutorFactory {

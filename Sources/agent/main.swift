@@ -11,7 +11,12 @@ agent_prepare_process(CommandLine.arguments.dropFirst().first == "run" ? 1 : 0)
 if CommandLine.arguments.dropFirst().first == RunGuard.word {
     RunGuard.serve(Array(CommandLine.arguments.dropFirst(2)))
 }
-QuietExecutor.install()
+let failure = QuietExecutor.install()
+guard failure == 0 else {
+    let text = "agent: cannot start: no thread: \(String(cString: strerror(failure)))\n"
+    _ = text.withCString { write(2, $0, strlen($0)) }
+    end(71)
+}
 
 func start() async {
     do {

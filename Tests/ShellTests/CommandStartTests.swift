@@ -109,6 +109,22 @@ extension CommandRunnerTests {
             #expect(error?.code == .folder && error?.description.contains("/etc/passwd") == true)
         }
 
+        @Test("a program starts with every signal at its default and none blocked, whatever this process has")
+        func signals() async throws {
+            // The test's own thread blocks some, and ignores SIGPIPE as every thread of it does.
+            var set = sigset_t()
+            sigemptyset(&set)
+            sigaddset(&set, SIGTERM)
+            sigaddset(&set, SIGUSR1)
+            pthread_sigmask(SIG_BLOCK, &set, nil)
+            defer { pthread_sigmask(SIG_UNBLOCK, &set, nil) }
+            let before = signal(SIGUSR2, SIG_IGN)
+            defer { signal(SIGUSR2, before) }
+            let output = try await Script("exec grep -E 'Sig(Blk|Ign)' /proc/self/status").run().output
+            #expect(
+                output.split(separator: "\n").map { $0.hasSuffix("\t0000000000000000") } == [true, true], "\(output)")
+        }
+
         @Test("commands that fail leave those that run beside them alone")
         func sideBySide() async throws {
             let broken = try await withThrowingTaskGroup(of: [String].self) { group in

@@ -13,6 +13,8 @@ int agent_pipe(int fds[2], int capacity);
 int agent_pipe_capacity(int fd);
 /* Clears or sets O_NONBLOCK. */
 int agent_set_blocking(int fd, int blocking);
+/* Whether the process may open so many further descriptors at this moment: 1 or 0, with errno. */
+int agent_has_descriptors(int count);
 /* eventfd(2), close-on-exec and non-blocking: readable once written, until read. */
 int agent_eventfd(void);
 /* pidfd_open(2): readable when the process has ended. */
@@ -64,13 +66,24 @@ int agent_has_terminal(void);
 /* Call right after that: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
    to that child, reaps every orphan, and ends with the child's exit code, or 128+N when signal N ended it. */
 void agent_carry_on_as_child_of_init(void);
-/* Starts a program in a process group of its own with the standard streams as they are, signals at their defaults, and,
-   when `terminal` is not -1, that terminal's foreground. 0 and `pid`, or an error number. */
-int agent_spawn_app(const char *path, char *const arguments[], char *const environment[], const char *folder, int terminal,
-                    pid_t *pid);
+/* How a program is started. */
+struct agent_spawn_how {
+    const char *path;
+    char *const *arguments;
+    char *const *environment;
+    const char *folder;
+    /* What its standard streams are: -1 for ours; the standard input of a session of its own is /dev/null. */
+    int output, errors;
+    /* Whether it leads a session of its own; else it leads a process group. */
+    int leads_session;
+    /* A terminal whose foreground it gets, or -1. */
+    int terminal;
+};
+/* Starts a program with signals at their defaults and no other descriptors. 0 and `pid`, or an error number. */
+int agent_spawn(const struct agent_spawn_how *how, pid_t *pid);
 /* Waits until the child ends or stops: 'e' exited with `value`, 's' ended by signal `value`, 't' stopped by it, -1 no such
    child. One that has ended is reaped. */
-int agent_wait_app(pid_t pid, int *value);
+int agent_wait_child(pid_t pid, int *value);
 /* Takes the terminal's foreground for a process group although the caller is in the background (tcsetpgrp(3)). */
 int agent_set_foreground(int terminal, pid_t group);
 /* Call before any file is opened: opens missing standard streams on /dev/null, and ignores SIGPIPE and SIGXFSZ, so that a closed pipe or a
@@ -88,6 +101,8 @@ int agent_unlock(int fd);
 int agent_claim_name(const char *name, pid_t *pid, uid_t *uid);
 /* Makes room in a claim's queue for those that ask who has it. */
 void agent_forget_askers(int claim);
+/* Starts the threads that jobs need at least: one to run them, one that waits for their time. 0, or an error number. */
+int agent_start_executor(void);
 /* Runs a job of Swift's concurrency on one of at most four threads: soon, or when so much time has passed. */
 void agent_run_job(void *job);
 void agent_run_job_after(void *job, int64_t nanoseconds);

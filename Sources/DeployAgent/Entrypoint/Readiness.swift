@@ -16,11 +16,12 @@ struct Readiness: Sendable {
     func wait() async -> Bool {
         let deadline = ContinuousClock.now + limit
         if case .time(let time) = waitFor {
-            return await onDedicatedThread("ready") { !stop.wait(atMost: min(time, limit)) && time <= limit }
+            await pause(min(time, limit), stop)
+            return !stop.isRequested && time <= limit
         }
         while ContinuousClock.now < deadline, !stop.isRequested {
             if await answers() { return true }
-            await onDedicatedThread("ready") { _ = stop.wait(atMost: .milliseconds(100)) }
+            await pause(.milliseconds(100), stop)
         }
         return false
     }
@@ -28,7 +29,7 @@ struct Readiness: Sendable {
     private func answers() async -> Bool {
         switch waitFor {
         case .time: true
-        case .port(let port): await onDedicatedThread("ready") { Self.listens(port) }
+        case .port(let port): (try? await onDedicatedThread("ready") { Self.listens(port) }) ?? false
         case .http(let url): await probe(url)
         }
     }
