@@ -22,6 +22,9 @@ public struct Command: Sendable {
     /// How long a filter of its own may go on writing to its output once it has ended by itself: as in `exec > >(tee file)`, no
     /// shell waits for it.
     public var outputGrace: Duration
+    /// How long a stop may come after the command's end by a signal that asks for one: who stops a machine, a control group or
+    /// a session tells the command and this process at the same moment.
+    public var stopGrace = Duration.milliseconds(200)
 
     public init(
         executable: String, arguments: [String], folder: String, environment: [[UInt8]], marker: String,

@@ -105,7 +105,7 @@ private struct CommandRun {
     private func supervise(_ pid: Int32, _ pump: OutputPump) -> (Verdict.Cause, survivors: [Int32]) {
         let mark = ProcessMark(marker: command.marker, pid: pid)
         started(mark)
-        let cause = wait(for: pid)
+        let cause = cause(ofEnd: pid)
         let tree = ProcessTree(mark: mark, includesAdopted: command.claimsOrphans)
         // A filter that was started a moment ago does not read from its pipe yet.
         if cause == .ended, command.outputGrace > .zero, !pump.waitForEnd(atMost: .milliseconds(50)), tree.hasFilter {
@@ -117,6 +117,21 @@ private struct CommandRun {
         if ended(pid) == nil, !survivors.contains(pid) { kill(-pid, SIGKILL) }
         pump.commandEnded()
         return (cause, survivors)
+    }
+
+    private func cause(ofEnd pid: Int32) -> Verdict.Cause {
+        let cause = wait(for: pid)
+        guard cause == .ended, let ended = ended(pid), Self.isOfStop(ended), let stop,
+            stop.wait(atMost: command.stopGrace)
+        else { return cause }
+        return .stopped
+    }
+
+    /// Whether it is the end by a signal that asks to stop, of the command or of what its shell waited for.
+    private static func isOfStop(_ termination: Verdict.Termination) -> Bool {
+        [SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(Int.init).contains { number in
+            termination == .signaled(number) || termination == .exited(128 + number)
+        }
     }
 
     private func wait(for pid: Int32) -> Verdict.Cause {

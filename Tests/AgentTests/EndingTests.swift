@@ -152,6 +152,31 @@ struct EndingTests {
         #expect(try await box.history().map { $0["status"].string } == ["interrupted"])
     }
 
+    @Test(
+        "SIGTERM to hook and agent at the same moment: the hook is interrupted, whichever of them has it first",
+        arguments: [true, false], ["hook", "task"])
+    func stopToAll(_ hookFirst: Bool, _ kind: String) async throws {
+        let command = "echo $$ > $OUT/new; mv $OUT/new $OUT/pid; exec sleep 1000"
+        if kind == "task" { try await box.commit(["deploy.yaml": "tasks:\n  - {id: once, run: \"\(command)\"}\n"]) }
+        let agent = try box.start(
+            "run", settings: [kind == "task" ? "OTHER" : "PRE_DEPLOY_COMMAND": command, "PRE_DEPLOY_RETRIES": "0"])
+        try await until("it runs", details: { agent.errors }) { box.has("pid") }
+        let processes = [try #require(Int32(box.lines("pid")[0])), try await agent.started()]
+        for process in hookFirst ? processes : processes.reversed() { kill(process, SIGTERM) }
+        let ended = try await agent.ended()
+        #expect(ended.code == 0, "\(ended)")
+        let deployment = try #require(try await box.history().first)
+        let runs = try await box.json("show", "\(deployment["id"])")["runs"].items
+        #expect(runs.last?["status"].string == "interrupted" && runs.last?["signal"].int == 15, "\(runs)")
+        #expect(kind == "task" || deployment["status"].string == "interrupted")
+    }
+
+    @Test("a hook that a signal ends is a failure where nobody stops the agent")
+    func hookKilled() async throws {
+        let once = try await box.once(["PRE_DEPLOY_COMMAND": "kill -TERM $$"])
+        #expect(once.outcome == "failed" && once.runs.first?["signal"].int == 15, "\(once)")
+    }
+
     /// Runs a command with every signal ignored and blocked that can be.
     static let deaf = """
         import os, signal, sys

@@ -110,6 +110,39 @@ extension CommandRunnerTests {
             #expect(ContinuousClock.now - requested >= script.command.killGrace)
         }
 
+        @Test(
+            "an end by a signal that asks to stop counts as the stop's where that comes a moment later",
+            arguments: [
+                "kill -TERM $$", "kill -INT $$", "kill -HUP $$", "kill -QUIT $$", "exit 143",
+                "sh -c 'kill -TERM $$'; exit $?",
+            ])
+        func stopAfterTheEnd(text: String) async throws {
+            var script = try Script(text)
+            script.command.stopGrace = .seconds(20)
+            let stop = StopSignal()
+            let verdict = try await script.run(stop: stop) { mark in
+                Thread.detachNewThread {
+                    while mark.pid.flatMap(ProcessTable.entry)?.isZombie == false { usleep(1000) }
+                    stop.request()
+                }
+            }.verdict
+            #expect(verdict.cause == .stopped && !verdict.isSuccess && verdict.duration < .seconds(15))
+        }
+
+        @Test(
+            "without a stop it is a failure, and of another end none is waited for",
+            arguments: [
+                ("kill -TERM $$", Verdict.Termination.signaled(15), Duration.milliseconds(10)),
+                ("exit 143", .exited(143), .milliseconds(10)), ("kill -KILL $$", .signaled(9), .seconds(1000)),
+                ("exit 1", .exited(1), .seconds(1000)), ("true", .exited(0), .seconds(1000)),
+            ])
+        func noStop(text: String, termination: Verdict.Termination, stopGrace: Duration) async throws {
+            var script = try Script(text)
+            script.command.stopGrace = stopGrace
+            let verdict = try await script.run(stop: StopSignal()).verdict
+            #expect(verdict.cause == .ended && verdict.termination == termination)
+        }
+
         @Test("a stop that was asked for before the start ends the command at once")
         func stopBefore() async throws {
             let stop = StopSignal()
