@@ -30,9 +30,10 @@ struct Spawn: Sendable {
     func start() throws(ShellError) -> Int32 {
         let environment =
             environment.filter(Self.canBePassedOn) + [Array("\(Command.markerVariable)=\(marker)".utf8)]
+        let words = [executable] + arguments
         var pid: Int32 = 0
         Children.willSpawn(marker)
-        let failure = Self.withCStrings(([executable] + arguments).map { Array($0.utf8) }) { arguments in
+        let failure = Self.withCStrings(words.map { Array($0.utf8) }) { arguments in
             Self.withCStrings(environment) { environment in
                 executable.withCString { path in
                     folder.withCString { folder in
@@ -51,7 +52,7 @@ struct Spawn: Sendable {
         }
         guard failure == 0 else {
             Children.spawnFailed()
-            throw error(failure)
+            throw error(failure, environment, words)
         }
         Children.spawned(pid)
         return pid
@@ -65,7 +66,7 @@ struct Spawn: Sendable {
         return equals > 0
     }
 
-    private func error(_ number: Int32) -> ShellError {
+    private func error(_ number: Int32, _ environment: [[UInt8]], _ words: [String]) -> ShellError {
         let reason = errorText(number)
         // What failed of it the number alone does not say.
         var info = stat()
@@ -81,8 +82,24 @@ struct Spawn: Sendable {
         case EACCES, EPERM, ENOEXEC: return ShellError(.notExecutable, operation: executable, explanation: reason)
         case EAGAIN, ENOMEM, EMFILE, ENFILE:
             return ShellError(.resources, operation: executable, explanation: "no process: \(reason)")
+        case E2BIG:
+            return ShellError(
+                .failed, operation: executable, explanation: "\(reason): \(Self.sizes(environment, words))")
         default: return ShellError(.failed, operation: executable, explanation: reason)
         }
+    }
+
+    /// What takes the room that a program's environment and arguments have (execve(2)), and how much that is: names, no values.
+    private static func sizes(_ environment: [[UInt8]], _ words: [String]) -> String {
+        let variables = environment.map { entry in
+            (String(decoding: entry.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self), entry.count + 1)
+        }
+        let largest = variables.sorted { $0.1 > $1.1 }.prefix(3).map { "\($0.0) has \($0.1) bytes" }
+        let all = variables.reduce(0) { $0 + $1.1 }
+        let arguments = words.reduce(0) { $0 + $1.utf8.count + 1 }
+        return
+            "the environment has \(all) bytes (\(largest.joined(separator: ", "))), the command \(arguments); "
+            + "together they may have \(sysconf(Int32(_SC_ARG_MAX))), each variable and argument \(32 * getpagesize())"
     }
 
     /// Copies of the texts, up to their first NUL, with the null pointer at the end that exec wants.

@@ -346,6 +346,16 @@ struct ExecTests {
         #expect(ended.code == 33 && box.has("second"), "\(ended)")
     }
 
+    @Test("an environment that is too large for the app: 71, and the error names the variable")
+    func tooLarge() async throws {
+        try await box.commit([
+            "appspec.yaml": "envs:\n  - {key: HUGE, value: \(String(repeating: "x", count: 200_000))}\n"
+        ])
+        let ended = try await exec([:], "touch $OUT/app").ended()
+        #expect(ended.code == 71 && ended.errors.contains("HUGE has 200006 bytes"), "\(ended)")
+        #expect(!ended.errors.contains("xxxx") && !box.has("app"))
+    }
+
     @Test("SIGTERM ends hooks and app; an app that ignores it is killed after AGENT_STOP_GRACE")
     func terminate() async throws {
         let program = try exec(

@@ -109,6 +109,26 @@ extension CommandRunnerTests {
             #expect(error?.code == .folder && error?.description.contains("/etc/passwd") == true)
         }
 
+        @Test(
+            "of an environment that is too large the error names the largest variables with their sizes, and no value")
+        func tooLargeEnvironment() async throws {
+            func entry(_ name: String, _ count: Int) -> [UInt8] {
+                Array("\(name)=".utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: count)
+            }
+            let limit = 32 * Int(getpagesize())
+            var script = try Script("true", environment: [entry("FEW", 20_000), entry("MANY", limit), entry("A", 1)])
+            let command = script.command
+            let error = await #expect(throws: ShellError.self) {
+                try await runCommand(command, output: CollectedOutput(limit: 10))
+            }
+            let text = try #require(error?.description)
+            #expect(error?.code == .failed && text.contains("(MANY has \(limit + 6) bytes, FEW has 20005 bytes, "))
+            #expect(
+                !text.contains("xxx") && text.contains("each variable and argument \(limit)"), "\(text.prefix(999))")
+            script.command.environment.removeAll { $0.count > 100_000 }
+            #expect(try await script.run().verdict.isSuccess)
+        }
+
         @Test("a program starts with every signal at its default and none blocked, whatever this process has")
         func signals() async throws {
             // The test's own thread blocks some, and ignores SIGPIPE as every thread of it does.
