@@ -31,13 +31,15 @@ struct LedgerCopyCommand: AsyncParsableCommand {
         try await common.session { session, reporter in
             var addresses: [LedgerAddress] = []
             for (name, text) in [("FROM", from), ("TO", to)] {
-                guard let address = session.ledgerAddress(text) else {
-                    // The text may hold a password anywhere.
+                do throws(NoLedger) {
+                    addresses.append(try session.ledgerAddress(text))
+                } catch {
+                    // Without the text, which may hold a password anywhere.
                     reporter.say(
-                        "\(name) names no record: it takes sqlite:PATH, postgresql://… or libpq's keyword=value pairs")
+                        "\(name) names no record: \(error); it takes sqlite:PATH, postgresql://… or libpq's keyword=value pairs"
+                    )
                     return .validationFailure
                 }
-                addresses.append(address)
             }
             let copy = RecordCopy(from: addresses[0], to: addresses[1], session: session)
             do {

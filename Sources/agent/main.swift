@@ -28,7 +28,10 @@ func start() async {
         }
     } catch  where AgentCommand.exitCode(for: error) == .validationFailure {
         // The parser repeats what is wrong, which may hold a password.
-        let held = Setting.all.filter(\.isSecret).compactMap { getenv($0.name).map { String(cString: $0) } }
+        var held = Setting.all.filter(\.isSecret).compactMap { getenv($0.name).map { String(cString: $0) } }
+        for argument in CommandLine.arguments where LedgerAddress.mayHidePassword(argument) {
+            held += [argument, String(argument.drop { $0 != "=" }.dropFirst())]
+        }
         let message = AgentCommand.withNearSubcommand(
             AgentCommand.fullMessage(for: error), CommandLine.arguments.dropFirst())
         // Empty where the command has said itself what is wrong.

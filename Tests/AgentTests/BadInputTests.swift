@@ -443,6 +443,10 @@ struct BadInputTests {
             settings: ["GITHUB_TOKEN": "t0ken-in-env"])
         #expect(ended.code == 64 && ended.errors.contains("postgresql://u:***@host/db"), "\(ended)")
         #expect(!ended.errors.contains("s3cr3t-pw") && !ended.errors.contains("t0ken-in-env"))
+        for argument in ["postgresql://u:Pa55/W0rd@host/db", "--bogus=host=h password=Pa55W0rd", "u:Pa55W0rd@host/db"] {
+            let ended = try await box.agent("run-once", argument)
+            #expect(ended.code == 64 && !ended.errors.contains("Pa55") && !ended.errors.contains("W0rd"), "\(ended)")
+        }
     }
 
     @Test(

@@ -51,12 +51,21 @@ public struct RemoteSettings: Sendable, Equatable {
     /// What a remote calls its default branch.
     static let defaultBranch = "HEAD"
 
-    /// What is wrong with a URL; nil when git may take it.
+    /// What is wrong with a URL, in words that hold no part of a password; nil when git may take it.
     static func problem(of url: String) -> String? {
         if url.hasPrefix("-") { return "is no URL and no path" }
-        guard let scheme = url.firstRange(of: "://").map({ url[..<$0.lowerBound].lowercased() }) else { return nil }
         let known = ["https", "http", "ssh", "git", "git+ssh", "ssh+git", "file"]
-        return known.contains(scheme) ? nil : "begins with \(scheme)://; use https, ssh, git or file, or a path"
+        let first = url.prefix { $0.isLetter || $0 == "+" }
+        let (scheme, rest) = (first.lowercased(), url[first.endIndex...])
+        guard rest.hasPrefix("://") else {
+            if url.contains("://") { return "is no URL and no path" }
+            // Else git takes it for a path, or for a host that is called like that.
+            let isBroken = known.contains(scheme) && rest.hasPrefix(":/") || rest.hasPrefix("//") && rest.contains("@")
+            return isBroken ? "lacks the :// of a URL" : nil
+        }
+        guard known.contains(scheme) else { return "begins with \(scheme)://; use https, ssh, git or file, or a path" }
+        guard scheme.hasPrefix("http"), URLCredentials.isAmbiguous(url) else { return nil }
+        return "has an @ behind the host: percent-encode @ as %40 and / as %2F in user, password and path"
     }
 
     /// User and password of the URL, for its origin; nil where it has none.

@@ -40,7 +40,14 @@ public enum LedgerAddress: Sendable, Equatable {
         guard let text else {
             throw PostgresError(.unreachable, message: "\(Setting.ledgerURLFile.name) cannot be read or is empty")
         }
-        let string = try ConnectionString(text)
+        let string: ConnectionString
+        do {
+            string = try ConnectionString(text)
+        } catch let error as PostgresError where error.code == .invalid {
+            // Read with the settings it was in order: the file has changed since.
+            throw PostgresError(
+                .invalid, message: "\(Setting.ledgerURLFile.name) holds no ledger's URL: \(error.message)")
+        }
         if case .postgresql(text: nil, _, _) = self { learn(string.passwords) }
         return string
     }
@@ -127,79 +134,5 @@ public enum LedgerAddress: Sendable, Equatable {
         var (info, otherInfo) = (stat(), stat())
         guard stat(path, &info) == 0, stat(otherPath, &otherInfo) == 0 else { return path == otherPath }
         return info.st_dev == otherInfo.st_dev && info.st_ino == otherInfo.st_ino
-    }
-}
-
-extension LedgerAddress {
-    /// Reads where the record is from the settings; what is wrong is noted, and the default returned.
-    static func read(
-        _ reader: inout SettingsReader, stateDirectory: String, _ absolute: (String) -> String
-    ) -> LedgerAddress {
-        let fallback = LedgerAddress.sqlite(path: stateDirectory + "/ledger.sqlite")
-        let schema =
-            reader.read(.ledgerSchema) { text in
-                (1...63).contains(text.utf8.count) && !text.utf8.contains(0) ? text : nil
-            } ?? Setting.ledgerSchema.fallback
-        let url = reader.text(.ledgerURL)
-        let file = reader.text(.ledgerURLFile).map { Sourced(value: absolute($0.value), source: $0.source) }
-        // As with other secrets the file wins, but not over the command line.
-        var isOption = false
-        if case .option = url?.source { isOption = true }
-        guard let url, file == nil || isOption else {
-            guard let file else { return fallback }
-            guard let text = Settings.readTokenFile(file.value) else {
-                reader.reject(.ledgerURLFile, file, because: "cannot be read or is empty")
-                return fallback
-            }
-            guard let address = parse(text, schema: schema, absolute) else {
-                reader.reject(.ledgerURLFile, file, because: "holds no ledger's URL that could be read")
-                return fallback
-            }
-            if case .postgresql = address { return .postgresql(text: nil, file: file.value, schema: schema) }
-            return address
-        }
-        guard let address = parse(url.value, schema: schema, absolute) else {
-            // A URL's password is masked; that of other text may be anywhere in it.
-            let isPairs = url.value.contains("=") && !url.value.contains("://")
-            let shown = isPairs ? url.value.prefix { $0 != "=" } + "=***" : url.value[...]
-            reader.reject(.ledgerURL, Sourced(value: String(shown), source: url.source))
-            return fallback
-        }
-        return address
-    }
-
-    /// Reads where a record is from a text as `AGENT_LEDGER_URL` has it; nil when it is no such text.
-    ///
-    /// - Parameter currentFolder: what a relative path is relative to.
-    public init?(_ text: String, schema: String, currentFolder: String = Settings.currentFolder) {
-        let address = Self.parse(text, schema: schema) { path in
-            path.hasPrefix("/") ? path : currentFolder + "/" + path
-        }
-        guard let address else { return nil }
-        self = address
-    }
-
-    private static func parse(
-        _ text: String, schema: String, _ absolute: (String) -> String
-    ) -> LedgerAddress? {
-        let text = text.trimmingSpace
-        if text.lowercased().hasPrefix("sqlite:") {
-            var path = String(text.dropFirst(7))
-            if path.hasPrefix("//") { path = String(path.dropFirst(2)) }
-            return path.isEmpty || path.hasPrefix(":") ? nil : .sqlite(path: absolute(path))
-        }
-        // libpq takes the scheme in lower case only.
-        let scheme = text.prefix { $0 != ":" }.lowercased()
-        let isURL = scheme == "postgres" || scheme == "postgresql"
-        guard isURL || (text.contains("=") && !text.contains("://")) else { return nil }
-        let readable = isURL ? scheme + text.dropFirst(scheme.count) : text
-        do {
-            _ = try ConnectionString(readable)
-        } catch let error as PostgresError where error.code == .invalid {
-            return nil
-        } catch {
-            // Whether it can be read is not known here; whoever opens it says why.
-        }
-        return .postgresql(text: readable, file: nil, schema: schema)
     }
 }

@@ -31,7 +31,8 @@ extension Settings {
         let git = reader.git(absolute)
         let url = reader.text(.repoURL)
         if let url, let problem = RemoteSettings.problem(of: url.value.trimmingSpace) {
-            reader.reject(.repoURL, url, because: problem)
+            reader.reject(
+                .repoURL, Sourced(value: URLCredentials.shown(url.value), source: url.source), because: problem)
         }
         let remote = url.map { RemoteSettings(url: $0.value, branch: branch, absolute) }
 
@@ -179,7 +180,8 @@ extension Settings {
         }
         guard let url = reader.text(.repoURL(hook)) else { return nil }
         if let problem = RemoteSettings.problem(of: url.value.trimmingSpace) {
-            reader.reject(.repoURL(hook), url, because: problem)
+            reader.reject(
+                .repoURL(hook), Sourced(value: URLCredentials.shown(url.value), source: url.source), because: problem)
             return nil
         }
         return RemoteSettings(

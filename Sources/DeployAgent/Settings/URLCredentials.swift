@@ -1,3 +1,5 @@
+import Shell
+
 /// User and password inside a URL.
 struct URLCredentials {
     var user: String
@@ -22,6 +24,20 @@ struct URLCredentials {
         user = Self.decoded(String(parts[0]))
         rawPassword = parts.count == 2 && !parts[1].isEmpty ? String(parts[1]) : nil
         strippedURL = String(url[..<scheme.upperBound]) + rest[rest.index(after: at)...]
+    }
+
+    /// Whether the path may be the rest of a password, or the credentials a host and its port: nobody can tell.
+    static func isAmbiguous(_ url: String) -> Bool {
+        guard let scheme = url.firstRange(of: "://") else { return false }
+        let rest = url[scheme.upperBound...]
+        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        guard let colon = authority.firstIndex(of: ":"), rest[authority.endIndex...].contains("@") else { return false }
+        return authority.contains("@") || authority[colon...].dropFirst().allSatisfy(\.isNumber)
+    }
+
+    /// A URL that is not used, as an error quotes it: where a password may stand in it, nothing of it.
+    static func shown(_ url: String) -> String {
+        url.contains { "@?".contains($0) } ? Secrets.replacement : url
     }
 
     /// Resolves percent encoding; what is no such encoding stays.
