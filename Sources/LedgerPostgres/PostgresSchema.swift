@@ -156,5 +156,7 @@ enum PostgresSchema {
         ["ALTER TABLE deployments ADD COLUMN held TEXT"],
         ["ALTER TABLE runs ADD COLUMN hook_commit TEXT"],
         ["ALTER TABLE deployments ADD COLUMN with_pre BOOLEAN NOT NULL DEFAULT false"],
+        // Where a publication has all tables, nothing is deleted from one without a key.
+        ["ALTER TABLE identity ADD PRIMARY KEY (id)", "ALTER TABLE schema_version ADD PRIMARY KEY (version)"],
     ]
 }

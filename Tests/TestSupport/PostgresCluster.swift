@@ -80,10 +80,13 @@ public final class PostgresCluster: Sendable {
     }
 
     /// A database of a test's own.
-    public func makeDatabase() async throws -> String {
+    ///
+    /// - Parameter options: of CREATE DATABASE.
+    public func makeDatabase(_ options: String = "") async throws -> String {
         let name = uniqueText()
         try await expect(
-            "PGPASSWORD=s3cret psql -q -h 127.0.0.1 -p \(port) -U agent postgres -c 'CREATE DATABASE \(name)'")
+            "PGPASSWORD=s3cret psql -q -h 127.0.0.1 -p \(port) -U agent postgres -c 'CREATE DATABASE \(name) \(options)'"
+        )
         return name
     }
 
