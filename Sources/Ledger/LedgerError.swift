@@ -1,7 +1,10 @@
 /// Why the record could not be read or written. Its text holds no value from the record and no password.
 public struct LedgerError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
-        private enum Kind: String { case unreachable, corrupt, newerSchema, foreign, full, denied, forbidden, failed }
+        private enum Kind: String {
+            case unreachable, corrupt, newerSchema, foreign, full, denied, forbidden, refused, unsuitable, replaced,
+                failed
+        }
         private let kind: Kind
 
         /// Cannot be opened or reached.
@@ -18,6 +21,12 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
         public static var denied: Code { Code(kind: .denied) }
         /// Let in, but without a right that is needed.
         public static var forbidden: Code { Code(kind: .forbidden) }
+        /// A value or a statement is not taken, whoever tries it again: by the store itself, or a rule that somebody made there.
+        public static var refused: Code { Code(kind: .refused) }
+        /// It cannot keep what an agent writes, and another one has to be made.
+        public static var unsuitable: Code { Code(kind: .unsuitable) }
+        /// Its file was removed or replaced since it was opened: what is written there nobody finds.
+        public static var replaced: Code { Code(kind: .replaced) }
         /// Anything else, with the store's own words.
         public static var failed: Code { Code(kind: .failed) }
 
@@ -42,8 +51,11 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
     /// Whether the same again may succeed later.
     public var isTransient: Bool { code == .unreachable }
 
+    /// Whether the same write to the same store does not succeed later either.
+    public var isForGood: Bool { code == .refused || code == .unsuitable || code == .replaced }
+
     /// Whether it does not get better before a person does something about it.
-    public var isFinal: Bool { code == .newerSchema || code == .foreign || code == .forbidden }
+    public var isFinal: Bool { isForGood || code == .newerSchema || code == .foreign || code == .forbidden }
 
     public var description: String {
         "cannot \(operation) the ledger \(location): \(explanation)"

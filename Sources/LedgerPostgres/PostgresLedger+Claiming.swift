@@ -181,6 +181,14 @@ extension PostgresLedger {
     }
 
     public func complete(_ result: ClaimResult) async throws -> Int? {
+        do {
+            return try await completeAsItIs(result)
+        } catch let error as LedgerError where error.code == .refused {
+            return try await completeAsItIs(result.withoutText)
+        }
+    }
+
+    private func completeAsItIs(_ result: ClaimResult) async throws -> Int? {
         let (channel, tasks) = (leaseChannel, tasks)
         return try await work("write") { session in
             let lease = result.lease

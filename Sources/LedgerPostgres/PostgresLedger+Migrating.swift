@@ -29,10 +29,12 @@ extension PostgresLedger {
     }
 
     /// What the tables are at; nil when there are none yet.
+    /// - Throws: `LedgerError` too, when they are of no use here.
     func version() async throws -> (Int, identity: String)? {
         let location = location
         do {
             return try await transaction { session in
+                try Self.checkEncoding(session, location)
                 guard
                     let version = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(
                         0, as: Int.self)
@@ -43,6 +45,18 @@ extension PostgresLedger {
         } catch let error as PostgresError where error.sqlState == "42P01" || error.sqlState == "3F000" {
             return nil
         }
+    }
+
+    /// What commits and hooks say may have any character, and a server whose database lacks one refuses how a run ended.
+    private static func checkEncoding(_ session: PostgresSession, _ location: String) throws {
+        let encoding = try session.query("SELECT current_setting('server_encoding')").rows[0].get(0, as: String.self)
+        // SQL_ASCII takes all bytes as they are.
+        guard encoding != "UTF8", encoding != "SQL_ASCII" else { return }
+        throw LedgerError(
+            .unsuitable, operation: "open", location: location,
+            explanation:
+                "the database's encoding is \(encoding), which lacks characters that commits and hooks may have; "
+                + "create one for the record: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")
     }
 
     private static func newer(_ version: Int, _ location: String) -> LedgerError {

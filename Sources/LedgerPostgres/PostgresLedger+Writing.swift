@@ -31,6 +31,14 @@ extension PostgresLedger {
 
     @discardableResult
     public func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+        do {
+            return try await writeAsTheyAre(entries)
+        } catch let error as LedgerError where error.code == .refused {
+            return try await writeAsTheyAre(entries.map(\.withoutText))
+        }
+    }
+
+    private func writeAsTheyAre(_ entries: [LedgerEntry]) async throws -> [Run] {
         try await work("write") { session in
             var begun: [Run] = []
             for entry in entries {

@@ -152,7 +152,8 @@ public final class PostgresLedger: FleetStore {
             advice = "; check user, password and database in AGENT_LEDGER_URL"
         case "53100": code = .full
         case "XX001", "XX002": code = .corrupt
-        default: code = error.isTransient || error.code == .cancelled ? .unreachable : .failed
+        default:
+            code = error.isTransient || error.code == .cancelled ? .unreachable : error.isForGood ? .refused : .failed
         }
         return LedgerError(code, operation: operation, location: location, explanation: error.description + advice)
     }

@@ -43,6 +43,14 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
 
     public var description: String { message + (sqlState.map { " (SQLSTATE \($0))" } ?? "") }
 
+    /// Whether the server does not take it, whoever tries it again: what it lacks (class 0A), a value (22), a constraint (23,
+    /// 44), the statement (42, but for tables that are gone: they are made anew), a limit (54), a table's state (55000), or
+    /// what a trigger of somebody's raises (P0).
+    public var isForGood: Bool {
+        guard code == .refused, let sqlState, !["42P01", "3F000"].contains(sqlState) else { return false }
+        return ["0A", "22", "23", "42", "44", "54", "P0"].contains(String(sqlState.prefix(2))) || sqlState == "55000"
+    }
+
     /// Whether the same again may succeed: the server was restarted, a standby, or out of connections; two transactions
     /// met.
     public var isTransient: Bool {

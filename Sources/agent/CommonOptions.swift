@@ -71,6 +71,9 @@ extension ExitCode {
     static let unavailable = ExitCode(69)
     static let temporary = ExitCode(75)
     static let configuration = ExitCode(78)
+
+    /// What a command ends with that could not use the record.
+    static func of(_ error: LedgerError) -> ExitCode { error.code == .unsuitable ? configuration : unavailable }
 }
 
 /// Says on standard error what went wrong, in the log's format.
@@ -92,7 +95,7 @@ struct ErrorReporter {
             return .configuration
         case let error as LedgerError:
             say(error.description)
-            return .unavailable
+            return .of(error)
         default:
             say("\(error)")
             return .failure

@@ -52,7 +52,7 @@ struct LedgerCopyCommand: AsyncParsableCommand {
                 return report.leftOut == 0 ? .success : .failure
             } catch let error as LedgerError {
                 reporter.say(copy.mask(error.description))
-                return .unavailable
+                return .of(error)
             }
         }
     }

@@ -1,3 +1,4 @@
+import Glibc
 import Ledger
 import LedgerSQLite
 import Logging
@@ -34,6 +35,42 @@ struct LedgerWriterTests {
         #expect(try await attempts(of: unreachable, within: .milliseconds(50)) == 1)
         #expect(try await attempts(of: unreachable, within: .milliseconds(480)) == 2)
         #expect(try await attempts(of: unreachable, within: .milliseconds(2400)) == 3)
+    }
+
+    /// One that answers every end of a run with an error.
+    private struct Refusing: LeaseStore {
+        let error: LedgerError
+        let count = Count()
+
+        final class Count: Sendable { let value = Atomic(0) }
+
+        func claim(_ request: ClaimRequest) async throws -> ClaimAnswer { throw error }
+        func renew(_ lease: Lease) async throws -> Bool { true }
+        func complete(_ result: ClaimResult) async throws -> Int? {
+            count.value.add(1, ordering: .relaxed)
+            throw error
+        }
+        func leaseChanges(app: String) -> any LeaseChanges { Nothing() }
+        struct Nothing: LeaseChanges { func next(after held: HeldBy) async {} }
+    }
+
+    @Test(
+        "an end that the record refuses for good is tried once, not for a minute in which its lease would be over",
+        arguments: [LedgerError.Code.refused, .replaced, .unsuitable])
+    func refused(code: LedgerError.Code) async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try SQLiteLedger(path: folder.path + "/ledger.sqlite")
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let spool = folder.path + "/spool"
+        let writer = LedgerWriter(
+            ledger: ledger, spool: Spool(folder: spool, logger: logger), logger: logger, stop: nil)
+        let store = Refusing(error: LedgerError(code, operation: "write", location: "x", explanation: "no"))
+        let result = ClaimResult(
+            lease: Lease(app: "", name: "task:t", fence: 1, holder: "h"), commit: "a", task: "t", run: 1,
+            result: RunResult(status: .succeeded, completedAt: .now), retryIn: nil)
+        let error = await #expect(throws: LedgerError.self) { try await writer.complete(result, in: store) }
+        #expect(error?.code == code && store.count.value.load(ordering: .relaxed) == 1)
+        #expect(access(spool, F_OK) != 0, "it is kept for another record than the one it is of")
     }
 
     @Test("what a person has to do something about is not tried again")

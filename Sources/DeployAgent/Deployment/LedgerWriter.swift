@@ -4,7 +4,7 @@ import Shell
 
 /// Writes what must not be lost: how a run or a deployment ended.
 ///
-/// A failed write is tried again, up to a minute; cancellation does not reach it. While the record cannot be reached, what
+/// A failed write is tried again, up to a minute, unless the record refuses it for good; cancellation does not reach it. While the record cannot be reached, what
 /// has happened is kept in the spool from the first failure on, so that it outlives the agent.
 struct LedgerWriter: Sendable {
     let ledger: any LedgerStore
@@ -108,7 +108,8 @@ struct LedgerWriter: Sendable {
                         isKept = spool.keep(batch) != nil
                     }
                     let isOver =
-                        delays.isEmpty || .now + delays[delays.startIndex] > deadline || (unlessFinal && error.isFinal)
+                        delays.isEmpty || .now + delays[delays.startIndex] > deadline || error.isForGood
+                        || (unlessFinal && error.isFinal)
                         || (stop?.isRequested == true && error.isTransient)
                     if isOver, isKept {
                         logger.warning("\(error); what happened is kept and delivered once it can be reached")

@@ -68,27 +68,30 @@ final class Spool: Sendable {
                 }
                 continue
             }
-            if let claim = batch.claim {
-                let counted: Int?
-                do {
-                    counted = try await ledger.complete(claim)
-                } catch let error as LedgerError where claim.task != nil && !error.isTransient {
-                    // What a table of tasks does not take must not hold up all else.
-                    if named.withLock({ $0.insert(path).inserted }) {
-                        logger.error("\(path) cannot be delivered and waits: task \(claim.task ?? ""): \(error)")
-                    }
-                    continue
+            do {
+                try await deliver(batch, to: ledger)
+            } catch let error as LedgerError
+                where error.code == .refused || (batch.claim?.task != nil && !error.isTransient)
+            {
+                // What the record or a table of tasks does not take must not hold up all else.
+                if named.withLock({ $0.insert(path).inserted }) {
+                    let task = batch.claim?.task.map { "task \($0): " } ?? ""
+                    logger.error("\(path) cannot be delivered and waits: \(task)\(error)")
                 }
-                if counted == nil {
-                    logger.warning(
-                        "the result of run \(claim.run) (\(claim.result.status.rawValue)) is not recorded: its lease (fence \(claim.lease.fence)) has passed on"
-                    )
-                }
+                continue
             }
-            try await ledger.write(batch.entries)
             unlink(path)
             logger.notice("delivered to the record what was kept while it could not be reached")
         }
+    }
+
+    private func deliver(_ batch: Batch, to ledger: any LedgerStore) async throws {
+        if let claim = batch.claim, try await ledger.complete(claim) == nil {
+            logger.warning(
+                "the result of run \(claim.run) (\(claim.result.status.rawValue)) is not recorded: its lease (fence \(claim.lease.fence)) has passed on"
+            )
+        }
+        try await ledger.write(batch.entries)
     }
 
     private func read(_ path: String) -> Batch? {

@@ -10,7 +10,12 @@ extension CheckOutcome {
     init(of error: any Error, mask: (String) -> String, retryAt: (GitError) -> Timestamp?) {
         switch error {
         case let error as SettingsError: self = .misconfigured(error)
-        case let error as LedgerError: self = .ledgerFailed(mask(error.description), isTransient: error.isTransient)
+        case let error as LedgerError where error.code == .unsuitable:
+            self = .misconfigured(
+                SettingsError(Setting.ledgerURL.name, mask(error.description), source: .fallback))
+        // One that was replaced is opened anew by the next check.
+        case let error as LedgerError:
+            self = .ledgerFailed(mask(error.description), isTransient: error.isTransient || error.code == .replaced)
         case let error as GitError:
             let text = mask(error.description)
             switch error.code {
