@@ -64,6 +64,8 @@ public struct ClaimRequest: Sendable {
     public var ignoresBackoff: Bool
     /// It is run whatever came of it before.
     public var isForced: Bool
+    /// Whether somebody of this machine is at it, be it by another record: then it is not granted.
+    public var isTaken = false
     /// The run that was waited for: its result is taken, however it ended, unless it was interrupted.
     public var awaited: Int64?
 
@@ -148,6 +150,9 @@ public enum ClaimAnswer: Sendable {
 
 /// Who has what was asked for.
 public struct HeldBy: Sendable, Equatable {
+    /// The number of a run that this record does not have.
+    public static let unknown: Int64 = 0
+
     public var run: Int64
     public var host: String
     public var commit: String

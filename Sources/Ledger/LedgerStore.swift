@@ -102,6 +102,9 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// Whether other hosts write to this record too.
     var isShared: Bool { get }
 
+    /// Whether it is still what whoever opens it now gets: a file may be removed or replaced.
+    var isInPlace: Bool { get }
+
     /// Ends the use of the store: what was written is in order for whoever opens it next. Nothing may be called after it.
     func close()
 }

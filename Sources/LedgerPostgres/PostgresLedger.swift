@@ -52,6 +52,7 @@ public final class PostgresLedger: FleetStore {
     /// Host, port, database and schema.
     var location: String { "\((try? string().place) ?? "postgresql:") (schema \(schema))" }
 
+    public var isInPlace: Bool { true }
     public func close() {
         lane.close()
         leaseLane.close()

@@ -9,6 +9,12 @@ extension SQLiteLedger {
     public func claim(_ request: ClaimRequest) async throws -> ClaimAnswer {
         // Those that wait ask again and again: first without a lock.
         if let answer = try await read({ db in try Self.look(request, db, writing: false) }) { return answer }
+        if request.isTaken {
+            return .held(
+                HeldBy(
+                    run: HeldBy.unknown, host: request.scope.host, commit: request.commit, expiresIn: .seconds(1),
+                    hosts: 1))
+        }
         let path = path
         return try await write { db in
             if let answer = try Self.look(request, db, writing: true) { return answer }
@@ -144,7 +150,8 @@ extension SQLiteLedger {
     }
 
     public func renew(_ lease: Lease) async throws -> Bool {
-        try await write { db in
+        // A run that has begun may go on to its end: it is known by its name on this machine too.
+        try await writeAnywhere { db in
             guard try Self.isCurrent(lease, db) else { return false }
             try Self.prolong(lease.app, lease.name, db)
             return true

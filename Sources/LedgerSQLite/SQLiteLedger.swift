@@ -26,6 +26,7 @@ public struct SQLiteLedger: LedgerStore {
             thread.close {}
         }
     }
+    private let place: SQLitePlace
 
     /// Opens the file and brings its tables up to date, or creates it.
     ///
@@ -46,7 +47,10 @@ public struct SQLiteLedger: LedgerStore {
             throw error
         }
         lane = Lane(thread, queue)
+        place = SQLitePlace(path)
     }
+
+    public var isInPlace: Bool { place.isAsItWas }
 
     public var isShared: Bool { false }
 
@@ -69,7 +73,18 @@ public struct SQLiteLedger: LedgerStore {
         }
     }
 
+    /// Writes where others find it.
     func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        guard isInPlace else {
+            throw LedgerError(
+                .replaced, operation: "write", location: path,
+                explanation: "it was removed or replaced since it was opened; what was under way is not on record")
+        }
+        return try await writeAnywhere(body)
+    }
+
+    /// Writes also to a file that was removed or replaced.
+    func writeAnywhere<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
         try await LedgerError.reporting("write", path) { [queue] in
             try await lane.thread.run { try queue.write(body) }
         }

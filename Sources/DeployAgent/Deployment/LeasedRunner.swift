@@ -44,6 +44,15 @@ struct LeasedRunner: Sendable {
         let limit = patience.map { ContinuousClock.now + $0 }
         var said: HeldBy?
         while !runner.stop.isRequested {
+            var name: WorkName?
+            if case .sqlite(let path) = settings.ledger {
+                switch WorkName.take(request, file: path) {
+                case .mine(let taken): (name, request.isTaken) = (taken, false)
+                case .taken: request.isTaken = true
+                }
+            }
+            // Until the run's end is on record.
+            defer { withExtendedLifetime(name) {} }
             let (store, asking) = (store, request)
             // A host that waits is to go on soon after the record is back.
             let (asked, answer) = try await writer.ask(atMost: .seconds(1)) {
@@ -73,11 +82,14 @@ struct LeasedRunner: Sendable {
                 if let left, left <= .zero { return .held(held) }
                 if held.run != said?.run {
                     logger.info(
-                        "waiting: \(held.host) runs \(command.title) for \(held.commit.prefix(7)) (run \(held.run))")
+                        "waiting: \(held.host) runs \(command.title) for \(held.commit.prefix(7)) (\(held.runInWords))")
                     said = held
                 }
                 // The same hook of another commit is no result for this one.
-                if held.commit == request.commit || request.run.kind == .task { request.awaited = held.run }
+                if held.commit == request.commit || request.run.kind == .task {
+                    request.awaited = held.run == HeldBy.unknown ? nil : held.run
+                }
+                name = nil
                 // Whatever an earlier claim of this one may have begun is over.
                 request.run.marker = Runner.newMarker()
                 await withTaskGroup(of: Void.self) { group in
@@ -162,4 +174,9 @@ struct LeasedRunner: Sendable {
         let lines = output.split(whereSeparator: \.isNewline)
         return lines.last { !$0.allSatisfy(\.isWhitespace) }.map { String($0.prefix(200)).withoutControls }
     }
+}
+
+extension HeldBy {
+    /// Which run it is.
+    var runInWords: String { run == Self.unknown ? "by another process" : "run \(run)" }
 }

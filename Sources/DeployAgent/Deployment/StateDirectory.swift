@@ -83,7 +83,7 @@ struct StateDirectory: Sendable {
     }
 
     /// FNV-1a, 64 bits, in hex: the same in every version of the agent.
-    private static func hash(_ text: String) -> String {
+    static func hash(_ text: String) -> String {
         var value: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in text.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
         let hex = String(value, radix: 16)

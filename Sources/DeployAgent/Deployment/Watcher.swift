@@ -415,7 +415,23 @@ public final class Watcher {
     /// Says that the agent ends in order.
     func showStopping() async { await sign.showStopping(ownPresence, ledger, log) }
 
+    /// Opens the record anew whose file was removed or replaced, as at a start: what is there now counts.
+    private func reopenReplaced() throws {
+        guard !ledger.isInPlace else { return }
+        logger.warning(
+            "\(inForce.settings.ledger.description) was removed or replaced while it was open: what is there now is the record, or a new one"
+        )
+        let settings = inForce.settings
+        // First: what lies in a journal that alone was removed is then in the file.
+        ledger.close()
+        try state.prepare(for: workspace.path)
+        inForce.set(settings, try openLedger(settings))
+        isRecovered = false
+        toRecoverFrom = .killed
+    }
+
     func recoverOnce(_ settings: Settings) async throws {
+        try reopenReplaced()
         // Before anything is looked up: what the record has not heard of yet has happened.
         try await spool.deliver(to: ledger)
         guard !isRecovered else { return }

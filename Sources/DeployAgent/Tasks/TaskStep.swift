@@ -115,8 +115,8 @@ struct TaskStep: Sendable {
             guard !isOver, !runner.stop.isRequested else { return }
             do {
                 try await run(task)
-            } catch let error as LedgerError where error.code == .foreign {
-                // The table takes no row of this one; that of the next one it may take.
+            } catch let error as LedgerError where error.code == .foreign || error.code == .refused {
+                // The record or its table takes nothing of this one; of the next one it may.
                 fail("task \(task.id): \(error)")
             } catch {
                 isOver = true
@@ -190,13 +190,13 @@ struct TaskStep: Sendable {
             if !isOver, !wasAwaited { retry(in: retryIn) }
         case .held(let held):
             guard isWaitedFor(task) else {
-                logger.info("task \(task.id) runs on \(held.host) (run \(held.run))")
+                logger.info("task \(task.id) runs on \(held.host) (\(held.runInWords))")
                 // Should its agent be dead, nobody else would look before the next start.
                 return retry(in: held.expiresIn + .seconds(1))
             }
             warnings += 1
             logger.warning(
-                "task \(task.id) still runs on \(held.host) (run \(held.run)) after \(DurationText.text(task.timeout)): not waited for any longer"
+                "task \(task.id) still runs on \(held.host) (\(held.runInWords)) after \(DurationText.text(task.timeout)): not waited for any longer"
             )
         }
     }
