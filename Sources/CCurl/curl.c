@@ -76,6 +76,10 @@ int agent_http_post(const char *url, const char *const headers[], const void *bo
     if (authorities != NULL) curl.setopt(easy, CURLOPT_CAINFO, authorities);
     curl.setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl.setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* A name server that does not answer is not waited for; the library's thread is left to it. */
+    curl.setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     curl.setopt(easy, CURLOPT_ERRORBUFFER, error);
     curl.setopt(easy, CURLOPT_WRITEFUNCTION, discard);
     curl.setopt(easy, CURLOPT_XFERINFOFUNCTION, progress);

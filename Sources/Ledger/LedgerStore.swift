@@ -105,6 +105,9 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// Whether it is still what whoever opens it now gets: a file may be removed or replaced.
     var isInPlace: Bool { get }
 
+    /// The agent ends: a server that does not answer is not waited for any longer than a moment.
+    func hurry()
+
     /// Ends the use of the store: what was written is in order for whoever opens it next. Nothing may be called after it.
     func close()
 }

@@ -13,35 +13,46 @@ public final class PostgresLedger: FleetStore {
     let lane: ConnectionLane
     /// For renewals alone: they must not wait behind a statement that hangs.
     private let leaseLane: ConnectionLane
+    private let patience: ConnectionPatience
+    private let connectLimit: Duration
     /// Of the record, once its tables were found or made.
     private let known = Mutex<String?>(nil)
 
     /// How long one transaction may take, and a connection to be made.
     private static let limit = Duration.seconds(30)
-    private static let connectLimit = Duration.seconds(10)
+    public static let connectLimit = Duration.seconds(10)
     /// A renewal that takes longer is made anew: there is time for several before the lease is over.
     private static let renewalLimit = Duration.seconds(3)
 
     /// - Parameters:
     ///   - schema: where the tables are; made when it is not there.
     ///   - tasksTable: which tasks are done, as `table` or `schema.table`; nil for one in that schema.
+    ///   - connectLimit: how long a connection may take to be made.
     ///   - madeTasksTable: is told of a table of that name that was not there, as SQL has it.
     ///   - string: is called for every connection, so that a password may change.
     public init(
-        schema: String = "deploy_agent", tasksTable: String? = nil,
+        schema: String = "deploy_agent", tasksTable: String? = nil, connectLimit: Duration = connectLimit,
         madeTasksTable: @escaping @Sendable (String) -> Void = { _ in },
         _ string: @escaping @Sendable () throws -> ConnectionString
     ) {
         self.string = string
         self.schema = schema
         tasks = PostgresTasksTable(tasksTable, schema: schema, made: madeTasksTable)
-        lane = ConnectionLane(idle: .milliseconds(100)) { try await Self.connect(string(), within: Self.connectLimit) }
+        let patience = ConnectionPatience()
+        self.patience = patience
+        self.connectLimit = connectLimit
+        lane = ConnectionLane(idle: .milliseconds(100)) {
+            try await patience.connect { try await Self.connect(string(), within: connectLimit) }
+        }
         leaseLane = ConnectionLane(idle: Lease.heartbeat * 1.5) {
-            try await Self.connect(string(), within: Self.renewalLimit)
+            try await patience.connect {
+                try await Self.connect(string(), within: min(connectLimit, Self.renewalLimit))
+            }
         }
     }
 
     public var isShared: Bool { true }
+    public var isInPlace: Bool { true }
 
     public func identity() async throws -> String {
         if let id = known.withLock({ $0 }) { return id }
@@ -52,7 +63,8 @@ public final class PostgresLedger: FleetStore {
     /// Host, port, database and schema.
     var location: String { "\((try? string().place) ?? "postgresql:") (schema \(schema))" }
 
-    public var isInPlace: Bool { true }
+    public func hurry() { patience.hurry() }
+
     public func close() {
         lane.close()
         leaseLane.close()
@@ -106,10 +118,11 @@ public final class PostgresLedger: FleetStore {
     func listener(channel: String, connect: @escaping @Sendable (PostgresConnection) async throws -> Bool)
         -> PostgresListener
     {
-        let string = string
+        let (string, patience, limit) = (string, patience, connectLimit)
         return PostgresListener(channel: channel) {
-            let made = try await PostgresConnection(
-                string().with("application_name", Self.listening), within: Self.connectLimit)
+            let made = try await patience.connect {
+                try await PostgresConnection(string().with("application_name", Self.listening), within: limit)
+            }
             return try await connect(made) ? made : nil
         }
     }

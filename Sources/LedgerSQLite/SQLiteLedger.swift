@@ -52,6 +52,8 @@ public struct SQLiteLedger: LedgerStore {
 
     public var isInPlace: Bool { place.isAsItWas }
 
+    public func hurry() {}
+
     public var isShared: Bool { false }
 
     public func identity() async throws -> String { "sqlite:\(path)" }

@@ -34,13 +34,27 @@ public final class PostgresConnection: Sendable {
             close(cancellation)
             throw PostgresError(.unreachable, message: "\(error)")
         }
-        let held = held
+        let (held, thread) = (held, thread)
         do {
-            try await onThread {
-                held.session = try PostgresSession(string, cancellation: cancellation, deadline: .now + limit)
+            // libpq may ask a name server in spite of all, by a service's file or Kerberos: then the thread is left to it.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await Self.onThread(thread, cancellation, mayLeaveIt: true) {
+                        held.session = try PostgresSession(string, cancellation: cancellation, deadline: .now + limit)
+                    }
+                }
+                group.addTask {
+                    try await Task.sleep(for: limit + .milliseconds(500))
+                    throw PostgresError(.timedOut, message: "the server did not answer in time")
+                }
+                defer { group.cancelAll() }
+                try await group.next()
             }
         } catch {
-            thread.close { close(cancellation) }
+            thread.close {
+                held.session = nil
+                close(cancellation)
+            }
             throw error
         }
     }
@@ -62,7 +76,7 @@ public final class PostgresConnection: Sendable {
         within limit: Duration = .seconds(30), _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws -> T {
         let held = held
-        return try await onThread {
+        return try await Self.onThread(thread, cancellation) {
             guard let session = held.session, !session.isBroken else {
                 throw PostgresError(.unreachable, message: "the connection is closed")
             }
@@ -104,17 +118,24 @@ public final class PostgresConnection: Sendable {
         try await run(within: limit) { try $0.nextNotification() }
     }
 
-    private func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+    /// - Parameter mayLeaveIt: whether a cancelled task goes on although the thread does not answer.
+    private static func onThread<T: Sendable>(
+        _ thread: WorkerThread, _ cancellation: Int32, mayLeaveIt: Bool = false,
+        _ body: @escaping @Sendable () throws -> T
+    ) async throws -> T {
         let turn = Turn(cancellation)
+        let job: @Sendable () throws -> T = {
+            guard turn.begin() else { throw PostgresError(.cancelled, message: "it was cancelled") }
+            defer { turn.end() }
+            return try body()
+        }
         return try await withTaskCancellationHandler {
             do {
-                return try await thread.run {
-                    guard turn.begin() else { throw PostgresError(.cancelled, message: "it was cancelled") }
-                    defer { turn.end() }
-                    return try body()
-                }
+                return mayLeaveIt ? try await thread.runUnlessCancelled(job) : try await thread.run(job)
             } catch is WorkerThread.Closed {
                 throw PostgresError(.unreachable, message: "the connection is closed")
+            } catch is CancellationError {
+                throw PostgresError(.cancelled, message: "it was cancelled")
             }
         } onCancel: {
             turn.cancel()

@@ -19,6 +19,7 @@ public final class PostgresSession {
     init(_ string: ConnectionString, cancellation: Int32, deadline: ContinuousClock.Instant) throws {
         self.cancellation = cancellation
         self.deadline = deadline
+        let string = try string.withAddresses(cancellation: cancellation, deadline: deadline)
         guard let connection = string.withParameters({ PQconnectStartParams($0, $1, 0) }) else {
             throw PostgresError(.unreachable, message: "no memory for a connection")
         }

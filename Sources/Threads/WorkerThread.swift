@@ -56,6 +56,25 @@ package final class WorkerThread: Sendable {
         }
     }
 
+    /// The same for what may block longer than anybody wants to wait: a cancelled task goes on at once, and what `body` comes to
+    /// then is thrown away.
+    /// - Throws: what `body` throws; `Closed`; `CancellationError`.
+    package func runUnlessCancelled<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        let turn = FirstResult<T>()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                turn.await(continuation)
+                let isOpen = state.withLock { state in
+                    if !state.isClosed { state.jobs.append { turn.end(with: Result(catching: body)) } }
+                    return !state.isClosed
+                }
+                if isOpen { arrive() } else { turn.end(with: .failure(Closed())) }
+            }
+        } onCancel: {
+            turn.end(with: .failure(CancellationError()))
+        }
+    }
+
     /// Ends the thread after `last`, which is the last that it runs.
     package func close(_ last: @escaping @Sendable () -> Void) {
         let wasOpen = state.withLock { state in
@@ -69,5 +88,32 @@ package final class WorkerThread: Sendable {
     private func arrive() {
         var one: UInt64 = 1
         _ = write(arrivals, &one, 8)
+    }
+}
+
+/// Whatever comes first, for whoever waits for it.
+private final class FirstResult<T: Sendable>: Sendable {
+    private struct State {
+        var continuation: CheckedContinuation<T, any Error>?
+        var result: Result<T, any Error>?
+    }
+
+    private let state = Mutex(State())
+
+    func await(_ continuation: CheckedContinuation<T, any Error>) {
+        let result = state.withLock { state in
+            if state.result == nil { state.continuation = continuation }
+            return state.result
+        }
+        if let result { continuation.resume(with: result) }
+    }
+
+    func end(with result: Result<T, any Error>) {
+        let continuation = state.withLock { state in
+            defer { state.continuation = nil }
+            state.result = state.result ?? result
+            return state.continuation
+        }
+        continuation?.resume(with: result)
     }
 }

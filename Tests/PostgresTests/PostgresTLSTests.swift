@@ -40,6 +40,18 @@ struct PostgresTLSTests {
         #expect(try await ask(options) == isEncrypted)
     }
 
+    @Test("the certificate is compared with the name, also where its address was looked up before")
+    func name() async throws {
+        let cluster = try await Self.cluster.value
+        let string = try ConnectionString(
+            "postgresql://agent:s3cret@localhost:\(cluster.port)/postgres?sslmode=verify-full&sslrootcert=\(cluster.folderPath)/ca.crt"
+        )
+        let isEncrypted = try await PostgresConnection(string).run {
+            try $0.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").rows[0].get(0, as: Bool.self)
+        }
+        #expect(isEncrypted)
+    }
+
     @Test("a server with another name, or by an authority that is not known, is refused")
     func refused() async throws {
         let name = await #expect(throws: PostgresError.self) {

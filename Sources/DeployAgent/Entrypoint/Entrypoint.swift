@@ -256,6 +256,7 @@ public final class Entrypoint: Service {
     private func finish(_ code: Int32) {
         end.setOnce(code)
         stop.request()
+        inForce.ledger.hurry()
         bell.close()
     }
 
@@ -324,6 +325,7 @@ public final class Entrypoint: Service {
                     finish(ended?.code ?? 128 + SIGTERM)
                 })
             stop.request()
+            inForce.ledger.hurry()
             bell.close()
             return
         }

@@ -22,7 +22,8 @@ public struct LedgerCheck: Sendable {
     public init(session: AgentSession) async throws {
         let address = session.settings.ledger
         self.init(
-            ledger: address.description, isShared: address.isShared, findings: try await address.inspect())
+            ledger: address.description, isShared: address.isShared,
+            findings: try await address.inspect(within: session.settings.ledgerTimeout))
     }
 
     /// A record that could not be looked at.

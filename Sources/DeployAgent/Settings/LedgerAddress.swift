@@ -56,9 +56,12 @@ public enum LedgerAddress: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - tasksTable: which tasks are done; nil for the record's own table.
+    ///   - limit: how long a server may take to let somebody in; nil for as long as it usually may, which is the most.
     ///   - log: learns the password of a file that is read again, before it is used.
     /// - Throws: `LedgerError`.
-    public func open(tasksTable: String? = nil, for log: LogOutput? = nil) throws -> any LedgerStore {
+    public func open(
+        tasksTable: String? = nil, within limit: Duration? = nil, for log: LogOutput? = nil
+    ) throws -> any LedgerStore {
         switch self {
         case .sqlite(let path):
             // Command lines in the record may say more than others should read.
@@ -67,7 +70,7 @@ public enum LedgerAddress: Sendable, Equatable {
             Self.makeForOwner(path)
             return try SQLiteLedger(path: path)
         case .postgresql(_, _, let schema):
-            return PostgresLedger(schema: schema, tasksTable: tasksTable) { table in
+            return PostgresLedger(schema: schema, tasksTable: tasksTable, connectLimit: Self.limit(limit)) { table in
                 log?.logger().warning(
                     "\(Setting.tasksTable.name): there was no table \(table); it was made, and no task is done in it")
             } _: {
@@ -91,24 +94,33 @@ public enum LedgerAddress: Sendable, Equatable {
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
-    public func openExisting(tasksTable: String? = nil) async throws -> (any LedgerStore)? {
+    public func openExisting(
+        tasksTable: String? = nil, within limit: Duration? = nil
+    ) async throws -> (any LedgerStore)? {
         switch self {
         case .sqlite(let path):
             return try Self.isThere(path) ? open() : nil
         case .postgresql(_, _, let schema):
-            let ledger = PostgresLedger(schema: schema, tasksTable: tasksTable) { try connectionString() }
+            let ledger = PostgresLedger(schema: schema, tasksTable: tasksTable, connectLimit: Self.limit(limit)) {
+                try connectionString()
+            }
             return try await ledger.exists() ? ledger : nil
         }
     }
 
     /// Says what there is, and changes nothing; nil when there is no record yet.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
-    func inspect() async throws -> RecordFindings? {
+    func inspect(within limit: Duration) async throws -> RecordFindings? {
         switch self {
         case .sqlite(let path): return try Self.isThere(path) ? await SQLiteLedger.inspect(path: path) : nil
         case .postgresql(_, _, let schema):
-            return try await PostgresLedger(schema: schema) { try connectionString() }.inspect()
+            return try await PostgresLedger(schema: schema, connectLimit: Self.limit(limit)) { try connectionString() }
+                .inspect()
         }
+    }
+
+    private static func limit(_ limit: Duration?) -> Duration {
+        min(limit ?? PostgresLedger.connectLimit, PostgresLedger.connectLimit)
     }
 
     private static func isThere(_ path: String) throws -> Bool {

@@ -110,13 +110,14 @@ public struct AgentSession: Sendable {
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger(deploys: Bool = true) throws -> any LedgerStore {
         try state.prepare(for: settings.workspace, deploys: deploys)
-        return try settings.ledger.open(tasksTable: settings.tasksTable, for: log)
+        return try settings.ledger.open(tasksTable: settings.tasksTable, within: settings.ledgerTimeout, for: log)
     }
 
     /// Opens the record that is there; nil when there is none yet, and nothing is created.
     /// - Throws: `LedgerError`, also when it cannot be told whether there is one.
     public func existingLedger() async throws -> (any LedgerStore)? {
-        try await settings.ledger.openExisting(tasksTable: settings.tasksTable)
+        try await settings.ledger.openExisting(
+            tasksTable: settings.tasksTable, within: settings.ledgerTimeout)
     }
 
     /// Where a run's log file lies.
@@ -148,7 +149,9 @@ public struct AgentSession: Sendable {
             origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
             stop: stop,
             abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost, bell: bell,
-            openLedger: { [log] in try $0.ledger.open(tasksTable: $0.tasksTable, for: log) })
+            openLedger: { [log] in
+                try $0.ledger.open(tasksTable: $0.tasksTable, within: $0.ledgerTimeout, for: log)
+            })
     }
 
     /// What was kept for a record that could not be reached.

@@ -54,11 +54,12 @@ public final class OneCheck: Service {
             let outcome = await withGracefulShutdownHandler {
                 let outcome = await check(watcher, lock)
                 lock.update { $0.note(outcome, at: .now, mask: session.log.secrets.mask) }
-                // While the lock is held: only one delivers.
-                await notifier.deliverAll()
+                // While the lock is held: only one delivers. A record that is away has nothing to tell of.
+                if case .ledgerFailed = outcome {} else { await notifier.deliverAll() }
                 return outcome
             } onGracefulShutdown: {
                 self.stop.request()
+                self.inForce.ledger.hurry()
                 self.notifier.end()
             }
             looked.set(watcher.tasks.counts)

@@ -137,6 +137,7 @@ public final class Rollback: Service {
             await carryOut(folder)
         } onGracefulShutdown: {
             self.stop.request()
+            self.inForce.ledger.hurry()
             self.notifier.end()
         }
     }

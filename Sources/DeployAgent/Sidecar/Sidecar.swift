@@ -42,6 +42,7 @@ public final class Sidecar: Service {
             try await loop()
         } onGracefulShutdown: {
             self.stop.request()
+            self.inForce.ledger.hurry()
             self.bell.close()
         }
     }

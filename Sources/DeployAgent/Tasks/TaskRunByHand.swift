@@ -41,6 +41,7 @@ public final class TaskRunByHand: Service {
             await runTasks()
         } onGracefulShutdown: {
             self.stop.request()
+            self.ledger.hurry()
         }
     }
 

@@ -1,0 +1,68 @@
+import Postgres
+import Synchronization
+
+/// How long connections are waited for: as long as they may take, and once the agent ends no longer than a moment, for all that
+/// do not come together. What is still to be recorded then is tried all the same.
+final class ConnectionPatience: Sendable {
+    /// For all together.
+    private static let atTheEnd = Duration.seconds(2)
+    /// For each, when that is over.
+    private static let least = Duration.milliseconds(100)
+
+    private struct State {
+        /// Nil until the agent ends.
+        var left: Duration?
+        var number = 0
+        var waiting: [Int: AsyncStream<Void>.Continuation] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    /// The agent ends.
+    func hurry() {
+        let waiting = state.withLock { state in
+            state.left = state.left ?? Self.atTheEnd
+            defer { state.waiting = [:] }
+            return state.waiting
+        }
+        for each in waiting.values { each.finish() }
+    }
+
+    /// - Throws: what `connect` throws; `PostgresError` `timedOut` when the agent ends meanwhile.
+    func connect<T: Sendable>(_ connect: @escaping @Sendable () async throws -> T) async throws -> T {
+        let begin = ContinuousClock.now
+        return try await withThrowingTaskGroup(of: T?.self) { group in
+            group.addTask { try await connect() }
+            group.addTask {
+                try await self.isOver(since: begin)
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let made = try await group.next() ?? nil else {
+                throw PostgresError(.timedOut, message: "the server did not answer, and the agent ends")
+            }
+            return made
+        }
+    }
+
+    private func isOver(since begin: ContinuousClock.Instant) async throws {
+        await hurried()
+        let left = state.withLock { $0.left } ?? .zero
+        try await Task.sleep(until: begin + max(left, Self.least), clock: .continuous)
+        // One that came in time has cancelled this.
+        state.withLock { $0.left = .zero }
+    }
+
+    private func hurried() async {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        let number = state.withLock { state -> Int? in
+            guard state.left == nil else { return nil }
+            state.number += 1
+            state.waiting[state.number] = continuation
+            return state.number
+        }
+        guard let number else { return }
+        for await _ in stream {}
+        state.withLock { $0.waiting[number] = nil }
+    }
+}
