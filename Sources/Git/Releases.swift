@@ -8,10 +8,13 @@ public struct Releases: Sendable {
     private let store: CommitStore
     /// The workspace.
     private let workspace: String
+    /// Whether a symbolic link of somebody's may be replaced by the agent's.
+    private let adoptsLink: Bool
 
-    public init(of store: CommitStore, workspace: String) {
+    public init(of store: CommitStore, workspace: String, adoptsLink: Bool = false) {
         self.store = store
         self.workspace = workspace
+        self.adoptsLink = adoptsLink
     }
 
     // MARK: - The link
@@ -19,7 +22,15 @@ public struct Releases: Sendable {
     /// The release that a path links to; nil when it is no symbolic link that an agent made.
     public static func target(of path: String) -> (commit: String, isThere: Bool)? {
         guard let target = link(path), let name = name(in: target) else { return nil }
-        return (String(name.prefix(40)), isFolder(path))
+        let isThere = isFolder(path)
+        // Other tools have such folders, too.
+        guard !isThere || link(note(of: folder(target, of: path).dropLast(name.count + 1))) != nil else { return nil }
+        return (String(name.prefix(40)), isThere)
+    }
+
+    /// Where a link leads that says this.
+    private static func folder(_ target: String, of path: String) -> String {
+        target.hasPrefix("/") ? target : "/\(path.split(separator: "/").dropLast().joined(separator: "/"))/\(target)"
     }
 
     /// The release's name at the end of a path; nil when that is no release's.
@@ -42,13 +53,22 @@ public struct Releases: Sendable {
 
     /// The release that the link points to; nil when there is no link, or it leads to another state directory.
     public func live() -> Release? {
-        guard let name = link(workspace)?.split(separator: "/").last, Release.isName(name) else { return nil }
+        guard let name = link(workspace).flatMap(Self.name(in:)) else { return nil }
         let release = Release(String(name), in: store)
         var (own, linked) = (stat(), stat())
         // By what it is, not by its path: that may be written in two ways.
         guard stat(release.path, &own) == 0 else { return isOwnPath(link(workspace)) ? release : nil }
         return stat(workspace, &linked) == 0 && own.st_ino == linked.st_ino && own.st_dev == linked.st_dev
             ? release : nil
+    }
+
+    /// What the link says where it leads to a release that is there, of another state directory; nil where it does not.
+    public func linkElsewhere() -> String? {
+        guard Self.target(of: workspace)?.isThere == true, let target = link(workspace) else { return nil }
+        var (own, linked) = (stat(), stat())
+        guard stat(Self.folder(target, of: workspace) + "/..", &linked) == 0 else { return nil }
+        return stat(store.releases, &own) == 0 && own.st_ino == linked.st_ino && own.st_dev == linked.st_dev
+            ? nil : target
     }
 
     private func isOwnPath(_ target: String?) -> Bool {
@@ -63,7 +83,7 @@ public struct Releases: Sendable {
         let operation = "publish \(release.commit.prefix(12)) to \(workspace)"
         switch kind(of: workspace) {
         case .missing: makeFolders(parent)
-        case .link: break
+        case .link where adoptsLink || Self.target(of: workspace) != nil: break
         default:
             throw GitError(.notACheckout, operation: operation, explanation: "\(workspace) \(Workspace.notALink)")
         }

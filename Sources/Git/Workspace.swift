@@ -7,10 +7,21 @@ public struct Workspace: Sendable {
     public let path: String
     /// The agent's own folder when it lies in the workspace: it does not make an empty workspace a foreign one.
     private let ownFolder: String?
+    private let links: Links
+
+    /// What becomes of a symbolic link of somebody's that stands at the path.
+    public enum Links: Sendable {
+        /// The workspace is what it leads to.
+        case followed
+        case refused
+        /// The agent puts its own into its place.
+        case replaced
+    }
 
     /// - Parameter stateDirectory: the agent's folder, wherever it lies.
-    public init(path: String, stateDirectory: String? = nil) {
+    public init(path: String, stateDirectory: String? = nil, links: Links = .followed) {
         self.path = path
+        self.links = links
         let inside = stateDirectory.flatMap { $0.hasPrefix(path + "/") ? $0.dropFirst(path.count + 1) : nil }
         ownFolder = inside?.split(separator: "/").first.map(String.init)
     }
@@ -36,7 +47,13 @@ public struct Workspace: Sendable {
     public var isLink: Bool { Releases.target(of: path) != nil }
 
     /// Whether a symbolic link to a release may be made of it: nothing that is not the agent's own is replaced.
-    public var mayBeLink: Bool { kind(of: path) == .missing || isLink }
+    public var mayBeLink: Bool {
+        switch kind(of: path) {
+        case .missing: true
+        case .link: isLink || links == .replaced
+        default: false
+        }
+    }
 
     /// Looks at what is there; changes nothing.
     /// - Throws: `GitError` `corrupt` when it is a checkout that cannot be read.
@@ -46,6 +63,9 @@ public struct Workspace: Sendable {
         case .folder, .link:
             if let release = Releases.target(of: path) {
                 return release.isThere ? .checkout(head: release.commit) : .empty
+            }
+            if links != .followed, kind(of: path) == .link {
+                return links == .replaced ? .empty : .foreign("is a symbolic link that the agent did not make")
             }
             guard isFolder(path) else { return .foreign("is a symbolic link that leads nowhere or to a file") }
         default: return .foreign("is a file")

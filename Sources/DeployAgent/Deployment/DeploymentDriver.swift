@@ -49,7 +49,8 @@ struct DeploymentDriver: Sendable {
     /// Nil where the workspace is a checkout itself.
     private var releases: Releases? {
         guard let source = plan.source, plan.settings.publish.mode == .symlink else { return nil }
-        return Releases(of: source.store, workspace: plan.scope.workspace)
+        return Releases(
+            of: source.store, workspace: plan.scope.workspace, adoptsLink: plan.settings.publish.adoptsLink)
     }
 
     /// - Returns: the deployment as recorded, with the ids of its runs.
@@ -285,7 +286,9 @@ struct DeploymentDriver: Sendable {
         try await releases.complete(release, isAsMade: isAsMade, source.git)
         source.store.hide()
         runner.state.letThrough(to: plan.scope.workspace, releases: source.store.releases)
+        let adopted = ForeignLink(at: plan.scope.workspace)
         try releases.publish(release)
+        if let adopted { logger.notice("\(adopted): the agent's own is in its place, and what it pointed to stays") }
         return Workspace.Discarded()
     }
 

@@ -51,7 +51,7 @@ extension Watcher {
     ) async throws -> CheckOutcome {
         try await recoverOnce(watched.ofCheckout)
         let place = try await readPlace()
-        try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
+        try SettingsError.expectOwn(workspace, place, watched.ofCheckout)
         try await watched.refresh(place)
         let remote = try watched.ofCheckout.remoteToPublishFrom()
         var target = Target(

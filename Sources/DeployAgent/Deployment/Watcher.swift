@@ -73,7 +73,7 @@ public final class Watcher {
         spool = Spool(folder: folder.path + "/spool", logger: logger)
         self.instance = instance
         followed = FollowedRemote(folder: folder, environment: origin.environment, stop: stop, log: log)
-        workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
+        workspace = base.place
         watched = WatchedSettings(
             base, origin: origin, workspace: workspace, state: state, folder: folder, log: log, stop: stop)
     }
@@ -167,7 +167,7 @@ public final class Watcher {
         let trigger = asking == .poll && !isStarted ? .startup : asking
         try await recoverOnce(watched.ofCheckout)
         let place = try await readPlace()
-        try SettingsError.expectOwn(workspace, place, watched.ofCheckout.publish.mode)
+        try SettingsError.expectOwn(workspace, place, watched.ofCheckout)
         if place.head != nil { isUnseen = false }
         try await watched.refresh(place)
         let target = try await findTarget(place, asking, isOffline: isOffline)
@@ -349,8 +349,10 @@ public final class Watcher {
 
     /// A folder of somebody's at a link's place is found before anything is recorded or run.
     func checkPlace(_ settings: Settings, _ target: Target) throws {
-        guard target.source != nil, settings.publish.mode == .symlink, !workspace.mayBeLink else { return }
-        throw SettingsError.notALink(workspace)
+        guard target.source != nil, let obstacle = settings.obstacleToPublishing(at: workspace, followed.store) else {
+            return
+        }
+        throw obstacle
     }
 
     private var runner: Runner {

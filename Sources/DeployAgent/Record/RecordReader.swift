@@ -125,7 +125,7 @@ public struct RecordReader: Sendable {
     }
 
     private func workspaceHead() async -> String? {
-        (try? await Workspace(path: settings.workspace).state())?.head
+        (try? await settings.place.state())?.head
     }
 
     /// The deployment that holds a commit, and that commit; nil when none is held.

@@ -1,3 +1,5 @@
+import Git
+
 /// How a commit gets to the workspace.
 public struct PublishSettings: Sendable, Equatable {
     public enum Mode: String, Sendable {
@@ -8,10 +10,17 @@ public struct PublishSettings: Sendable, Equatable {
     }
 
     public var mode: Mode
+    /// The symbolic link of another tool, or a person, that `WORKSPACE_PATH` names.
+    var foreignLink: ForeignLink?
+    /// Whether the agent's link takes its place.
+    var adoptsLink: Bool
     /// Replaced releases that stay.
     public var keptReleases: Int
     /// How long a replaced release stays at least.
     public var releaseGrace: Duration
     /// Whether a strict failure after publishing brings the commit before back.
     public var rollsBack: Bool
+
+    /// What becomes of a link of somebody's at the workspace's place.
+    var links: Workspace.Links { mode == .symlink ? adoptsLink ? .replaced : .refused : .followed }
 }

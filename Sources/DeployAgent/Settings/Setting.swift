@@ -63,6 +63,7 @@ public struct Setting: Sendable, Hashable {
     static let repoFolder = Setting("GITHUB_REPO_FOLDER", default: "none", folderForm)
     static let gate = Setting("PRE_DEPLOY_GATE", default: "true", "true or false")
     static let publish = Setting("AGENT_PUBLISH", default: "in-place", "in-place, or symlink with GITHUB_REPO_URL")
+    static let adoptLink = Setting("AGENT_ADOPT_LINK", default: "false", "true or false")
     static let keepReleases = Setting("AGENT_KEEP_RELEASES", default: "3", "a whole number from 0 on")
     static let releaseGrace = Setting(
         "AGENT_RELEASE_GRACE", default: "0", "0, or a duration: 300 (seconds), 300s, 5m, 1h30m or 500ms")
@@ -186,7 +187,8 @@ public struct Setting: Sendable, Hashable {
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, publish, keepReleases, releaseGrace, onFailure, gitTimeout, killGrace, shell, stateDirectory,
+            gate, publish, adoptLink, keepReleases, releaseGrace, onFailure, gitTimeout, killGrace, shell,
+            stateDirectory,
             ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
             app, host,
             appspec, service, deployFile, tasksTable, logFormat, logLevel, keep, startCommand, appFolder, startTimeout,

@@ -22,7 +22,9 @@ extension Settings {
         reader.problems = resolved.problems
         let absolute = { (path: String) in path.hasPrefix("/") ? path : currentFolder + "/" + path }
 
-        let workspace = workspacePath(absolute(reader.text(.workspacePath)?.value ?? currentFolder))
+        let named = absolute(reader.text(.workspacePath)?.value ?? currentFolder)
+        let foreignLink = ForeignLink(at: named)
+        let workspace = workspacePath(named, foreignLink, environment)
         let branch = reader.text(.branch)?.value.trimmingSpace
         if let branch, branch.hasPrefix("-") || branch.contains(where: \.isWhitespace) {
             reader.reject(
@@ -39,7 +41,7 @@ extension Settings {
         let repoFolder = reader.folder(.repoFolder)
         var hooks = Hook.allCases.compactMap { readHook($0, repoFolder: repoFolder, &reader, absolute) }
         let isGated = reader.flag(.gate)
-        let publish = readPublish(&reader, hasRemote: remote != nil)
+        let publish = readPublish(&reader, hasRemote: remote != nil, foreignLink)
         if publish.mode == .symlink, !isGated,
             let index = hooks.firstIndex(where: { $0.hook == .preDeploy && !$0.paths.isEmpty })
         {
@@ -219,7 +221,9 @@ extension Settings {
         return url.map { NotificationSettings(url: $0, secret: secret) }
     }
 
-    private static func readPublish(_ reader: inout SettingsReader, hasRemote: Bool) -> PublishSettings {
+    private static func readPublish(
+        _ reader: inout SettingsReader, hasRemote: Bool, _ foreignLink: ForeignLink?
+    ) -> PublishSettings {
         let mode = reader.read(.publish) { PublishSettings.Mode(rawValue: $0.lowercased()) } ?? .inPlace
         if mode == .symlink, !hasRemote, let found = reader.found[Setting.publish.name] {
             reader.reject(
@@ -233,7 +237,9 @@ extension Settings {
                 .onFailure, found, because: "needs a remote to publish from, which GITHUB_REPO_URL does not name")
         }
         return PublishSettings(
-            mode: mode,
+            mode: mode, foreignLink: foreignLink,
+            // No commit says whose link is replaced.
+            adoptsLink: reader.flag(.adoptLink, ofCommit: false),
             keptReleases: reader.read(.keepReleases) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 3,
             releaseGrace: reader.read(.releaseGrace) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .zero,
             rollsBack: onFailure == "rollback")
@@ -297,8 +303,13 @@ extension Settings {
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// A workspace's canonical path. A link to a release is what it is called, wherever it leads at the moment.
-    static func workspacePath(_ path: String) -> String {
+    /// A workspace's canonical path. A link to a release is what it is called, wherever it leads at the moment; where one is to
+    /// be, so is a link of somebody's. That counts from the environment: before any commit's spec is read the place is known.
+    private static func workspacePath(
+        _ path: String, _ foreignLink: ForeignLink?, _ environment: ProcessEnvironment
+    ) -> String {
+        let mode = environment[Setting.publish.name].map { $0.trimmingSpace.lowercased() }
+        if let foreignLink, mode == PublishSettings.Mode.symlink.rawValue { return foreignLink.path }
         var parts = path.split(separator: "/")
         guard let last = parts.popLast(), last != ".", last != "..",
             Releases.target(of: "/" + (parts + [last]).joined(separator: "/")) != nil

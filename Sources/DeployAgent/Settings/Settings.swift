@@ -47,6 +47,9 @@ public struct Settings: Sendable {
     /// Every setting with its value and source, secrets masked, for `agent check`.
     public var listing: [ListedSetting]
 
+    /// Where commits are published to.
+    var place: Workspace { Workspace(path: workspace, stateDirectory: stateDirectory, links: publish.links) }
+
     /// What is followed, as `GITHUB_BRANCH` has it; nil for the remote's default branch.
     public var followedRef: String? { remote?.remote.ref }
 

@@ -4,22 +4,47 @@ import Git
 extension SettingsError {
     /// Expects that what lies there may be the agent's to move.
     static func expectOwn(
-        _ workspace: Workspace, _ place: Workspace.State, _ mode: PublishSettings.Mode
+        _ workspace: Workspace, _ place: Workspace.State, _ settings: Settings
     ) throws(SettingsError) {
         switch place {
-        case .foreign(let what): throw foreign(workspace, what, mode)
+        case .foreign(let what): throw foreign(workspace, what, settings)
         case .elsewhere(let what): throw SettingsError(ofPlace: workspace, what)
         case .empty, .checkout: break
         }
     }
 
     /// Something lies there that is nobody's checkout.
-    private static func foreign(_ workspace: Workspace, _ what: String, _ mode: PublishSettings.Mode) -> SettingsError {
-        SettingsError(
+    private static func foreign(_ workspace: Workspace, _ what: String, _ settings: Settings) -> SettingsError {
+        if settings.publish.mode == .symlink, let link = settings.publish.foreignLink {
+            return .foreign(link, settings)
+        }
+        return SettingsError(
             ofPlace: workspace,
-            mode == .symlink
+            settings.publish.mode == .symlink
                 ? "\(what), and \(Setting.publish.name)=symlink needs a place where nothing is; name another one, or move it away"
                 : "\(what); name a git checkout, or an empty or new folder with \(Setting.repoURL.name) set")
+    }
+
+    /// Another tool's link is where the agent's is to be.
+    private static func foreign(_ link: ForeignLink, _ settings: Settings) -> SettingsError {
+        // Otherwise the place that is worked on is where the link leads.
+        let isPlace = settings.workspace == link.path
+        let ask =
+            isPlace
+            ? "\(Setting.adoptLink.name)=true"
+            : "\(Setting.publish.name)=symlink and \(Setting.adoptLink.name)=true in the environment"
+        return SettingsError(
+            Setting.workspacePath.name,
+            "\(link) that the agent did not make; set \(ask) to have the agent's own put into its place, which leaves what it points to as it is, or name another place",
+            source: .fallback)
+    }
+
+    /// The link there leads to a release of another state directory.
+    static func elsewhere(_ workspace: Workspace, _ target: String, _ settings: Settings) -> SettingsError {
+        SettingsError(
+            ofPlace: workspace,
+            "is a symbolic link to \(target), which is not in the state directory \(settings.stateDirectory); name the one that it is in as \(Setting.stateDirectory.name), or set \(Setting.adoptLink.name)=true to have the link point to a release in this one"
+        )
     }
 
     /// Nothing is there, and nothing may be cloned.
@@ -28,8 +53,9 @@ extension SettingsError {
     }
 
     /// A folder of somebody's is where a link is to be.
-    static func notALink(_ workspace: Workspace) -> SettingsError {
-        SettingsError(ofPlace: workspace, Workspace.notALink)
+    static func notALink(_ workspace: Workspace, _ settings: Settings) -> SettingsError {
+        settings.publish.foreignLink.map { .foreign($0, settings) }
+            ?? SettingsError(ofPlace: workspace, Workspace.notALink)
     }
 
     /// A checkout that cannot be read, and may hold what nobody else has.
@@ -47,9 +73,19 @@ extension SettingsError {
 
 extension Settings {
     /// Why nothing can be deployed to a place as it is; nil when something can.
-    func obstacle(at workspace: Workspace, _ place: Workspace.State) -> SettingsError? {
-        do { try SettingsError.expectOwn(workspace, place, publish.mode) } catch { return error }
-        guard remote != nil else { return place == .empty ? .nothingToDeploy(workspace) : nil }
-        return publish.mode == .symlink && !workspace.mayBeLink ? .notALink(workspace) : nil
+    ///
+    /// - Parameter state: what is there.
+    func obstacle(_ state: Workspace.State, at workspace: Workspace, _ store: CommitStore) -> SettingsError? {
+        do { try SettingsError.expectOwn(workspace, state, self) } catch { return error }
+        guard remote != nil else { return state == .empty ? .nothingToDeploy(workspace) : nil }
+        return obstacleToPublishing(at: workspace, store)
+    }
+
+    /// The same where there is a remote: what stands there that is not the agent's to replace.
+    func obstacleToPublishing(at workspace: Workspace, _ store: CommitStore) -> SettingsError? {
+        if !publish.adoptsLink, let target = Releases(of: store, workspace: workspace.path).linkElsewhere() {
+            return .elsewhere(workspace, target, self)
+        }
+        return publish.mode == .symlink && !workspace.mayBeLink ? .notALink(workspace, self) : nil
     }
 }

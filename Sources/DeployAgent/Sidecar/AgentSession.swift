@@ -24,7 +24,7 @@ public struct AgentSession: Sendable {
         var settings = base
         var specProblem: SettingsError?
         do {
-            let workspace = Workspace(path: base.workspace, stateDirectory: base.stateDirectory)
+            let workspace = base.place
             let folder = StateDirectory(path: base.stateDirectory).workspace(base.workspace)
             let store = CommitStore(folder: folder.path)
             var verified = VerifiedCommits()
@@ -56,14 +56,19 @@ public struct AgentSession: Sendable {
     /// What is worth a word beside the settings' own warnings: a place where nothing can be deployed, and an app spec that
     /// is not read, since it is not committed or not fetched yet.
     public func advice() async -> [String] {
-        let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
-        let obstacle = (try? await workspace.state()).flatMap { settings.obstacle(at: workspace, $0) }
-        return (obstacle.map { [$0.description] } ?? []) + (await adviceOnNext(workspace)) + (await adviceOnSpec())
+        let workspace = settings.place
+        let store = CommitStore(folder: state.workspace(settings.workspace).path)
+        let obstacle = (try? await workspace.state()).flatMap { settings.obstacle($0, at: workspace, store) }
+        var advice = obstacle.map { [$0.description] } ?? []
+        if obstacle == nil, settings.publish.links == .replaced, let link = settings.publish.foreignLink {
+            advice.append(
+                "\(link): the first deployment puts the agent's own into its place and leaves what it points to")
+        }
+        return advice + (await adviceOnNext(workspace, store)) + (await adviceOnSpec())
     }
 
     /// What keeps the commit fetched last from being published.
-    private func adviceOnNext(_ workspace: Workspace) async -> [String] {
-        let store = CommitStore(folder: state.workspace(workspace.path).path)
+    private func adviceOnNext(_ workspace: Workspace, _ store: CommitStore) async -> [String] {
         guard settings.remote != nil, settings.publish.mode == .inPlace, let commit = await store.fetchedCommit() else {
             return []
         }

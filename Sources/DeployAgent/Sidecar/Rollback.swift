@@ -47,7 +47,7 @@ public final class Rollback: Service {
                 "is not set, and no agent works on this workspace: set it as that agent has it; a checkout that the agent does not publish to is moved by git",
                 source: .fallback)
         }
-        let workspace = Workspace(path: scope.workspace, stateDirectory: settings.stateDirectory)
+        let workspace = settings.place
         var head = try await workspace.state().head
         while true {
             let newest = try await ledger.history(.newest(scope)).first?.id ?? 0

@@ -106,7 +106,7 @@ extension AgentSession {
     ///
     /// - Throws: `SettingsError` when the file cannot be used, `GitError`.
     public func deployFile() async throws -> (commit: String?, file: DeployFile?, note: String?) {
-        let workspace = Workspace(path: settings.workspace, stateDirectory: settings.stateDirectory)
+        let workspace = settings.place
         guard let commit = try await workspace.state().head else { return (nil, nil, nil) }
         if let signatures = settings.git.signatures {
             // What nobody has signed is not run, also not by hand.
