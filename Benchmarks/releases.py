@@ -24,6 +24,7 @@ def main(root):
     changed_paths(root, upstream)
     gigabyte(root)
     disk(root)
+    disk_of_packs(root)
 
 
 def made(root):
@@ -244,3 +245,45 @@ def disk(root):
     first, second = max(places[: len(places) // 2]), max(places[len(places) // 2 :])
     row("in place, state and workspace: most disk in the second 500 (in the first)", "flat",
         f"{second / 1e6:.1f} MB", f"{first / 1e6:.1f} MB", f"{second / first:.2f} ×", second <= 1.1 * first)
+
+
+def packs(*repositories):
+    """Bytes of the objects of repositories; what is one file counts once."""
+    folders = [str(each / "objects") for each in repositories]
+    total = subprocess.run(["du", "-sck", *folders], check=True, capture_output=True, text=True).stdout
+    return int(total.splitlines()[-1].split()[0]) * 1024
+
+
+def disk_of_packs(root, deployments=20, files=200, bytes_each=100_000):
+    """Deployments that each change all of many files that nothing compresses: what the repositories take, at most, beside a pack
+    of the commits that are kept; and the time, beside that of the first ones, which have nothing to tidy up."""
+    work, upstream, kept = root / "packs-work", root / "packs.git", 4
+    run([*GIT, "init", "-q", "-b", "main", str(work)])
+    run([*GIT, "init", "-q", "--bare", "-b", "main", str(upstream)])
+    run([*GIT, "remote", "add", "origin", str(upstream)], cwd=work)
+    modes = {mode: environment(root, f"packs-{mode}", upstream, AGENT_PUBLISH=mode) for mode in ("symlink", "in-place")}
+    ratios, times = {mode: [] for mode in modes}, {mode: [] for mode in modes}
+    for turn in range(1, deployments + 1):
+        for number in range(files):
+            (work / f"f{number}").write_bytes(os.urandom(bytes_each))
+        run([*GIT, "add", "-A"], cwd=work)
+        run([*GIT, "commit", "-q", "-m", str(turn)], cwd=work)
+        run([*GIT, "push", "-q", "origin", "main"], cwd=work)
+        floor = root / f"packs-floor-{turn}.git"
+        run([*GIT, "clone", "-q", "--bare", f"--depth={min(turn, kept)}", f"file://{upstream}", str(floor)])
+        needed = packs(floor)
+        run(["rm", "-rf", str(floor)])
+        for mode, own in modes.items():
+            times[mode].append(timed([AGENT, "run-once"], env=own))
+            home = root / f"packs-{mode}"
+            stores = list(home.glob("state/workspaces/*/repo.git"))
+            there = packs(*stores, *([home / "ws" / ".git"] if mode == "in-place" else []))
+            ratios[mode].append((there / needed, there, needed))
+    megabytes = files * bytes_each / 1e6
+    for mode in modes:
+        ratio, there, needed = max(ratios[mode])
+        row(f"{deployments} deployments of {megabytes:.0f} MB in {files} files that change whole, {mode}: most disk of the repositories",
+            "≤ 2 × the pack that is needed", f"{there / 1e6:.0f} MB", f"{needed / 1e6:.0f} MB", f"{ratio:.2f} ×", ratio <= 2)
+        early, late = statistics.median(times[mode][1:kept]), statistics.median(times[mode][kept:])
+        row("the same: a deployment's time, whole run-once, median of those after the first four (of the second to fourth)", "–",
+            f"{late / 1000:.2f} s", f"{early / 1000:.2f} s", f"{late / early:.2f} ×")

@@ -11,6 +11,11 @@ struct CheckoutOrigin {
     static let note = "deployagent.origin"
     private static let url = "remote.origin.url"
 
+    /// Whether a checkout is one that the agent has made.
+    static func isNoted(in repository: Repository) async -> Bool {
+        (try? await repository.setting(note)) ?? nil != nil
+    }
+
     func add(_ url: String) async throws {
         try await run("config", Self.note, url)
         try await run("remote", "add", "origin", url)

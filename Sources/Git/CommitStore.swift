@@ -111,6 +111,9 @@ public struct CommitStore: Sendable {
     public func fetch(_ tip: RemoteTip, from remote: Remote, depth: Int = 1, _ git: GitProgram) async throws {
         let operation = "fetch \(tip.commit.prefix(12)) from \(remote.displayURL)"
         try await StaleLocks(ofOwn: path).sweep()
+        // Of fetches that were broken off: each leaves what it had got.
+        PackFolder(repository: path).removeLeftovers()
+        let git = Self.keepingPacks(git)
         let common = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         func fetch(_ options: [String], _ refspecs: [String]) async throws -> GitProgram.Result {
             let result = try await git.ask(
@@ -163,6 +166,9 @@ public struct CommitStore: Sendable {
         try note(depth: depth)
     }
 
+    /// What comes stays a pack, with the deltas that it came with, and goes as one once nothing of it is needed.
+    private static func keepingPacks(_ git: GitProgram) -> GitProgram { git.configuring("fetch.unpackLimit", "1") }
+
     /// Removes the refs by which a commit was looked for: they would keep the whole history.
     private func dropHelpers(_ git: GitProgram, _ operation: String) async throws {
         let listed = try await git.expect(
@@ -176,7 +182,7 @@ public struct CommitStore: Sendable {
     /// Fetches a commit that is only compared with, and keeps it as one that a way back leads to.
     /// - Returns: whether it is there now.
     public func fetchToCompare(_ commit: String, from remote: Remote, _ git: GitProgram) async -> Bool {
-        let result = try? await git.ask(
+        let result = try? await Self.keepingPacks(git).ask(
             [
                 "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--depth=1", "--",
                 remote.url, "+\(commit):\(Self.kept)\(commit)",
@@ -254,9 +260,13 @@ public struct CommitStore: Sendable {
         return file
     }
 
-    /// Removes what no ref needs any more. Cheap when there is little: it depends on the number of packs and loose objects.
-    public func tidy(_ git: GitProgram) async {
+    /// Removes what no ref, release or kept commit needs any more, where that is more than a quarter of what they need.
+    /// - Throws: `GitError`; nothing that is needed is lost then.
+    public func tidy(_ git: GitProgram) async throws { try await Housekeeping(folder: path, git: git).run() }
+
+    /// Removes what commits left that were fetched one after the other and never deployed.
+    public func tidyUndeployed(_ git: GitProgram) async throws {
         let housekeeping = Housekeeping(folder: path, git: git)
-        if housekeeping.isDue() { await housekeeping.run() }
+        if housekeeping.hasGrown() { try await housekeeping.run() }
     }
 }

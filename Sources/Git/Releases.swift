@@ -184,14 +184,11 @@ public struct Releases: Sendable {
     /// - Throws: `GitError` when one cannot be removed; the others are removed all the same.
     public func prune(keep: Int, grace: Duration, wayBack: String? = nil) throws {
         let live = live()
-        let all = try entries(of: store.releases).filter(Release.isName).map { Release($0, in: store) }
-            .filter { $0 != live }
+        let all = try notLive()
         let youngest = FileTime.now.total - grace / .seconds(1)
-        let replaced = all.filter { $0.isReady && $0.replacedAt != nil }
-            .sorted { ($0.replacedAt ?? 0) > ($1.replacedAt ?? 0) }
-        let kept = Set(replaced.prefix(keep).map(\.name))
+        let replaced = Self.replaced(all)
+        let kept = Set(Self.kept(of: replaced, keep, wayBack).map(\.name))
             .union(replaced.filter { ($0.replacedAt ?? 0) > youngest }.map(\.name))
-            .union(replaced.first { $0.commit == wayBack }.map { [$0.name] } ?? [])
         var failure: (any Error)?
         // What a git or an agent left that was killed between a folder and what the store keeps of it, too.
         let known = Set(try entries(of: store.releases))
@@ -207,5 +204,31 @@ public struct Releases: Sendable {
             do { try release.remove() } catch { failure = error }
         }
         if let failure { throw failure }
+    }
+
+    /// When `prune` has something to remove again, in seconds since 1970; nil when that is not before something else is
+    /// published. It may be over already.
+    public func nextEnd(keep: Int, grace: Duration, wayBack: String? = nil) throws -> Double? {
+        let replaced = Self.replaced(try notLive())
+        let kept = Set(Self.kept(of: replaced, keep, wayBack).map(\.name))
+        return replaced.filter { !kept.contains($0.name) }.compactMap(\.replacedAt).min().map {
+            $0 + grace / .seconds(1)
+        }
+    }
+
+    private func notLive() throws -> [Release] {
+        let live = live()
+        return try entries(of: store.releases).filter(Release.isName).map { Release($0, in: store) }
+            .filter { $0 != live }
+    }
+
+    /// Those that were live once, the newest first.
+    private static func replaced(_ releases: [Release]) -> [Release] {
+        releases.filter { $0.isReady && $0.replacedAt != nil }.sorted { ($0.replacedAt ?? 0) > ($1.replacedAt ?? 0) }
+    }
+
+    /// Those that stay however long ago they were replaced.
+    private static func kept(of replaced: [Release], _ keep: Int, _ wayBack: String?) -> [Release] {
+        Array(replaced.prefix(keep)) + (replaced.first { $0.commit == wayBack }.map { [$0] } ?? [])
     }
 }

@@ -111,7 +111,7 @@ extension CommitStore {
     /// Keeps of large files and of the repositories inside commits what these need, and removes the rest.
     ///
     /// - Parameter commits: those of this store that are kept.
-    /// - Throws: `GitError` when it cannot be found out what they need: then it is all kept.
+    /// - Throws: `GitError` when it cannot be found out what they need: then it is all kept; or what `tidy` throws.
     public func tidyContent(of commits: Set<String>, _ git: GitProgram) async throws {
         try await tidyLargeFiles(of: commits)
         let stores = submoduleStores
@@ -128,7 +128,7 @@ extension CommitStore {
             // Of a checkout of an earlier version that was broken off.
             try? removeTree(String(store.path.dropLast("repo.git".count)) + "work")
             try await store.tidyLargeFiles(of: commits)
-            await store.tidy(git)
+            try await store.tidy(git)
         }
     }
 

@@ -303,17 +303,22 @@ public struct Workspace: Sendable {
         // protocols the operator allows is meant for remotes.
         let folders = try await repository.gitFolders()
         let common = folders.common
-        // A history that is whole stays so; one that is cut gets as long as was asked for.
+        // A history of somebody's that is whole stays so; one that is cut, or our own, gets as long as was asked for.
         let wasCut = access(common + "/shallow", F_OK) == 0
-        let isCut = wasCut && store.depth != 1
-        let history = !isCut ? [] : [store.depth == 0 ? "--unshallow" : "--depth=\(store.depth)"]
+        let isOurs = wasCut ? false : await UntouchedCheckout(self, git) != nil
+        let history: [String] =
+            switch store.depth {
+            case 0: wasCut ? ["--unshallow"] : []
+            case 1: []
+            default: wasCut || isOurs ? ["--depth=\(store.depth)"] : []
+            }
         try await git.expect(
             [
                 "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags", "--update-shallow",
                 "--no-write-fetch-head", "--no-recurse-submodules",
             ] + history + ["--", store.path, commit],
             in: path, operation: operation, code: .publish)
-        if !wasCut { try await joinHistory(common, git, operation) }
+        if !wasCut, !isOurs { try await joinHistory(common, git, operation) }
         let index = WorkspaceIndex(workspace: self, store: store, git: git, operation: operation)
         let changed: [FileName]
         (changed, discarded.damagedIndex) = try await index.prepare(hasHead: head != nil)
@@ -468,23 +473,27 @@ public struct Workspace: Sendable {
         }
     }
 
-    /// Removes what is no longer needed, also in the repositories inside.
-    public func tidy(submodules: [Submodule] = [], _ git: GitProgram) async {
+    /// Removes what is no longer needed, also in the repositories inside. In somebody's own repository nothing but what git
+    /// itself would remove.
+    ///
+    /// - Parameter store: what it was published from: objects that both have lie on the disk once where it allows that.
+    /// - Throws: `GitError`; nothing that is needed is lost then.
+    public func tidy(
+        submodules: [Submodule] = [], sharing store: CommitStore? = nil, _ git: GitProgram
+    ) async throws {
         for submodule in submodules {
-            await Workspace(path: "\(path)/\(submodule.path)").tidy(submodules: submodule.inner, git)
+            try await Workspace(path: "\(path)/\(submodule.path)")
+                .tidy(submodules: submodule.inner, sharing: submodule.store, git)
         }
         guard let folders = try? await repository.gitFolders() else { return }
         let note = WorkNote(in: folders.own)
         // One that is there tells the next publishing of locks that are there.
         guard !note.isThere else { return }
-        _ = try? await note.cover {
+        try await note.cover {
             let housekeeping = Housekeeping(folder: folders.common, git: git)
-            // In a linked work tree of somebody's repository there is more than our own.
-            guard housekeeping.isDue() else { return }
-            guard folders.own == folders.common, await housekeeping.forgetEarlierCommits() else {
-                return try await housekeeping.runWithCare()
-            }
-            await housekeeping.run()
+            guard let own = await UntouchedCheckout(self, git) else { return try await housekeeping.runWithCare() }
+            own.forgetEarlierCommits()
+            try await housekeeping.run(sharing: store?.path)
         }
     }
 }

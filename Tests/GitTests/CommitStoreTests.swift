@@ -126,7 +126,7 @@ struct CommitStoreTests {
             try await upstream.commit(script: "for i in $(seq 200); do echo \(number)$i > f$i; done")
             try await upstream.fetch()
         }
-        await upstream.store.tidy(upstream.program)
+        try await upstream.store.tidy(upstream.program)
         let held = try #require(await upstream.store.fetchedCommit())
         try await upstream.store.stage(held, upstream.program)
         #expect(try await upstream.run("cat f200", in: upstream.store.stage) == "3200\n")

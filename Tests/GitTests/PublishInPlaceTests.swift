@@ -76,17 +76,17 @@ struct PublishInPlaceTests {
         try await upstream.commit(["a": "0"])
         let first = try await upstream.commit(["a": "1"])
         try await upstream.publish()
-        await upstream.workspace.tidy(upstream.program)
+        try await upstream.workspace.tidy(upstream.program)
         let workspace = upstream.workspace.path
         if hasPerson { try await git("commit -q --allow-empty -m own", in: workspace) }
         let before = try await git("rev-parse HEAD", in: workspace)
         // More than what is looked at at once.
         try await upstream.commit(script: "for i in $(seq 90); do echo $i > f$i; done")
         try await upstream.publish()
-        await upstream.workspace.tidy(upstream.program)
+        try await upstream.workspace.tidy(upstream.program)
         try await upstream.commit(script: "git rm -q 'f*'")
         try await upstream.publish()
-        await upstream.workspace.tidy(upstream.program)
+        try await upstream.workspace.tidy(upstream.program)
         for commit in [first, before] {
             let found = try await shell("git cat-file -e \(commit)", in: workspace)
             #expect(found.verdict.isSuccess == hasPerson)

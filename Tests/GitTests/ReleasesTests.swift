@@ -117,7 +117,7 @@ struct ReleasesTests {
             try releases.publish(release)
             try releases.prune(keep: 1, grace: .zero)
             try await upstream.store.keep(last[round - 1], and: Set(last.suffix(2)), upstream.program)
-            await upstream.store.tidy(upstream.program)
+            try await upstream.store.tidy(upstream.program)
         }
         let objects = try await git("count-objects", in: upstream.store.path)
         #expect(Int(objects.prefix { $0.isNumber }).map { $0 <= 70 } == true, "\(objects)")

@@ -384,27 +384,26 @@ struct DeploymentDriver: Sendable {
         } catch {
             logger.warning("old deployments could not be deleted: \(error)")
         }
-        // What is live, and what leads back from it, is as it was.
-        guard let source = plan.source, !deployment.cameToNothing, !runner.stop.isRequested else { return }
-        let publish = plan.settings.publish
+        guard let source = plan.source, !runner.stop.isRequested else { return }
         do {
-            let succeeded = try await ledger.history(.succeeded(plan.scope))
-            // Of a workspace that was a link all may go. Commits that failed past publishing must not push out the good one.
-            try Releases(of: source.store, workspace: plan.scope.workspace).prune(
-                keep: releases == nil ? 0 : publish.keptReleases, grace: publish.releaseGrace,
-                wayBack: releases == nil || publish.keptReleases == 0
-                    ? nil : WayBack.target(from: plan.commit.id, succeeded, held: plan.held))
-            // So that there is a way back without the remote.
-            var last: [String] = []
-            for commit in succeeded.map(\.commit) where !last.contains(commit) && last.count <= publish.keptReleases {
-                last.append(commit)
+            // Otherwise what is live, and what leads back from it, is as it was.
+            if !deployment.cameToNothing {
+                try await KeptReleases(
+                    scope: plan.scope, publish: plan.settings.publish, store: source.store, git: source.git,
+                    ledger: ledger
+                ).tidy(live: plan.commit.id, held: plan.held)
             }
-            try await source.store.keep(plan.commit.id, and: Set(last), source.git)
-            try await source.store.tidyContent(of: Set(last).union([plan.commit.id]), source.git)
         } catch {
             logger.warning("old releases could not be tidied up: \(error)")
         }
-        await source.store.tidy(source.git)
+        do {
+            try await source.store.tidy(source.git)
+            if releases == nil, !deployment.cameToNothing {
+                try await workspace.tidy(submodules: source.submodules, sharing: source.store, source.git)
+            }
+        } catch {
+            logger.warning("what no release needs any more could not be removed: \(error)")
+        }
         // A way back runs only some of the hooks that are set, and after a failure those of the commit before still count.
         if deployment.status == .succeeded, plan.trigger != .rollback {
             do {
@@ -413,6 +412,5 @@ struct DeploymentDriver: Sendable {
                 logger.warning("checkouts of hooks could not be tidied up: \(error)")
             }
         }
-        if releases == nil { await workspace.tidy(submodules: source.submodules, source.git) }
     }
 }

@@ -51,6 +51,11 @@ final class FollowedRemote {
         isStoreExamined = false
         let depth = settings.git.depth
         if await !store.holds(tip.commit) || store.depth != depth {
+            do {
+                try await store.tidyUndeployed(git)
+            } catch {
+                logger.warning("what no release needs any more could not be removed: \(error)")
+            }
             logger.info("fetching \(tip.commit.prefix(7)) from \(remote.remote.displayURL)")
             try await store.fetch(tip, from: remote.remote, depth: depth, git)
         }

@@ -87,9 +87,13 @@ struct HookCheckout: Sendable {
             submodules: content.submodules,
             content.git)
         try own.keepConfiguration()
-        try? await store.tidyContent(of: [tip.commit], git)
-        await store.tidy(git)
-        await workspace.tidy(submodules: content.submodules, git)
+        do {
+            try await store.tidyContent(of: [tip.commit], git)
+            try await store.tidy(git)
+            try await workspace.tidy(submodules: content.submodules, sharing: store, git)
+        } catch {
+            logger.warning("\(hook.rawValue): its checkout could not be tidied up: \(error)")
+        }
         return (workspace.path, tip.commit, content.warnings.count)
     }
 }

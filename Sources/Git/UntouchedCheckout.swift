@@ -1,0 +1,38 @@
+import Glibc
+
+/// What tells a checkout that the agent made, and that nobody has worked in, from somebody's own.
+struct UntouchedCheckout {
+    /// Path of its repository's folder.
+    let folder: String
+    let git: GitProgram
+
+    /// - Returns: nil where it is somebody's, or cannot be told.
+    init?(_ workspace: Workspace, _ git: GitProgram) async {
+        guard let folders = try? await workspace.repository.gitFolders(), folders.own == folders.common,
+            await CheckoutOrigin.isNoted(in: workspace.repository)
+        else { return nil }
+        (folder, self.git) = (folders.common, git)
+        guard await hasNoRefs(), hasOnlyMoved() else { return nil }
+    }
+
+    /// Nobody made a branch, a tag or a stash.
+    private func hasNoRefs() async -> Bool {
+        let refs = try? await git.run(["for-each-ref", "--count=1"], in: folder, operation: "look at \(folder)")
+        return refs?.exitCode == 0 && refs?.output.isEmpty == true
+    }
+
+    private var log: String { folder + "/logs/HEAD" }
+
+    /// Nobody made a commit.
+    private func hasOnlyMoved() -> Bool {
+        if kind(of: log) == .missing { return true }
+        // A line of ours: `OLD NEW NAME <MAIL> TIME ZONE`, a tab, `checkout: moving from OLD to NEW`.
+        guard let text = SmallFile.read(log, limit: 1 << 20), text.count < 1 << 20 else { return false }
+        return String(decoding: text, as: UTF8.self).split(separator: "\n").allSatisfy {
+            $0.contains("\tcheckout: moving from ")
+        }
+    }
+
+    /// Lets go of the commits that it was at before.
+    func forgetEarlierCommits() { unlink(log) }
+}
