@@ -142,6 +142,64 @@ struct ReleaseTests {
     }
 
     @Test(
+        "one whose AGENT_RELEASE_GRACE is over goes without a deployment, with its objects",
+        arguments: ["run-once", "run"])
+    func graceIsOver(command: String) async throws {
+        let settings = settings(["AGENT_KEEP_RELEASES": "1", "AGENT_RELEASE_GRACE": "1h"])
+        var ids: [String] = []
+        for round in 1...4 {
+            try await box.sh("for i in $(seq 110); do head -c 3000 /dev/urandom > f$i; done", in: box.work)
+            try await box.commit(["app.txt": "r\(round)\n"])
+            ids.append(try await box.head(of: box.work))
+            #expect(try await box.once(settings).outcome == "deployed")
+        }
+        let first = try await box.once(settings)
+        #expect(first.outcome == "unchanged")
+        #expect(try await releases() == ids.sorted())
+        // What is kept stays however long ago it was replaced.
+        try await box.sh("touch -d '2 hours ago' state/workspaces/*/repo.git/worktrees/*/agent-replaced")
+        try await box.sh("touch -d '1 hour ago' state/workspaces/*/repo.git/worktrees/\(ids[2])/agent-replaced")
+        let size = "du -sk state/workspaces/*/repo.git | cut -f 1"
+        let before = try #require(Int(try await box.sh(size)))
+        if command == "run" {
+            let agent = try box.start("run", settings: settings.merging(["GITHUB_SYNC_INTERVAL": "50ms"]) { $1 })
+            try await until("they are gone", details: { agent.errors }) { try await releases().count == 2 }
+            try await until("their objects are gone", details: { agent.errors }) {
+                try await Int(box.sh(size)).map { $0 <= before * 2 / 3 } ?? false
+            }
+            try await agent.send(SIGTERM)
+            #expect(try await agent.ended().code == 0)
+        } else {
+            #expect(try await box.once(settings).outcome == "unchanged")
+        }
+        #expect(try await releases() == ids.suffix(2).sorted())
+        #expect(try await trees() == 2)
+        #expect(try await Int(box.sh(size)).map { $0 <= before * 2 / 3 } == true)
+        #expect(box.text(box.workspace + "/app.txt") == "r4\n")
+        #expect(try await box.once(settings).outcome == "unchanged")
+        #expect(try await releases() == ids.suffix(2).sorted())
+    }
+
+    @Test("an agent that watches removes one when its time is over, and not before")
+    func graceEnds() async throws {
+        let settings = settings([
+            "AGENT_KEEP_RELEASES": "0", "AGENT_RELEASE_GRACE": "3s", "GITHUB_SYNC_INTERVAL": "50ms",
+        ])
+        let agent = try box.start("run", settings: settings)
+        try await box.atRest(after: 1, agent)
+        let start = ContinuousClock.now
+        try await box.commit(["app.txt": "v2\n"])
+        try await until("v2", details: { agent.errors }) { box.text(box.workspace + "/app.txt") == "v2\n" }
+        try await until("it is gone", details: { agent.errors }) {
+            try await releases() == [box.head(of: box.work)]
+        }
+        #expect(ContinuousClock.now - start >= .seconds(3))
+        #expect(try await box.history().count == 2)
+        try await agent.send(SIGTERM)
+        _ = try await agent.ended()
+    }
+
+    @Test(
         "a release that is missing is made anew at the next start, by whatever it went",
         arguments: ["release", "link", "store"])
     func missing(what: String) async throws {

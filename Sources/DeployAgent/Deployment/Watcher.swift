@@ -8,7 +8,7 @@ import Shell
 ///
 /// Lives as long as the workspace's lock is held. Calls must not overlap.
 public final class Watcher {
-    private let origin: SettingsOrigin
+    let origin: SettingsOrigin
     let log: LogOutput
     let logger: Logger
     let inForce: InForce
@@ -39,6 +39,7 @@ public final class Watcher {
     private(set) var tasks = TaskWatch()
     /// What is said once as long as the agent lives.
     private var told: Set<String> = []
+    var graces = GraceWatch()
     /// The rollback that followed the last check's failed deployment by itself.
     var wentBack: Deployment?
     private var sign = HostSign()
@@ -128,6 +129,7 @@ public final class Watcher {
         }
         // Nothing came of it: whoever rang is owed a check.
         if case .deployment = outcome {} else if let answered { bell?.giveBack(answered) }
+        await removeOverdueReleases(after: outcome)
         await sign.show(ownPresence, outcome, ledger, log)
         return outcome
     }
