@@ -17,8 +17,7 @@ enum SQLiteFile {
             try db.execute(sql: "PRAGMA synchronous = FULL")
         }
         try look(at: path, configuration)
-        let queue = try connect(path, configuration)
-        try patiently {
+        return try connect(path, configuration) { queue in
             // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and the
             // tables are there, opening writes nothing.
             try inspect(queue, path)
@@ -29,7 +28,6 @@ enum SQLiteFile {
             }
             try migrate(queue)
         }
-        return queue
     }
 
     /// Opens a file that is there for looking at it: nothing is brought up to date, and what lies in its journal stays there.
@@ -49,9 +47,11 @@ enum SQLiteFile {
         } else {
             configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA query_only = 1") }
         }
-        let queue = try connect(path, configuration)
-        try patiently { try inspect(queue, path) }
-        let isEmpty = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 } == 0
+        var isEmpty = false
+        let queue = try connect(path, configuration) { queue in
+            try inspect(queue, path)
+            isEmpty = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 } == 0
+        }
         if isEmpty { try queue.close() }
         return isEmpty ? nil : queue
     }
@@ -72,9 +72,18 @@ enum SQLiteFile {
     /// system has none left, whoever lets go of the last reference waits for one for ever.
     private static let connections = Mutex<[DatabaseQueue]>([])
 
-    private static func connect(_ path: String, _ configuration: Configuration) throws -> DatabaseQueue {
+    /// Opens a connection and does something with it, patiently; where that fails it is closed.
+    private static func connect(
+        _ path: String, _ configuration: Configuration, _ body: (DatabaseQueue) throws -> Void
+    ) throws -> DatabaseQueue {
         let queue = try DatabaseQueue(path: path, configuration: configuration)
         connections.withLock { $0.append(queue) }
+        do {
+            try patiently { try body(queue) }
+        } catch {
+            try? queue.close()
+            throw error
+        }
         return queue
     }
 
@@ -107,11 +116,7 @@ enum SQLiteFile {
         var configuration = configuration
         configuration.readonly = true
         configuration.prepareDatabase { _ in }
-        try patiently {
-            let queue = try connect(path, configuration)
-            defer { try? queue.close() }
-            try inspect(queue, path)
-        }
+        try patiently { try connect(path, configuration) { try inspect($0, path) }.close() }
     }
 
     private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {

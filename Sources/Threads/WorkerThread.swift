@@ -43,12 +43,28 @@ package final class WorkerThread: Sendable {
     /// Says that the thread has been closed.
     package struct Closed: Error {}
 
+    /// What is run, once, and let go of.
+    private final class Work<T>: @unchecked Sendable {
+        /// Touched by the thread alone once it was handed over.
+        private var body: (@Sendable () throws -> T)?
+
+        init(_ body: @escaping @Sendable () throws -> T) { self.body = body }
+
+        func carryOut() -> Result<T, any Error> {
+            defer { body = nil }
+            guard let body else { return .failure(Closed()) }
+            return Result { try body() }
+        }
+    }
+
     /// Runs `body` on the thread.
     /// - Throws: what `body` throws; `Closed`.
     package func run<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
+            let work = Work(body)
             let isOpen = state.withLock { state in
-                if !state.isClosed { state.jobs.append { continuation.resume(with: Result(catching: body)) } }
+                // The thread has let go of all that `body` holds, the last copy of something perhaps, when the caller goes on.
+                if !state.isClosed { state.jobs.append { continuation.resume(with: work.carryOut()) } }
                 return !state.isClosed
             }
             guard isOpen else { return continuation.resume(throwing: Closed()) }
