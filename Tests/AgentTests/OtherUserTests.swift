@@ -57,12 +57,14 @@ struct OtherUserTests {
         #expect(next.code == 0 && box.text(box.root + "/srv/app/app.txt") == "3\n", "\(next)")
     }
 
-    @Test("so it is before the service has ever run")
+    @Test("in a directory where nobody has worked yet root works, and the service is refused then, with how to go on")
     func first() async throws {
-        let ended = try await asRoot(["run-once"])
-        #expect(ended.code == 78 && ended.errors.contains("belongs to another user"), "\(ended)")
-        #expect(try await roots() == "")
-        #expect(try await asUser("run-once").code == 0)
+        let first = try await asRoot(["run-once"])
+        #expect(first.code == 0, "\(first)")
+        try await box.commit(["app.txt": "2\n"])
+        let refused = try await asUser("run-once")
+        #expect(refused.code == 78 && refused.errors.contains("AGENT_STATE_DIR"), "\(refused)")
+        #expect(box.lines("pre").count == 1)
     }
 
     @Test("where the workspace's own folder is another user's, whoever made the directory")

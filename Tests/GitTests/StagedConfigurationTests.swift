@@ -135,7 +135,7 @@ struct StagedConfigurationTests {
         try await upstream.fetch()
         func tidy() async throws -> Bool {
             try await store.keep(second, and: [], upstream.program)
-            await Housekeeping(folder: store.path, git: upstream.program).run()
+            try await Housekeeping(folder: store.path, git: upstream.program).run()
             // Also by git's own, of which no work tree is there.
             try await git("gc -q --prune=now", in: store.path)
             return try await shell("git cat-file -e \(first)", in: store.path).verdict.isSuccess

@@ -263,7 +263,7 @@ struct SubmoduleTests {
         try await upstream.store.keep(next, and: [], content.git)
         try await upstream.store.tidyContent(of: [next], content.git)
         for store in [upstream.store, upstream.store.submodule("libs/a")] {
-            await Housekeeping(folder: store.path, git: content.git).run()
+            try await Housekeeping(folder: store.path, git: content.git).run()
         }
         for folder in ["", "/libs/a", "/libs/a/inner/b"] {
             #expect(try await git("fsck --full", in: release.path + folder).contains("missing") == false)

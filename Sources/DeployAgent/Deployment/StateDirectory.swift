@@ -57,14 +57,28 @@ struct StateDirectory: Sendable {
     }
 
     /// Whose it is where this is root and it is another user's. The workspace's own folder, where it is there, says who
-    /// works here: whoever made the directory may be another one.
+    /// works here: whoever made the directory may be another one. In an empty one nobody has worked yet, as in a folder of
+    /// the host's user that is mounted into a container.
     private func anothers(_ workspace: String) -> (folder: String, owner: stat)? {
         guard geteuid() == 0 else { return nil }
         for folder in [self.workspace(workspace).path, path] {
             var info = stat()
-            if stat(folder, &info) == 0 { return info.st_uid == 0 ? nil : (folder, info) }
+            guard stat(folder, &info) == 0 else { continue }
+            return info.st_uid == 0 || Self.isUnused(folder) ? nil : (folder, info)
         }
         return nil
+    }
+
+    private static func isUnused(_ folder: String) -> Bool {
+        guard let stream = opendir(folder) else { return false }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard [".", "..", "lost+found"].contains(name) else { return false }
+        }
+        return true
     }
 
     /// Lets those through who read a workspace that is a link to a release: they may pass, and see no names.
