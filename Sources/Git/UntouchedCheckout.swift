@@ -33,6 +33,9 @@ struct UntouchedCheckout {
         }
     }
 
-    /// Lets go of the commits that it was at before.
-    func forgetEarlierCommits() { unlink(log) }
+    /// Lets go of the commits that it was at before, if there are some.
+    func forgetEarlierCommits() {
+        let lines = SmallFile.read(log, limit: 1 << 20)?.count { $0 == UInt8(ascii: "\n") } ?? 0
+        if lines > 1 { unlink(log) }
+    }
 }

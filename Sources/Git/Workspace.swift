@@ -305,7 +305,7 @@ public struct Workspace: Sendable {
         let common = folders.common
         // A history of somebody's that is whole stays so; one that is cut, or our own, gets as long as was asked for.
         let wasCut = access(common + "/shallow", F_OK) == 0
-        let isOurs = wasCut ? false : await UntouchedCheckout(self, git) != nil
+        let isOurs = wasCut || head == nil ? false : await UntouchedCheckout(self, git) != nil
         let history: [String] =
             switch store.depth {
             case 0: wasCut ? ["--unshallow"] : []
