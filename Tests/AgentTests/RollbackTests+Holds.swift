@@ -258,10 +258,8 @@ extension RollbackTests {
         #expect(start.code == code && !box.has("app"), "\(start)")
     }
 
-    @Test("a rollback that could not publish goes on with PRE_DEPLOY where that was wanted", arguments: [true, false])
-    func notPublished(withPre: Bool) async throws {
-        let settings = settings("in-place", ["PRE_DEPLOY_GATE": "false"])
-        _ = try await deploy(2, settings)
+    /// A git that can write nothing once `full` is there.
+    private func installFullDisk() throws {
         try box.install(
             "git",
             """
@@ -270,6 +268,16 @@ extension RollbackTests {
             fi
             exec /usr/bin/git "$@"
             """)
+    }
+
+    @Test(
+        "a rollback that could not publish where nothing was live goes on with PRE_DEPLOY where that was wanted",
+        arguments: [true, false])
+    func notPublished(withPre: Bool) async throws {
+        let settings = settings("in-place", ["PRE_DEPLOY_GATE": "false"])
+        _ = try await deploy(2, settings)
+        try installFullDisk()
+        try await box.sh("rm -rf ws")
         try box.touch("full")
         let arguments = [agentBinary, "rollback"] + (withPre ? ["--with-pre"] : [])
         let back = try await box.start(program: arguments, settings).ended()
@@ -279,6 +287,23 @@ extension RollbackTests {
         let once = try await box.once(settings)
         #expect(once.deployment["trigger"].string == "rollback" && once.code == 0, "\(once)")
         #expect(trace == (withPre ? ["pre v1"] : []) + ["post v1 rollback"])
+    }
+
+    @Test("a rollback that could not publish leaves what was live, holds nothing, and is not tried again")
+    func leftAsItWas() async throws {
+        let settings = settings("in-place", ["PRE_DEPLOY_GATE": "false"])
+        _ = try await deploy(2, settings)
+        try installFullDisk()
+        try box.touch("full")
+        let back = try await box.start(program: [agentBinary, "rollback"], settings).ended()
+        #expect(back.code == 1 && back.errors.contains("No space left on device"), "\(back)")
+        #expect(back.errors.contains("a rollback is not tried again"), "\(back)")
+        #expect(app == "v2\n")
+        box.remove("full")
+        box.remove("trace")
+        let once = try await box.once(settings)
+        #expect(once.outcome == "unchanged" && once.code == 0 && trace.isEmpty, "\(once)")
+        #expect(try await box.json("status")["held_commit"].string == nil)
     }
 
     @Test("`agent retry` of a held commit makes it due at once, whatever its own backoff says")
