@@ -262,11 +262,25 @@ public struct CommitStore: Sendable {
 
     /// Removes what no ref, release or kept commit needs any more, where that is more than a quarter of what they need.
     /// - Throws: `GitError`; nothing that is needed is lost then.
-    public func tidy(_ git: GitProgram) async throws { try await Housekeeping(folder: path, git: git).run() }
+    public func tidy(_ git: GitProgram) async throws {
+        try await keepBorrowed(git)
+        try await Housekeeping(folder: path, git: git).run()
+    }
 
     /// Removes what commits left that were fetched one after the other and never deployed.
     public func tidyUndeployed(_ git: GitProgram) async throws {
         let housekeeping = Housekeeping(folder: path, git: git)
-        if housekeeping.hasGrown() { try await housekeeping.run() }
+        guard housekeeping.hasGrown() else { return }
+        try await keepBorrowed(git)
+        try await housekeeping.run()
+    }
+
+    /// Gives a ref to each commit that a checkout borrows and that has none: git knows nothing of the borrower.
+    private func keepBorrowed(_ git: GitProgram) async throws {
+        for commit in borrowed where await !keeps(commit) {
+            try await git.expect(
+                ["update-ref", Self.kept + commit, commit], in: path, operation: "keep \(commit.prefix(12)) in \(path)",
+                code: .publish)
+        }
     }
 }

@@ -72,6 +72,13 @@ final class OpenFolder {
         return folder
     }
 
+    /// Whether it is the same folder as another one.
+    func isSame(as other: OpenFolder) -> Bool {
+        var (first, second) = (stat(), stat())
+        return fstat(descriptor, &first) == 0 && fstat(other.descriptor, &second) == 0
+            && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
     /// The names in it, without `.` and `..`.
     /// - Throws: `GitError` `publish`; a folder that cannot be read is not an empty one.
     func names() throws -> [FileName] {

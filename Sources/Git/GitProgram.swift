@@ -60,6 +60,10 @@ public struct GitProgram: Sendable {
         }
         configure("core.hooksPath", "/dev/null")
         configure("core.fsmonitor", "false")
+        // libgit2 reads whole indexes only.
+        configure("core.splitIndex", "false")
+        configure("index.sparse", "false")
+        configure("index.skipHash", "false")
         // For our own calls only: the checkout may belong to the app's user.
         configure("safe.directory", "*")
         // Housekeeping runs when we ask for it, not detached in the background.

@@ -109,8 +109,10 @@ struct Housekeeping {
     ///
     /// Cost: with a history that is cut a walk through the trees of the commits that are kept, each time.
     /// - Throws: `GitError`; whatever was removed by then, what is needed is there.
-    func run() async throws {
-        packs.removeLeftovers()
+    ///
+    /// - Parameter age: in seconds, of what a git left that is taken for a killed one's.
+    func run(leftoversOlderThan age: Int = 0) async throws {
+        packs.removeLeftovers(olderThan: age)
         let there = bytes()
         if try await Self.isTooMuch(there, beside: needed(for: there)) {
             try await removeNeedless()
@@ -156,7 +158,7 @@ struct Housekeeping {
     /// Writes what is needed to one pack, and removes the others.
     private func repack() async throws {
         let needed = try await needed(for: .max)
-        let free = freeBytes()
+        let free = freeSpace(folder) ?? .max
         guard free > needed + needed / 8 else {
             throw GitError(
                 .publish, operation: operation,
@@ -174,12 +176,6 @@ struct Housekeeping {
         try await note(measure() ?? bytes())
     }
 
-    private func freeBytes() -> Int {
-        var info = statvfs()
-        guard statvfs(folder, &info) == 0 else { return .max }
-        return Int(info.f_bavail) * Int(info.f_frsize)
-    }
-
     // MARK: - A checkout's own repository
 
     /// The same for the repository of a checkout that the agent made: what the store has, too, lies on the disk once.
@@ -189,7 +185,9 @@ struct Housekeeping {
         // It may be a person's git that is at work.
         packs.removeLeftovers(olderThan: 600)
         guard ownBytes() > Self.smallBytes else { return }
-        guard let store, packs.link(from: PackFolder(repository: store)) else { return try await run() }
+        guard let store, packs.link(from: PackFolder(repository: store)) else {
+            return try await run(leftoversOlderThan: 600)
+        }
         let shared = Set(PackFolder(repository: store).all().map(\.name))
         try await removeNeedless { shared.contains($0.name) }
         try await git.expect(["prune-packed", "-q"], in: folder, operation: operation, code: .publish)

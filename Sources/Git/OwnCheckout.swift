@@ -14,8 +14,11 @@ public struct OwnCheckout: Sendable {
 
     /// Its git folder, and those of the repositories inside.
     private var gitFolders: [String] {
-        ([path] + store.submoduleStores.map { "\(path)/\($0.place(in: store))" }).map { $0 + "/.git" }
-            .filter { kind(of: $0) == .folder }
+        guard let root = resolveFolder(".", below: path) else { return [] }
+        // What a hook has put in a submodule's place may lead to other people's repositories.
+        let places = store.submoduleStores.map { $0.place(in: store) }
+            .filter { resolveFolder(String($0), below: path) == "\(root)/\($0)" }
+        return ([path] + places.map { "\(path)/\($0)" }).map { $0 + "/.git" }.filter { kind(of: $0) == .folder }
     }
 
     /// The configuration as the agent has set it.

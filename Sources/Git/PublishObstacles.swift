@@ -11,6 +11,7 @@ struct PublishObstacles {
     private let commit: String
     private let mounts: [FileName]
     private let tracked: TrackedFiles
+    private let isSparse: Bool
     private var problems: [String] = []
 
     /// At most so many are told of.
@@ -21,6 +22,7 @@ struct PublishObstacles {
         (self.path, self.folder, self.commit) = (path, folder, commit)
         mounts = MountPoints.below(path)
         tracked = TrackedFiles(index: index, in: folder)
+        isSparse = index.map { access($0.dropLast("index".count) + "info/sparse-checkout", F_OK) == 0 } ?? false
     }
 
     /// Looks at what a commit changes.
@@ -58,7 +60,17 @@ struct PublishObstacles {
     // MARK: - Files of other people
 
     private mutating func lookInside(_ change: CommitDifference.Change) throws {
-        let untracked = try tracked.untracked(below: change.path)
+        // Where the index cannot be read yet, the look right before the first file moves finds it.
+        guard tracked.isKnown else { return }
+        let untracked: TrackedFiles.Untracked
+        do {
+            untracked = try tracked.untracked(below: change.path)
+        } catch let error as GitError {
+            problems.append(
+                "\(change.path.text) is no folder in the commit, and what it holds here cannot be looked at (\(error.explanation)): give it to the agent's user"
+            )
+            return
+        }
         guard untracked.count > 0 else { return }
         let names = untracked.first.map(\.text).joined(separator: ", ")
         let name = change.path.text
@@ -110,15 +122,13 @@ struct PublishObstacles {
 
     /// What is replaced stays until the end, so all that is new needs room beside it.
     private mutating func expectSpace(for changes: [CommitDifference.Change]) {
-        var space = statvfs()
-        guard fstatvfs(folder.descriptor, &space) == 0, space.f_frsize > 0 else { return }
-        let block = Int(space.f_frsize)
+        // What a sparse checkout leaves out is not written.
+        guard let free = freeSpace(path), !isSparse else { return }
+        let block = 4096
         let needed = changes.reduce(0) { sum, change in
             guard change.isWritten, !mounts.contains(where: change.path.isInside) else { return sum }
             return sum + (change.size + block - 1) / block * block
         }
-        // What is kept for root counts for root alone.
-        let free = Int(geteuid() == 0 ? space.f_bfree : space.f_bavail) * block
         guard needed > free else { return }
         problems.append(
             "the commit writes \(Self.size(needed)) and \(Self.size(free)) are free on the file system of \(path): make room"

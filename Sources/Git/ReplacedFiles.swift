@@ -7,7 +7,7 @@ final class ReplacedFiles {
         /// Was there, and has a second name.
         case replaced(OpenFolder, FileName, keptAs: FileName, followsLinks: Bool)
         /// Was not there.
-        case made(OpenFolder, FileName)
+        case made(OpenFolder, FileName, followsLinks: Bool)
         /// Was a folder; what it held has steps of its own.
         case folder(OpenFolder, FileName)
     }
@@ -15,8 +15,10 @@ final class ReplacedFiles {
     private let path: String
     private let folder: OpenFolder
     private var steps: [Step] = []
-    /// Whether a second name could be given to all: not across file systems, nor to others' files where the kernel forbids it.
-    private(set) var isComplete = true
+    /// What could not be given a second name: across file systems, and others' files where the kernel forbids it.
+    private(set) var unkept: [(root: OpenFolder, name: FileName)] = []
+    /// Whether something goes that nothing brings back.
+    private var hasLost = false
 
     var isEmpty: Bool { steps.isEmpty }
 
@@ -33,23 +35,37 @@ final class ReplacedFiles {
     /// - Parameter followsLinks: whether a symbolic link of the operator leads there, and is not replaced itself.
     func keep(_ name: FileName, in root: OpenFolder, followsLinks: Bool = false) {
         let standing = root.standing(at: name)
-        let kind = followsLinks ? root.kind(name) : standing?.path == name ? standing?.kind ?? .missing : .missing
-        switch kind {
+        // What is in the place of a folder that would lead there makes way, and all below it is made.
+        if !followsLinks, let standing, standing.path != name {
+            if !isKept(standing.path, in: root) { keep(standing.path, in: root) }
+            return
+        }
+        switch followsLinks ? root.kind(name) : standing?.kind ?? .missing {
         case .missing:
             // The folders that lead there are made with it.
             var top = name
             while let parent = top.parent, root.kind(parent) == .missing { top = parent }
-            steps.append(.made(root, top))
+            steps.append(.made(root, top, followsLinks: followsLinks))
         case .folder: steps.append(.folder(root, name))
         default:
             let kept = FileName("\(steps.count)")
             if linkat(root.descriptor, name.bytes, folder.descriptor, kept.bytes, 0) == 0 {
                 steps.append(.replaced(root, name, keptAs: kept, followsLinks: followsLinks))
             } else {
-                isComplete = false
+                unkept.append((root, name))
             }
         }
     }
+
+    private func isKept(_ name: FileName, in root: OpenFolder) -> Bool {
+        steps.contains { step in
+            guard case .replaced(let other, let kept, _, _) = step else { return false }
+            return other === root && kept == name
+        }
+    }
+
+    /// Notes that something goes as a whole whose content has no second name.
+    func lose() { hasLost = true }
 
     /// Keeps the `.git` of a folder that is made a checkout; what it holds by then is not looked into.
     func keepGitFolder(of checkout: String) {
@@ -58,13 +74,14 @@ final class ReplacedFiles {
 
     /// Puts everything back, the last step first.
     ///
-    /// - Returns: whether all is as it was.
+    /// - Returns: whether all that has a second name is as it was, and nothing else is gone but what is in `unkept`.
     func restore() -> Bool {
-        var isRestored = isComplete
+        var isRestored = !hasLost
         for step in steps.reversed() {
             do {
                 switch step {
-                case .made(let root, let name): try Self.remove(name, in: root)
+                case .made(let root, let name, let followsLinks):
+                    try Self.remove(name, in: root, followsLinks: followsLinks)
                 case .folder(let root, let name):
                     if root.kind(name) != .folder { try Self.remove(name, in: root) }
                 case .replaced(let root, let name, let kept, let followsLinks):
@@ -81,10 +98,14 @@ final class ReplacedFiles {
         return isRestored
     }
 
-    private static func remove(_ name: FileName, in root: OpenFolder) throws {
+    private static func remove(_ name: FileName, in root: OpenFolder, followsLinks: Bool = false) throws {
+        // Where what leads there was put back already, nothing is left, and a link leads to other people's files.
+        guard followsLinks || root.standing(at: name)?.path == name else { return }
         guard let parent = name.parent else { return try TreeRemoval.remove(name, in: root) }
-        // Where what leads there was put back already, nothing is left.
-        guard let folder = OpenFolder(parent, in: root), folder.kind(name.name) != .missing else { return }
+        guard let folder = OpenFolder(parent, in: root, follows: followsLinks), folder.kind(name.name) != .missing
+        else {
+            return
+        }
         try TreeRemoval.remove(name.name, in: folder)
     }
 

@@ -5,6 +5,8 @@ import Glibc
 final class TrackedFiles {
     /// Nil where there is no index: then nothing is tracked.
     private let index: OpaquePointer?
+    /// False for an index that libgit2 cannot read: a damaged, split or sparse one, which the next git of the agent's makes whole.
+    let isKnown: Bool
     private let folder: OpenFolder
 
     /// - Parameters:
@@ -12,7 +14,8 @@ final class TrackedFiles {
     ///   - folder: the checkout.
     init(index path: String?, in folder: OpenFolder) {
         var handle: OpaquePointer?
-        if let path, git_index_open(&handle, path) != 0 { handle = nil }
+        isKnown = path.map { git_index_open(&handle, $0) == 0 } ?? true
+        if !isKnown { handle = nil }
         (index, self.folder) = (handle, folder)
     }
 

@@ -238,15 +238,22 @@ public struct Workspace: Sendable {
         var failure = failure
         if !replaced.isEmpty {
             // git does not say so of each file that it could not write.
-            if let free = freeSpace, free < 1 << 20 {
+            if let free = freeSpace(path), free < 1 << 20 {
                 failure = failure.adding("\(free >> 10) KiB are free on the file system of \(path)")
             }
+            let unkept = replaced.unkept
             var isBack = replaced.restore()
-            if !isBack {
-                // What had no second name, git has.
-                let result = try? await git.run(
-                    ["checkout", "--quiet", "--force", "--detach", head, "--"], in: path, operation: failure.operation)
-                isBack = result?.exitCode == 0
+            if isBack, !unkept.isEmpty {
+                // Of tracked files that were not changed here git has the same; what else there was it cannot bring.
+                let own = OpenFolder(path: path)
+                let names = unkept.compactMap { own?.isSame(as: $0.root) == true ? $0.name.text : nil }
+                isBack = names.count == unkept.count
+                if isBack {
+                    let result = try? await git.run(
+                        ["--literal-pathspecs", "checkout", "--quiet", "--force", head, "--"] + names, in: path,
+                        operation: failure.operation)
+                    isBack = result?.exitCode == 0
+                }
             }
             guard isBack else {
                 return failure.adding(
@@ -257,12 +264,6 @@ public struct Workspace: Sendable {
         }
         failure.leavesWorkspace = true
         return failure
-    }
-
-    private var freeSpace: Int? {
-        var space = statvfs()
-        guard statvfs(path, &space) == 0 else { return nil }
-        return Int(space.f_bavail) * Int(space.f_frsize)
     }
 
     private func publish(
@@ -360,7 +361,17 @@ public struct Workspace: Sendable {
         }
         for name in ["HEAD", "index", "agent-published"] { replaced.keep(FileName(name), in: git) }
         let differing = try await repository.changedFiles(from: head, to: commit).paths.map { FileName($0) }
-        for name in Set(differing + changed) { replaced.keep(name, in: root) }
+        let tracked = TrackedFiles(index: gitFolder + "/index", in: root)
+        for name in Set(differing + changed) {
+            // git removes the folder of a submodule that makes way for a file, with all that it holds.
+            if tracked.isSubmodule(name), try await isWritten(name, by: commit) { replaced.lose() }
+            replaced.keep(name, in: root)
+        }
+    }
+
+    /// Whether a commit has a file or link at a path.
+    private func isWritten(_ name: FileName, by commit: String) async throws -> Bool {
+        try await repository.file(name.text, in: commit, limit: .max) != nil
     }
 
     /// Joins a commit that came without its history to the one that is here, where that has its parents.

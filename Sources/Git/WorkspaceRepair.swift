@@ -92,7 +92,7 @@ struct WorkspaceRepair {
                 "\(folder)/config could not be read: it is written anew, and the old one is \(folder)/config.damaged")
         }
         if try await !isReadable() || Self.hasDamagedObject(folder) {
-            guard try await mendObjects(commit) else { return [] }
+            guard try await mendObjects(commit) else { return done }
             done.append(
                 "objects in \(folder) could not be read: they are fetched anew, and the old ones are \(folder)/objects.damaged"
             )
@@ -133,9 +133,12 @@ struct WorkspaceRepair {
         if !isInStore { isInStore = await store.keeps(commit) }
         guard refs.exitCode == 0, refs.output.isEmpty, isInStore else { return false }
         let objects = folder + "/objects"
+        let isResumed = SmallFile.read(folder + "/HEAD") == Array("\(Self.noHead)\n".utf8)
         // While its commit is missing, HEAD would keep git from fetching it.
         try writeHead(Self.noHead)
-        if kind(of: objects + ".damaged") == .missing {
+        // One that was set aside before stays only while this goes on where it was broken off.
+        if !isResumed { try removeTree(objects + ".damaged") }
+        if !isResumed || kind(of: objects + ".damaged") == .missing {
             guard rename(objects, objects + ".damaged") == 0 else { throw fileFailure("move \(objects)") }
         } else {
             // What was fetched until that was broken off.

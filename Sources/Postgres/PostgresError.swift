@@ -47,7 +47,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
     /// 44), the statement (42, but for tables that are gone: they are made anew), a limit (54), a table's state (55000), or
     /// what a trigger of somebody's raises (P0).
     public var isForGood: Bool {
-        guard code == .refused, let sqlState, !["42P01", "3F000"].contains(sqlState) else { return false }
+        // Tables that are not there yet; two that wrote the same at the same moment; a full queue of notifications.
+        guard code == .refused, let sqlState, !["42P01", "3F000", "23505", "54000"].contains(sqlState) else { return false }
         return ["0A", "22", "23", "42", "44", "54", "P0"].contains(String(sqlState.prefix(2))) || sqlState == "55000"
     }
 

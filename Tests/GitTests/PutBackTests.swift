@@ -58,6 +58,43 @@ struct PutBackTests {
         #expect(!upstream.folder.exists("ws/.git/agent-replaced"))
     }
 
+    @Test("what lies behind a link in a folder's place is nobody's to take away", arguments: ["v1", "../outside"])
+    func behindLink(target: String) async throws {
+        let upstream = try await Upstream()
+        try await upstream.run("mkdir -p outside/lib; echo mine > outside/lib/c", in: "up/..")
+        try await upstream.commit(script: "mkdir -p v1/lib; echo 1 > v1/lib/c; ln -s \(target) link; echo 1 > zz")
+        try await upstream.publish()
+        try await upstream.run(
+            "echo 'zz filter=broken' > .git/info/attributes; git config filter.broken.clean cat; git config filter.broken.smudge false; git config filter.broken.required true"
+        )
+        try await upstream.commit(
+            script: "rm link; mkdir -p link/lib; echo 2 > link/lib/c; echo 2 > link/lib/d; echo 2 > zz")
+        for lock in [false, true] {
+            // With a lock git fails before it has replaced anything.
+            if lock { try await upstream.run("touch .git/HEAD.lock") }
+            let error = await gitError { try await upstream.publish() }
+            #expect(error?.leavesWorkspace == true || lock, "\(error?.explanation ?? "")")
+            #expect(try await upstream.run("cat v1/lib/c ../outside/lib/c; readlink link") == "1\nmine\n\(target)\n")
+            #expect(try await upstream.run("ls link/lib") == "c\n")
+        }
+    }
+
+    @Test("what is restored does not go through a link that was there, and a submodule's folder is not said to be back")
+    func replacedFiles() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("ws/v1/lib/c", "1")
+        try folder.write("ws/.git/x", "")
+        symlink("v1", folder.path + "/ws/link")
+        let root = try #require(OpenFolder(path: folder.path + "/ws"))
+        let replaced = try ReplacedFiles(in: folder.path + "/ws/.git")
+        for name in ["link/lib/c", "link/lib/d", "link"] { replaced.keep(FileName(name), in: root) }
+        #expect(replaced.restore())
+        #expect(folder.read("ws/v1/lib/c") == "1" && link(folder.path + "/ws/link") == "v1")
+        let other = try ReplacedFiles(in: folder.path + "/ws/.git")
+        other.lose()
+        #expect(!other.restore())
+    }
+
     @Test("a first checkout that fails has nothing to go back to, and the next attempt completes it")
     func first() async throws {
         let upstream = try await Upstream()

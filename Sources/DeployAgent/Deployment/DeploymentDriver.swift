@@ -230,11 +230,13 @@ struct DeploymentDriver: Sendable {
         }
         let discarded: Workspace.Discarded
         do {
-            discarded = try await publish()
-        } catch let error as GitError where error.code == .publish {
-            // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning, on a sound one.
-            guard try await source.repair(), !stagedOutput else { throw unpublished(error, &progress) }
-            discarded = try await publish()
+            do {
+                discarded = try await publish()
+            } catch let error as GitError where error.code == .publish {
+                // What PRE_DEPLOY wrote lies with the store: then the next attempt starts from the beginning, on a sound one.
+                guard try await source.repair(), !stagedOutput else { throw error }
+                discarded = try await publish()
+            }
         } catch let error as GitError {
             throw unpublished(error, &progress)
         }

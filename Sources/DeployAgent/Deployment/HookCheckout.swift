@@ -58,7 +58,7 @@ struct HookCheckout: Sendable {
         do {
             return try await checkOut(git)
         } catch let error as GitError
-            where [.corrupt, .publish, .obstructed, .notACheckout, .unreachable].contains(error.code)
+            where [.corrupt, .publish, .notACheckout, .unreachable].contains(error.code)
         {
             let store = CommitStore(folder: home)
             if error.code == .unreachable, await store.isSound(content: true, git) { throw error }

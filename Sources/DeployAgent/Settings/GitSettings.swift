@@ -60,7 +60,9 @@ public struct RemoteSettings: Sendable, Equatable {
         guard rest.hasPrefix("://") else {
             if url.contains("://") { return "is no URL and no path" }
             // Else git takes it for a path, or for a host that is called like that.
-            let isBroken = known.contains(scheme) && rest.hasPrefix(":/") || rest.hasPrefix("//") && rest.contains("@")
+            let isBroken =
+                ["https", "http", "file"].contains(scheme) && rest.hasPrefix(":/")
+                || rest.hasPrefix("//") && rest.contains("@")
             return isBroken ? "lacks the :// of a URL" : nil
         }
         guard known.contains(scheme) else { return "begins with \(scheme)://; use https, ssh, git or file, or a path" }

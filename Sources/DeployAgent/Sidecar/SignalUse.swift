@@ -47,6 +47,8 @@ enum SignalUse: Equatable, Sendable {
         case SIGTSTP where isFromKernel, SIGTTIN where isFromKernel, SIGTTOU where isFromKernel: self = .stops
         case _ where receiver == .app: self = .app
         case SIGCONT, SIGURG: self = .none
+        // The agent's own, where nobody reads its log any more or a file grows past a limit: the write says so by itself.
+        case SIGPIPE, SIGXFSZ: self = .none
         case SIGHUP where receiver == .sidecar: self = .checks
         case _ where isOfTerminal && (isFromKernel || hasTerminal): self = .none
         default: self = .ends
