@@ -48,7 +48,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
     /// what a trigger of somebody's raises (P0).
     public var isForGood: Bool {
         // Tables that are not there yet; two that wrote the same at the same moment; a full queue of notifications.
-        guard code == .refused, let sqlState, !["42P01", "3F000", "23505", "54000"].contains(sqlState) else { return false }
+        let passing = ["42P01", "3F000", "23505", "54000"]
+        guard code == .refused, let sqlState, !passing.contains(sqlState) else { return false }
         return ["0A", "22", "23", "42", "44", "54", "P0"].contains(String(sqlState.prefix(2))) || sqlState == "55000"
     }
 

@@ -32,7 +32,9 @@ struct URLCredentials {
         let rest = url[scheme.upperBound...]
         let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
         guard let colon = authority.firstIndex(of: ":"), rest[authority.endIndex...].contains("@") else { return false }
-        guard let at = authority.lastIndex(of: "@") else { return authority[colon...].dropFirst().allSatisfy(\.isNumber) }
+        guard let at = authority.lastIndex(of: "@") else {
+            return authority[colon...].dropFirst().allSatisfy(\.isNumber)
+        }
         // A host with a domain is one, whatever the path holds.
         return !authority[at...].contains(".")
     }
