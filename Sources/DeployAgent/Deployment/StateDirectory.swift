@@ -24,7 +24,7 @@ struct StateDirectory: Sendable {
     /// - Throws: `SettingsError` when that is not possible, or root would do it in a directory of another user's.
     func prepare(for workspace: String, deploys: Bool = true) throws {
         let own = self.workspace(workspace)
-        if let (folder, owner) = anothers(workspace) {
+        if let (folder, owner) = anothers(workspace, deploys: deploys) {
             guard !deploys else {
                 let name = getpwuid(owner.st_uid).map { String(cString: $0.pointee.pw_name) }
                 throw SettingsError(
@@ -58,13 +58,13 @@ struct StateDirectory: Sendable {
 
     /// Whose it is where this is root and it is another user's. The workspace's own folder, where it is there, says who
     /// works here: whoever made the directory may be another one. In an empty one nobody has worked yet, as in a folder of
-    /// the host's user that is mounted into a container.
-    private func anothers(_ workspace: String) -> (folder: String, owner: stat)? {
+    /// the host's user that is mounted into a container: there root may deploy, and a note in the record is the owner's.
+    private func anothers(_ workspace: String, deploys: Bool) -> (folder: String, owner: stat)? {
         guard geteuid() == 0 else { return nil }
         for folder in [self.workspace(workspace).path, path] {
             var info = stat()
             guard stat(folder, &info) == 0 else { continue }
-            return info.st_uid == 0 || Self.isUnused(folder) ? nil : (folder, info)
+            return info.st_uid == 0 || deploys && Self.isUnused(folder) ? nil : (folder, info)
         }
         return nil
     }
