@@ -234,11 +234,21 @@ public struct CommitStore: Sendable {
     }
 
     /// Checks a commit out to the staging folder, which is emptied first.
-    public func stage(_ commit: String, submodules: [Submodule] = [], _ git: GitProgram) async throws {
+    ///
+    /// - Parameter workspace: whose own settings say how git writes the files (`filter.*`, `core.autocrlf`, `core.eol`,
+    ///   `info/attributes`).
+    /// - Returns: why git could not write them so, and wrote them as they are in the commit; nil where it could.
+    @discardableResult
+    public func stage(
+        _ commit: String, for workspace: Workspace? = nil, submodules: [Submodule] = [], _ git: GitProgram
+    ) async throws -> String? {
         let git = git.withLargeFiles(of: self)
         try discardStage()
-        try await addCheckout(commit, name: "stage", at: stage, git)
+        var settings: CheckoutSettings?
+        if let workspace { settings = await CheckoutSettings(of: workspace) }
+        let refusal = try await addCheckout(commit, name: "stage", at: stage, by: settings, git)
         try await checkOut(submodules, name: "stage", below: stage, git)
+        return refusal
     }
 
     /// Removes the staged checkout and what the repository keeps of it.

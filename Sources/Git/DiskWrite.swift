@@ -21,14 +21,17 @@ func writeToDisk(_ path: String) async throws {
 /// little left to do after it.
 ///
 /// Returns once `body` has, and the write that was under way then. Cost: a handful of writes of the whole file system, each
-/// after twice the pause of the one before; none for what takes less than 20 ms.
+/// after twice the pause of the one before; none for what takes less than the first pause.
 /// - Throws: what `body` throws, or that of a write: the kernel tells of a failure once, and not to a later one.
-func writingToDisk<Result>(_ path: String, _ body: () async throws -> Result) async throws -> Result {
+func writingToDisk<Result>(
+    _ path: String, firstPause: Duration = .milliseconds(20),
+    by write: @escaping @Sendable (String) async throws -> Void = writeToDisk, _ body: () async throws -> Result
+) async throws -> Result {
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
-            var pause = Duration.milliseconds(20)
+            var pause = firstPause
             while (try? await Task.sleep(for: pause)) != nil {
-                try await writeToDisk(path)
+                try await write(path)
                 pause *= 2
             }
         }

@@ -56,7 +56,7 @@ public struct GitError: Error, Sendable, CustomStringConvertible {
     /// Whether it is of a git that was killed, and could not remove its lock files.
     var leavesLocks = false
     /// Whether the workspace is as it was before: nothing has moved, or all of it was put back.
-    public internal(set) var leavesWorkspace = false
+    public package(set) var leavesWorkspace = false
     /// How long the remote wants to be left alone; nil where it did not say.
     public internal(set) var retryAfter: Duration?
 

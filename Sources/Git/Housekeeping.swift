@@ -45,6 +45,9 @@ struct Housekeeping {
     /// Bytes of what no other repository has as the same file.
     private func ownBytes() -> Int { packs.all().filter { !$0.isShared }.reduce(loose().bytes) { $0 + $1.bytes } }
 
+    /// Whether there is enough to look at what of it is needed.
+    var isWorthWhile: Bool { ownBytes() > Self.smallBytes }
+
     /// Whether more has come since the last look than a deployment leaves: commits that were fetched and not deployed.
     func hasGrown() -> Bool {
         guard let note = NeededNote.read(in: folder) else { return false }
@@ -184,7 +187,7 @@ struct Housekeeping {
     func run(sharing store: String?) async throws {
         // It may be a person's git that is at work.
         packs.removeLeftovers(olderThan: 600)
-        guard ownBytes() > Self.smallBytes else { return }
+        guard isWorthWhile else { return }
         guard let store, packs.link(from: PackFolder(repository: store)) else {
             return try await run(leftoversOlderThan: 600)
         }

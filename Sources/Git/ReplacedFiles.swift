@@ -12,8 +12,16 @@ final class ReplacedFiles {
         case folder(OpenFolder, FileName)
     }
 
+    /// A folder that leads to something kept.
+    private struct Parent: Hashable {
+        let root: ObjectIdentifier
+        let name: FileName
+    }
+
     private let path: String
     private let folder: OpenFolder
+    /// As they were: git removes a folder with the last file in it.
+    private var parents: [Parent: stat] = [:]
     private var steps: [Step] = []
     /// What could not be given a second name: across file systems, and others' files where the kernel forbids it.
     private(set) var unkept: [(root: OpenFolder, name: FileName)] = []
@@ -48,12 +56,23 @@ final class ReplacedFiles {
             steps.append(.made(root, top, followsLinks: followsLinks))
         case .folder: steps.append(.folder(root, name))
         default:
+            noteParents(of: name, in: root)
             let kept = FileName("\(steps.count)")
             if linkat(root.descriptor, name.bytes, folder.descriptor, kept.bytes, 0) == 0 {
                 steps.append(.replaced(root, name, keptAs: kept, followsLinks: followsLinks))
             } else {
                 unkept.append((root, name))
             }
+        }
+    }
+
+    private func noteParents(of name: FileName, in root: OpenFolder) {
+        var above = name.parent
+        while let name = above {
+            let parent = Parent(root: ObjectIdentifier(root), name: name)
+            guard parents[parent] == nil, let info = root.status(name), info.st_mode & S_IFMT == S_IFDIR else { return }
+            parents[parent] = info
+            above = name.parent
         }
     }
 
@@ -85,7 +104,7 @@ final class ReplacedFiles {
                 case .folder(let root, let name):
                     if root.kind(name) != .folder { try Self.remove(name, in: root) }
                 case .replaced(let root, let name, let kept, let followsLinks):
-                    try Self.makeWay(to: name, in: root, followsLinks: followsLinks)
+                    try makeWay(to: name, in: root, followsLinks: followsLinks)
                     guard renameat(folder.descriptor, kept.bytes, root.descriptor, name.bytes) == 0 else {
                         throw fileFailure("put \(name.text) back")
                     }
@@ -109,7 +128,7 @@ final class ReplacedFiles {
         try TreeRemoval.remove(name.name, in: folder)
     }
 
-    private static func makeWay(to name: FileName, in root: OpenFolder, followsLinks: Bool) throws {
+    private func makeWay(to name: FileName, in root: OpenFolder, followsLinks: Bool) throws {
         var parents: [FileName] = []
         var above = name.parent
         while let parent = above {
@@ -118,10 +137,14 @@ final class ReplacedFiles {
         }
         for parent in parents.reversed() where root.kind(parent) != .folder {
             if root.leadsToFolder(parent, follows: followsLinks) { continue }
-            try remove(parent, in: root)
+            try Self.remove(parent, in: root)
             guard mkdirat(root.descriptor, parent.bytes, 0o777) == 0 else { throw fileFailure("create \(parent.text)") }
+            guard let before = self.parents[Parent(root: ObjectIdentifier(root), name: parent)] else { continue }
+            // First the owner: a change of it takes bits of the mode away.
+            fchownat(root.descriptor, parent.bytes, before.st_uid, before.st_gid, AT_SYMLINK_NOFOLLOW)
+            fchmodat(root.descriptor, parent.bytes, before.st_mode & 0o7777, 0)
         }
-        if root.kind(name) == .folder { try remove(name, in: root) }
+        if root.kind(name) == .folder { try Self.remove(name, in: root) }
     }
 
     /// Lets go of what was kept.

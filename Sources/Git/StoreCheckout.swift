@@ -8,8 +8,14 @@ import Glibc
 extension CommitStore {
     /// Checks a commit out to a folder that may be there and is empty then.
     ///
-    /// - Parameter name: what is kept of it beside the store is called so: for a submodule of a release as the release.
-    func addCheckout(_ commit: String, name: String, at target: String, _ git: GitProgram) async throws {
+    /// - Parameters:
+    ///   - name: what is kept of it beside the store is called so: for a submodule of a release as the release.
+    ///   - settings: by which git writes its files, where it can.
+    /// - Returns: why git cannot write the files by these settings, and they are left out; nil where it could.
+    @discardableResult
+    func addCheckout(
+        _ commit: String, name: String, at target: String, by settings: CheckoutSettings? = nil, _ git: GitProgram
+    ) async throws -> String? {
         let administration = "\(path)/worktrees/\(name)"
         let operation = "check out \(commit.prefix(12)) to \(target)"
         try removeTree(administration)
@@ -28,9 +34,25 @@ extension CommitStore {
         // git's own name for what its housekeeping leaves alone, though it is none of its work trees.
         try SmallFile.write(id, to: administration + Self.borrowNote)
         try SmallFile.write(id, to: administration + "/HEAD")
-        try await git.expect(
-            ["reset", "--quiet", "--hard", "--no-recurse-submodules"], in: target, operation: operation, code: .publish)
+        let reset = ["reset", "--quiet", "--hard", "--no-recurse-submodules"]
+        var refusal: String?
+        if let settings, let configuration = Self.wholeFile(administration + "/config") {
+            try await settings.write(to: administration)
+            let written = try await git.run(reset, in: target, operation: operation)
+            if written.exitCode != 0 {
+                guard written.exitCode != GitProgram.Result.killed else { throw written.error(.publish, operation) }
+                refusal = written.message
+                try CheckoutSettings.remove(from: administration, restoring: configuration)
+                // git did not come to its end, and has checked files out by the settings.
+                unlink(administration + "/index")
+                for name in try entries(of: target) where name != ".git" { try removeTree("\(target)/\(name)") }
+            }
+        }
+        if settings == nil || refusal != nil {
+            try await git.expect(reset, in: target, operation: operation, code: .publish)
+        }
         try await WrittenFiles(administration).note()
+        return refusal
     }
 
     private static let borrowNote = "/locked"

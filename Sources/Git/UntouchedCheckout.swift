@@ -12,7 +12,7 @@ struct UntouchedCheckout {
             await CheckoutOrigin.isNoted(in: workspace.repository)
         else { return nil }
         (folder, self.git) = (folders.common, git)
-        guard await hasNoRefs(), hasOnlyMoved() else { return nil }
+        guard await hasNoRefs(), Self.hasOnlyMoved(folder) else { return nil }
     }
 
     /// Nobody made a branch, a tag or a stash.
@@ -21,10 +21,13 @@ struct UntouchedCheckout {
         return refs?.exitCode == 0 && refs?.output.isEmpty == true
     }
 
-    private var log: String { folder + "/logs/HEAD" }
+    private static let log = "/logs/HEAD"
 
-    /// Nobody made a commit.
-    private func hasOnlyMoved() -> Bool {
+    /// Whether nobody made a commit, by git's log of where HEAD was.
+    ///
+    /// - Parameter folder: path of the repository's folder.
+    static func hasOnlyMoved(_ folder: String) -> Bool {
+        let log = folder + log
         if kind(of: log) == .missing { return true }
         // A line of ours: `OLD NEW NAME <MAIL> TIME ZONE`, a tab, `checkout: moving from OLD to NEW`.
         guard let text = SmallFile.read(log, limit: 1 << 20), text.count < 1 << 20 else { return false }
@@ -35,6 +38,7 @@ struct UntouchedCheckout {
 
     /// Lets go of the commits that it was at before, if there are some.
     func forgetEarlierCommits() {
+        let log = folder + Self.log
         let lines = SmallFile.read(log, limit: 1 << 20)?.count { $0 == UInt8(ascii: "\n") } ?? 0
         if lines > 1 { unlink(log) }
     }

@@ -287,10 +287,16 @@ public struct Workspace: Sendable {
         _ git: GitProgram, _ operation: String
     ) async throws -> Discarded {
         let fresh = Releases.beside(path)
-        try removeTree(fresh)
-        let discarded = try await Workspace(path: fresh).publish(
-            commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules: submodules, git)
-        guard exchange(fresh, path) else { throw fileFailure(operation) }
+        let discarded: Discarded
+        do {
+            try removeTree(fresh)
+            discarded = try await Workspace(path: fresh).publish(
+                commit, from: store, stagedOutput: stagedOutput, origin: origin, submodules: submodules, git)
+            guard exchange(fresh, path) else { throw fileFailure(operation) }
+        } catch var error as GitError {
+            error.leavesWorkspace = true
+            throw error
+        }
         unlink(fresh)
         return discarded
     }
@@ -502,6 +508,7 @@ public struct Workspace: Sendable {
         guard !note.isThere else { return }
         try await note.cover {
             let housekeeping = Housekeeping(folder: folders.common, git: git)
+            guard housekeeping.isWorthWhile else { return }
             guard let own = await UntouchedCheckout(self, git) else { return try await housekeeping.runWithCare() }
             own.forgetEarlierCommits()
             try await housekeeping.run(sharing: store?.path)

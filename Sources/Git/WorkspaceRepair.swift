@@ -126,12 +126,23 @@ struct WorkspaceRepair {
         return read.exitCode == 0 ? nil : read.message
     }
 
-    /// - Returns: false where somebody has refs there, whose commits nobody else may have, or the store lacks the commit.
+    /// Whether HEAD is, and ever was, where the agent has moved it.
+    private func hasNoCommitOfSomebody(_ commit: String) async -> Bool {
+        let head = String(decoding: SmallFile.read(folder + "/HEAD") ?? [], as: UTF8.self).prefix { $0 != "\n" }
+        var isMovedByAgent = head == commit || head == Self.noHead
+        // Where it was broken off before it noted what it had published.
+        if !isMovedByAgent, let id = Self.id(head) { isMovedByAgent = await store.holds(id) }
+        return isMovedByAgent && UntouchedCheckout.hasOnlyMoved(folder)
+    }
+
+    /// - Returns: false where somebody has refs or commits there, which nobody else may have, or the store lacks the commit.
     private func mendObjects(_ commit: String) async throws -> Bool {
         let refs = try await git.run(["for-each-ref", "--count=1"], in: path, operation: operation)
         var isInStore = await store.holds(commit)
         if !isInStore { isInStore = await store.keeps(commit) }
-        guard refs.exitCode == 0, refs.output.isEmpty, isInStore else { return false }
+        guard refs.exitCode == 0, refs.output.isEmpty, isInStore, await hasNoCommitOfSomebody(commit) else {
+            return false
+        }
         let objects = folder + "/objects"
         let isResumed = SmallFile.read(folder + "/HEAD") == Array("\(Self.noHead)\n".utf8)
         // While its commit is missing, HEAD would keep git from fetching it.

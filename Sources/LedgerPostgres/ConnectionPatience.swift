@@ -4,25 +4,30 @@ import Synchronization
 /// How long connections are waited for: as long as they may take, and once the agent ends no longer than a moment, for all that
 /// do not come together. What is still to be recorded then is tried all the same.
 final class ConnectionPatience: Sendable {
-    /// For all together.
-    private static let atTheEnd = Duration.seconds(2)
-    /// For each, when that is over.
+    /// For each, when the time for all is over.
     private static let least = Duration.milliseconds(100)
+
+    /// For all together, from the end on.
+    private let atTheEnd: Duration
 
     private struct State {
         /// Nil until the agent ends.
         var left: Duration?
+        var end = ContinuousClock.now
         var number = 0
         var waiting: [Int: AsyncStream<Void>.Continuation] = [:]
     }
 
     private let state = Mutex(State())
 
+    init(atTheEnd: Duration = .seconds(2)) { self.atTheEnd = atTheEnd }
+
     /// The agent ends.
     func hurry() {
         let waiting = state.withLock { state in
-            state.left = state.left ?? Self.atTheEnd
             defer { state.waiting = [:] }
+            guard state.left == nil else { return state.waiting }
+            (state.left, state.end) = (atTheEnd, .now)
             return state.waiting
         }
         for each in waiting.values { each.finish() }
@@ -47,8 +52,9 @@ final class ConnectionPatience: Sendable {
 
     private func isOver(since begin: ContinuousClock.Instant) async throws {
         await hurried()
-        let left = state.withLock { $0.left } ?? .zero
-        try await Task.sleep(until: begin + max(left, Self.least), clock: .continuous)
+        // One that was under way before has as long as one that is begun at the end.
+        let deadline = state.withLock { max(begin, $0.end) + max($0.left ?? .zero, Self.least) }
+        try await Task.sleep(until: deadline, clock: .continuous)
         // One that came in time has cancelled this.
         state.withLock { $0.left = .zero }
     }

@@ -48,7 +48,8 @@ extension ConnectionString {
         if found.contains(where: { !$0.address.isEmpty }) {
             string = string.with("hostaddr", found.map(\.address).joined(separator: ","))
         }
-        return ports.isEmpty ? string : string.with("port", found.map(\.port).joined(separator: ","))
+        if !ports.isEmpty { string = string.with("port", found.map(\.port).joined(separator: ",")) }
+        return string.inTurn()
     }
 
     private static func list(_ text: String) -> [String] {

@@ -36,11 +36,15 @@ public struct ConnectionString: Sendable, Equatable {
         guard options["dbname"]?.contains("://") != true else {
             throw PostgresError(.invalid, message: "its database is a URL; give that URL alone")
         }
-        // Of several hosts the next one must have its turn while there is time: a lease is to be renewed within seconds.
-        let hosts = options["hostaddr"] ?? options["host"] ?? ""
-        if hosts.contains(","), options["tcp_user_timeout"] == Self.added["tcp_user_timeout"] {
-            options["tcp_user_timeout"] = "1500"
-        }
+        options = inTurn().options
+    }
+
+    /// The same, where it has several hosts or addresses, with less time for each: the next one must have its turn while there
+    /// is time. A lease is to be renewed within seconds.
+    func inTurn() -> ConnectionString {
+        let isOne = !(options["hostaddr"] ?? options["host"] ?? "").contains(",")
+        guard !isOne, options["tcp_user_timeout"] == Self.added["tcp_user_timeout"] else { return self }
+        return with("tcp_user_timeout", "1500")
     }
 
     /// What libpq makes of a text, by all of its keywords; nil when it cannot read it. Its own words may quote a password.

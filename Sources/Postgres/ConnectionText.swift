@@ -82,7 +82,9 @@ struct ConnectionText {
     private mutating func readQuery(_ query: Bytes, isCertain: Bool) throws {
         guard !query.isEmpty else { return }
         var isCertain = isCertain
-        for (index, parameter) in query.split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: false)
+        // libpq takes one "&" too many at the end.
+        let parameters = query.last == UInt8(ascii: "&") ? query.dropLast() : query
+        for (index, parameter) in parameters.split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: false)
             .enumerated()
         {
             let parts = parameter.split(separator: UInt8(ascii: "="), omittingEmptySubsequences: false)

@@ -379,6 +379,18 @@ struct ExecTests {
         #expect(try await program.ended().code == 137)
     }
 
+    @Test("another signal while the app is being ended reaches the app, and the agent ends as the app does")
+    func anotherSignal() async throws {
+        let program = try exec(
+            ["AGENT_STOP_GRACE": "1h"],
+            "trap 'touch $OUT/term' TERM; trap 'exit 7' INT; touch $OUT/app; while :; do sleep 0.05; done")
+        try await until("the app runs", details: { program.errors }) { box.has("app") }
+        try await program.send(SIGTERM)
+        try await until("the app has had its signal") { box.has("term") }
+        try await program.send(SIGINT)
+        #expect(try await program.ended().code == 7)
+    }
+
     @Test("so it does for what the app has left behind")
     func secondForWorkers() async throws {
         let program = try exec(

@@ -334,6 +334,19 @@ struct ReleaseTests {
         #expect(try await box.once(["GITHUB_BRANCH": "next"]).outcome == "deployed")
     }
 
+    @Test("what fails before the link moves is not published: back to the commit that is live, nothing is to do")
+    func failsBefore() async throws {
+        let hook = settings(["POST_DEPLOY_COMMAND": "echo $DEPLOY_COMMIT >> $OUT/post", "HOME": box.root])
+        #expect(try await box.once(hook).outcome == "deployed")
+        try box.write("[filter \"none\"]\nclean = cat\nsmudge = false\nrequired\n", to: box.root + "/.gitconfig")
+        try await box.commit([".gitattributes": "*.n filter=none\n", "a.n": "1\n"])
+        let failed = try await box.once(hook)
+        #expect(failed.code == 1 && failed.deployment["error_message"].string?.contains("a.n") == true, "\(failed)")
+        try await box.sh("git reset -q --hard HEAD^; git push -qf origin main", in: box.work)
+        #expect(try await box.once(hook).outcome == "unchanged")
+        #expect(box.lines("post").count == 1)
+    }
+
     @Test("needs a remote; wrong values are errors")
     func wrong() async throws {
         for (name, value) in [

@@ -14,10 +14,16 @@ struct DiskWriteTests {
 
     @Test("a write that failed meanwhile is not forgotten; where nothing takes long, none is begun")
     func fails() async throws {
+        let (begun, begin) = AsyncStream.makeStream(of: Void.self)
         await #expect(throws: GitError.self) {
-            // Longer than the first pause.
-            try await writingToDisk("/nowhere") { try await Task.sleep(for: .milliseconds(200)) }
+            try await writingToDisk(
+                "/nowhere",
+                by: {
+                    begin.finish()
+                    try await writeToDisk($0)
+                },
+                { for await _ in begun {} })
         }
-        #expect(try await writingToDisk("/nowhere") { true })
+        #expect(try await writingToDisk("/nowhere", firstPause: .seconds(3600)) { true })
     }
 }

@@ -17,13 +17,13 @@ struct PutBackTests {
         )
         try await upstream.publish(afterStage: "echo made > config; echo made > out; chmod 640 config")
         try await upstream.run(
-            "echo 'zz filter=broken' > .git/info/attributes; git config filter.broken.clean cat; git config filter.broken.smudge false; git config filter.broken.required true"
+            "echo 'zz filter=broken' > .git/info/attributes; git config filter.broken.clean cat; git config filter.broken.smudge false; git config filter.broken.required true; chmod 2751 d; chown nobody d 2>/dev/null || true"
         )
         return upstream
     }
 
     private static let look = """
-        find . -path ./.git -prune -o -type f -printf '%p %m %i %T@\\n' -o -type l -printf '%p %l\\n' -o -type d -printf '%p\\n' | sort
+        find . -path ./.git -prune -o -type f -printf '%p %m %i %T@\\n' -o -type l -printf '%p %l\\n' -o -type d -printf '%p %m %u %g\\n' | sort
         git rev-parse HEAD; git ls-files --stage; cat a conf config out
         """
 

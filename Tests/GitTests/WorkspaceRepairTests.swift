@@ -88,6 +88,20 @@ struct WorkspaceRepairTests {
         #expect(try await upstream.run("ls .git").contains("damaged") == false)
     }
 
+    @Test(
+        "nor where somebody has committed on no branch, and may have gone back since",
+        arguments: ["true", "git checkout -q --detach HEAD~"])
+    func somebodysDetachedCommit(then: String) async throws {
+        try await upstream.commit(["a": "1"])
+        try await upstream.publish()
+        try await upstream.run("git commit -q --allow-empty -m mine; \(then)")
+        try await upstream.run("f=.git/objects/$(git rev-parse HEAD:a | sed 's,^..,&/,'); chmod +w $f; : > $f")
+        let before = try await upstream.run("cat .git/HEAD .git/logs/HEAD")
+        #expect(try await workspace.mend(from: upstream.store, origin: upstream.path, upstream.program) == [])
+        #expect(try await upstream.run("cat .git/HEAD .git/logs/HEAD") == before)
+        #expect(try await upstream.run("ls .git").contains("damaged") == false)
+    }
+
     @Test("mending that was broken off is gone on with")
     func brokenOff() async throws {
         let first = try await upstream.commit(["a": "1"])

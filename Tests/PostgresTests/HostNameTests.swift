@@ -62,6 +62,19 @@ struct HostNameTests {
         #expect(options["host"] == hosts && options["hostaddr"] == addresses && options["port"] == ports, "\(options)")
     }
 
+    @Test(
+        "each address of a name has less time than one alone, but where the text says how long",
+        arguments: [
+            ("host=db", "1500"), ("host=other", "5000"), ("host=db tcp_user_timeout=900", "900"),
+            ("postgresql://db/d?tcp_user_timeout=0&", "0"),
+        ])
+    func turns(text: String, timeout: String) throws {
+        let names = Names([
+            "db": .success(["192.0.2.1", "2001:db8::1"]), "other": .success(["192.0.2.2"]),
+        ])
+        #expect(try resolve(text, names)["tcp_user_timeout"] == timeout)
+    }
+
     @Test("a name that is not found is said as libpq says it, and may be found later")
     func notFound() throws {
         let error = #expect(throws: PostgresError.self) {

@@ -9,7 +9,7 @@ typealias BeforePost = @Sendable (DeploymentPlan) async -> Void
 
 /// Carries a deployment out: PRE_DEPLOY, publish, POST_DEPLOY, each step recorded before it begins.
 struct DeploymentDriver: Sendable {
-    let plan: DeploymentPlan
+    private(set) var plan: DeploymentPlan
     let ledger: any LedgerStore
     let runner: Runner
     /// In JSON every line says commit and, once there is one, deployment.
@@ -223,7 +223,16 @@ struct DeploymentDriver: Sendable {
         try await progress.write([.publish(deployment: progress.id)])
         progress.isPublished = true
         let publish = {
-            if let releases { return try await self.publish(releases, source, stagedOutput: stagedOutput) }
+            if let releases {
+                let before = releases.live()
+                do {
+                    return try await self.publish(releases, source, stagedOutput: stagedOutput)
+                } catch var error as GitError {
+                    // Until the link has moved, the commit is nowhere but in a release that nobody reads.
+                    error.leavesWorkspace = releases.live() == before
+                    throw error
+                }
+            }
             return try await workspace.publish(
                 plan.commit.id, from: source.store, stagedOutput: stagedOutput, origin: source.remoteURL,
                 submodules: source.submodules, source.git)
@@ -263,7 +272,14 @@ struct DeploymentDriver: Sendable {
 
     private mutating func stage(_ source: DeploymentPlan.Source) async throws {
         guard let releases else {
-            return try await source.store.stage(plan.commit.id, submodules: source.submodules, source.git)
+            let refusal = try await source.store.stage(
+                plan.commit.id, for: workspace, submodules: source.submodules, source.git)
+            if let refusal {
+                plan.warnings.append(
+                    "PRE_DEPLOY finds files as they are in the commit: git could not write them by the workspace's own filters there (\(refusal))"
+                )
+            }
+            return
         }
         release = try await releases.make(plan.commit.id, submodules: source.submodules, source.git)
     }

@@ -29,6 +29,8 @@ actor AppSupervisor {
     /// Called when the app has ended and nobody asked it to.
     private let onEnd: @Sendable (End) -> Void
     private var app: AppProcess?
+    /// One that is being ended: it still hears signals.
+    private var ending: AppProcess?
     /// Whether one is being ended for another to take its place.
     private var isRestarting = false
     /// Signals that came meanwhile.
@@ -105,19 +107,24 @@ actor AppSupervisor {
     /// - Returns: whether there is one to hear it.
     @discardableResult
     func send(_ signal: Int32) -> Bool {
-        if isRestarting, app == nil { kept.append(signal) }
-        app?.send(signal)
-        return app != nil || isRestarting
+        if isRestarting, app == nil {
+            kept.append(signal)
+            return true
+        }
+        guard let hears = app ?? ending else { return false }
+        hears.send(signal)
+        return true
     }
 
     /// Ends the app: SIGTERM, grace, SIGKILL to all that it started.
     /// - Returns: how it ended; nil when none was running.
     @discardableResult
     func end(grace: Duration, hurry: StopSignal) async -> End? {
-        guard let ending = app else { return nil }
-        app = nil
-        await ending.end(grace: grace, hurry: hurry)
-        return End(await ending.termination)
+        guard let last = app else { return nil }
+        (app, ending) = (nil, last)
+        await last.end(grace: grace, hurry: hurry)
+        ending = nil
+        return End(await last.termination)
     }
 
     /// Ends the app and starts it anew.

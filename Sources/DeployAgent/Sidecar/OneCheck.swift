@@ -122,15 +122,14 @@ extension AgentSession {
     ) async throws {
         let group = group(service, beside: others)
         let logger = logger
-        // One request is as good as many.
-        let (requests, ask) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        // The first request is as good as many.
+        let (requests, ask) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingOldest(1))
         let (receiver, hasTerminal) = (bell == nil ? SignalUse.Receiver.once : .sidecar, ProcessSignals.hasTerminal)
         // Listened to before anything starts: a signal in between would end the process with a hook running.
         ProcessSignals.listen { number, isFromKernel in
             switch SignalUse(of: number, to: receiver, isFromKernel: isFromKernel, hasTerminal: hasTerminal) {
-            case .ends:
-                if number != SIGTERM, number != SIGINT { logger.info("\(SignalNames.name(number)): stopping") }
-                ask.yield()
+            // Not logged here: a log that nobody reads would hold up the thread that takes signals.
+            case .ends: ask.yield(number)
             case .checks: bell?.ring(.signal)
             case .stops, .kernel: return false
             case .none, .app, .appAndEnds: break
@@ -140,7 +139,10 @@ extension AgentSession {
         defer { ProcessSignals.stopListening() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
-                for await _ in requests { await group.triggerGracefulShutdown() }
+                for await number in requests {
+                    await group.triggerGracefulShutdown()
+                    if number != SIGTERM, number != SIGINT { logger.info("\(SignalNames.name(number)): stopping") }
+                }
             }
             defer { tasks.cancelAll() }
             try await group.run()
