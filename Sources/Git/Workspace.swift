@@ -228,44 +228,6 @@ public struct Workspace: Sendable {
         return Set(submodules.map(\.path).filter { !tracked.isSubmodule(FileName($0)) })
     }
 
-    /// Goes back to the commit that was live, after a publishing that failed in the middle.
-    ///
-    /// - Returns: the failure, with what became of the workspace.
-    private func putBack(
-        _ replaced: ReplacedFiles, to head: String, after failure: GitError, _ git: GitProgram
-    ) async -> GitError {
-        defer { replaced.discard() }
-        var failure = failure
-        if !replaced.isEmpty {
-            // git does not say so of each file that it could not write.
-            if let free = freeSpace(path), free < 1 << 20 {
-                failure = failure.adding("\(free >> 10) KiB are free on the file system of \(path)")
-            }
-            let unkept = replaced.unkept
-            var isBack = replaced.restore()
-            if isBack, !unkept.isEmpty {
-                // Of tracked files that were not changed here git has the same; what else there was it cannot bring.
-                let own = OpenFolder(path: path)
-                let names = unkept.compactMap { own?.isSame(as: $0.root) == true ? $0.name.text : nil }
-                isBack = names.count == unkept.count
-                if isBack {
-                    let result = try? await git.run(
-                        ["--literal-pathspecs", "checkout", "--quiet", "--force", head, "--"] + names, in: path,
-                        operation: failure.operation)
-                    isBack = result?.exitCode == 0
-                }
-            }
-            guard isBack else {
-                return failure.adding(
-                    "the workspace could not be put back to \(head.prefix(7)) as a whole; the next attempt sets it anew"
-                )
-            }
-            failure = failure.adding("the workspace is back at \(head.prefix(7))")
-        }
-        failure.leavesWorkspace = true
-        return failure
-    }
-
     private func publish(
         _ submodule: Submodule, stagedOutput: Bool, _ parent: Parent, _ git: GitProgram
     ) async throws -> Discarded {
@@ -357,104 +319,6 @@ public struct Workspace: Sendable {
         return discarded
     }
 
-    /// Keeps what git is about to replace: what the commit changes, and what was changed here.
-    private func keep(
-        _ changed: [FileName], whereChanging commit: String, from head: String?, _ gitFolder: String,
-        in replaced: ReplacedFiles
-    ) async throws {
-        guard let root = OpenFolder(path: path), let git = OpenFolder(path: gitFolder) else {
-            throw fileFailure("open \(path)")
-        }
-        for name in ["HEAD", "index", "agent-published"] { replaced.keep(FileName(name), in: git) }
-        let differing = try await repository.changedFiles(from: head, to: commit).paths.map { FileName($0) }
-        let tracked = TrackedFiles(index: gitFolder + "/index", in: root)
-        for name in Set(differing + changed) {
-            // git removes the folder of a submodule that makes way for a file, with all that it holds.
-            if tracked.isSubmodule(name), try await isWritten(name, by: commit) { replaced.lose() }
-            replaced.keep(name, in: root)
-        }
-    }
-
-    /// Whether a commit has a file or link at a path.
-    private func isWritten(_ name: FileName, by commit: String) async throws -> Bool {
-        try await repository.file(name.text, in: commit, limit: .max) != nil
-    }
-
-    /// Joins a commit that came without its history to the one that is here, where that has its parents.
-    private func joinHistory(_ common: String, _ git: GitProgram, _ operation: String) async throws {
-        let file = common + "/shallow"
-        guard let bytes = SmallFile.read(file) else { return }
-        let text = String(decoding: bytes, as: UTF8.self)
-        var cut: [Substring] = []
-        for commit in text.split(separator: "\n") {
-            // As the commit has them, wherever the history is cut.
-            let content = try await git.expect(
-                ["cat-file", "commit", String(commit)], in: path, operation: operation, code: .publish)
-            let parents = String(decoding: content.output, as: UTF8.self).split(separator: "\n")
-                .prefix { $0.hasPrefix("tree ") || $0.hasPrefix("parent ") }.filter { $0.hasPrefix("parent ") }
-            var isJoined = true
-            for parent in parents where isJoined {
-                let found = try await git.run(
-                    ["cat-file", "-e", String(parent.dropFirst("parent ".count))], in: path, operation: operation)
-                isJoined = found.exitCode == 0
-            }
-            if !isJoined { cut.append(commit) }
-        }
-        guard cut.count < text.split(separator: "\n").count else { return }
-        guard !cut.isEmpty else {
-            unlink(file)
-            return
-        }
-        let fresh = file + ".agent-new"
-        try SmallFile.write(Array(cut.map { "\($0)\n" }.joined().utf8), to: fresh)
-        guard rename(fresh, file) == 0 else { throw fileFailure("write \(file)") }
-    }
-
-    /// Untracked files where the commit brings tracked ones, or folders that lead to them.
-    private func untrackedInTheWay(
-        of commit: String, head: String?, _ git: GitProgram, _ operation: String
-    ) async throws -> [FileName] {
-        // Files that the commit brings and the index does not know: whatever stands there is untracked.
-        let arguments =
-            head == nil
-            ? ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]
-            : ["diff-index", "--cached", "-z", "--name-only", "--no-renames", "--diff-filter=D", commit, "--"]
-        let arriving = try await git.expect(arguments, in: path, operation: operation, code: .publish)
-        guard let folder = OpenFolder(path: path) else { throw fileFailure("open \(path)") }
-        let tracked = TrackedFiles(index: try await repository.gitFolders().own + "/index", in: folder)
-        var found: Set<FileName> = []
-        for entry in arriving.output.entriesEndingInNUL {
-            let file = FileName(entry)
-            // Of a folder in the way all that it holds is tracked; a file where a folder must be made is replaced as well.
-            guard let standing = folder.standing(at: file), standing.kind != .folder else { continue }
-            if !tracked.contains(standing.path) { found.insert(standing.path) }
-        }
-        found.formUnion(try await submodulesInTheWay(of: commit, head: head, git, operation))
-        return found.sorted { $0.text < $1.text }
-    }
-
-    /// Submodules with changes of their own where the commit has a file: they make way for it.
-    private func submodulesInTheWay(
-        of commit: String, head: String?, _ git: GitProgram, _ operation: String
-    ) async throws -> [FileName] {
-        guard head != nil, kind(of: path + "/.gitmodules") != .missing else { return [] }
-        let changed = try await git.expect(
-            ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--diff-filter=T", commit, "--"], in: path,
-            operation: operation, code: .publish)
-        // `:MODE MODE ID ID T`, then the path; the second mode is the index's.
-        let fields = Array(changed.output.entriesEndingInNUL)
-        var found: [FileName] = []
-        for index in stride(from: 0, to: fields.count - 1, by: 2)
-        where fields[index].dropFirst(8).starts(with: "160000".utf8) {
-            let name = FileName(fields[index + 1])
-            guard kind(of: "\(path)/\(name.text)/.git") != .missing else { continue }
-            let status = try await git.run(
-                ["status", "--porcelain", "--untracked-files=no"], in: "\(path)/\(name.text)", operation: operation)
-            if status.exitCode == 0, !status.output.isEmpty { found.append(name) }
-        }
-        return found
-    }
-
     /// Says what of the staged checkout is to be moved, and finds what would fail: what cannot be published whole must not
     /// be published by half, so this comes before HEAD moves.
     private func prepareMove(
@@ -470,49 +334,6 @@ public struct Workspace: Sendable {
             submodules: Set(submodules.map { FileName($0.path) }))
         try await expectRemoval(of: mover.foldersInTheWay(), git, operation)
         return mover
-    }
-
-    /// Expects that a checkout of a commit that has nothing at these folders' paths removes them: it does when all that
-    /// they hold is tracked.
-    private func expectRemoval(of folders: [FileName], _ git: GitProgram, _ operation: String) async throws {
-        guard !folders.isEmpty else { return }
-        let listing = try await git.expect(
-            ["ls-files", "--others", "--directory", "-z"], in: path, operation: operation, code: .publish)
-        // Folders that hold nothing tracked are listed by themselves, with a slash at the end.
-        let untracked = listing.output.entriesEndingInNUL.map { entry in
-            FileName(entry.last == UInt8(ascii: "/") ? entry.dropLast() : entry)
-        }
-        for folder in folders
-        where untracked.contains(where: { $0 == folder || $0.isInside(folder) || folder.isInside($0) }) {
-            throw GitError(
-                .publish, operation: "publish \(folder.text)",
-                explanation: "PRE_DEPLOY wrote a file where the workspace has a folder; remove the folder there")
-        }
-    }
-
-    /// Removes what is no longer needed, also in the repositories inside. In somebody's own repository nothing but what git
-    /// itself would remove.
-    ///
-    /// - Parameter store: what it was published from: objects that both have lie on the disk once where it allows that.
-    /// - Throws: `GitError`; nothing that is needed is lost then.
-    public func tidy(
-        submodules: [Submodule] = [], sharing store: CommitStore? = nil, _ git: GitProgram
-    ) async throws {
-        for submodule in submodules {
-            try await Workspace(path: "\(path)/\(submodule.path)")
-                .tidy(submodules: submodule.inner, sharing: submodule.store, git)
-        }
-        guard let folders = try? await repository.gitFolders() else { return }
-        let note = WorkNote(in: folders.own)
-        // One that is there tells the next publishing of locks that are there.
-        guard !note.isThere else { return }
-        try await note.cover {
-            let housekeeping = Housekeeping(folder: folders.common, git: git)
-            guard housekeeping.isWorthWhile else { return }
-            guard let own = await UntouchedCheckout(self, git) else { return try await housekeeping.runWithCare() }
-            own.forgetEarlierCommits()
-            try await housekeeping.run(sharing: store?.path)
-        }
     }
 }
 

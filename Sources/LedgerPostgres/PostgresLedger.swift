@@ -20,6 +20,7 @@ public final class PostgresLedger: FleetStore {
 
     /// How long one transaction may take, and a connection to be made.
     private static let limit = Duration.seconds(30)
+    /// How long a connection may take to be made, where nothing else is set.
     public static let connectLimit = Duration.seconds(10)
     /// A renewal that takes longer is made anew: there is time for several before the lease is over.
     private static let renewalLimit = Duration.seconds(3)

@@ -18,7 +18,7 @@ package func onDedicatedThread<T: Sendable>(
     return try result.get()
 }
 
-/// The same for what must be done in any case and ends soon: where the system has no thread, on the caller's.
+/// The same for what must be done in any case: where the system has no thread, on the caller's, which it blocks meanwhile.
 func onSomeThread<T: Sendable>(_ name: String, _ body: @escaping @Sendable () -> T) async -> T {
     do {
         return try await onDedicatedThread(name, body)

@@ -63,7 +63,7 @@ int agent_next_signal(int *by_kernel);
 void agent_default_action(int number);
 /* Whether the process has a controlling terminal. */
 int agent_has_terminal(void);
-/* Call right after that: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
+/* Call right after agent_take_signals: as PID 1 of a container it returns in a child only. PID 1 itself forwards signals
    to that child, reaps every orphan, and ends with the child's exit code, or 128+N when signal N ended it. */
 void agent_carry_on_as_child_of_init(void);
 /* How a program is started. */

@@ -4,8 +4,8 @@ import Shell
 
 /// Writes what must not be lost: how a run or a deployment ended.
 ///
-/// A failed write is tried again, up to a minute, unless the record refuses it for good; cancellation does not reach it. While the record cannot be reached, what
-/// has happened is kept in the spool from the first failure on, so that it outlives the agent.
+/// A failed write is tried again, up to a minute, unless the record refuses it for good; cancellation does not reach it. While
+/// the record cannot be reached, what has happened is kept in the spool from the first failure on, so that it outlives the agent.
 struct LedgerWriter: Sendable {
     let ledger: any LedgerStore
     let spool: Spool
