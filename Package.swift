@@ -41,6 +41,15 @@ let package = Package(
         .target(name: "Git", dependencies: ["CLibgit2", "Shell", "Threads"], swiftSettings: settings),
         .target(name: "Ledger", swiftSettings: settings),
         .target(
+            name: "Log", dependencies: ["Ledger", "Shell", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings),
+        .target(
+            name: "Execution",
+            dependencies: [
+                "CAgentShims", "Git", "Ledger", "Log", "Shell", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .target(
             name: "LedgerSQLite",
             dependencies: ["Ledger", "Threads", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings
@@ -50,7 +59,8 @@ let package = Package(
         .target(
             name: "DeployAgent",
             dependencies: [
-                "CAgentShims", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Postgres", "Shell",
+                "CAgentShims", "Execution", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Log", "Postgres",
+                "Shell",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -61,7 +71,7 @@ let package = Package(
         .target(
             name: "AgentHTTP",
             dependencies: [
-                "CCurl", "DeployAgent", "Ledger", "Shell",
+                "CCurl", "DeployAgent", "Ledger", "Log", "Shell",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -77,7 +87,7 @@ let package = Package(
         .executableTarget(
             name: "agent",
             dependencies: [
-                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger", "Shell",
+                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger", "Log", "Shell",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -98,8 +108,17 @@ let package = Package(
         .testTarget(name: "RemoteTests", dependencies: ["Git", "Shell", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: settings),
         .testTarget(
+            name: "ExecutionTests",
+            dependencies: [
+                "Execution", "Ledger", "LedgerSQLite", "Log", "Shell", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
             name: "DeployAgentTests",
-            dependencies: ["DeployAgent", "Git", "Ledger", "LedgerSQLite", "Shell", "TestSupport"],
+            dependencies: [
+                "DeployAgent", "Execution", "Git", "Ledger", "LedgerSQLite", "Log", "Shell", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "AgentHTTPTests",

@@ -1,3 +1,4 @@
+import Log
 import Crypto
 import DeployAgent
 import Foundation

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeployAgent
+import Execution
 
 /// The `agent` command: nothing but its subcommands.
 struct AgentCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeployAgent
+import Log
 
 /// `agent check`: all settings and where each came from.
 struct CheckCommand: AsyncParsableCommand {

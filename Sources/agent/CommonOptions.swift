@@ -1,7 +1,9 @@
+import Shell
 import ArgumentParser
 import DeployAgent
 import Foundation
 import Ledger
+import Log
 
 /// Options that every command takes; each wins over the variable of the same meaning.
 struct CommonOptions: ParsableArguments {

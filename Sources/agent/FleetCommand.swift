@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent fleet`: the app's hosts, and who holds which lease.
 struct FleetCommand: AsyncParsableCommand {

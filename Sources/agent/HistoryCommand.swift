@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent history`: deployments, newest first.
 struct HistoryCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent ledger check`: what there is, and what is wrong with it.
 struct LedgerCheckCommand: AsyncParsableCommand {

@@ -1,3 +1,4 @@
+import Log
 import ArgumentParser
 import DeployAgent
 import Foundation

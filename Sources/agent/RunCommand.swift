@@ -1,6 +1,7 @@
 import AgentHTTP
 import ArgumentParser
 import DeployAgent
+import Execution
 import Ledger
 
 /// `agent run`: the sidecar.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent show`: one deployment with its runs.
 struct ShowCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent status`: how things stand.
 struct StatusCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent tasks list`: how things stand with each task.
 struct TasksListCommand: AsyncParsableCommand {

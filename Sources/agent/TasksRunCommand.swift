@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Log
 
 /// `agent tasks run`: runs tasks now.
 struct TasksRunCommand: AsyncParsableCommand {

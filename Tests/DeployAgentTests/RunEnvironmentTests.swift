@@ -3,18 +3,23 @@ import Shell
 import Testing
 
 @testable import DeployAgent
+@testable import Execution
 
 @Suite struct RunEnvironmentTests {
-    private let context = RunContext(
-        commit: "0123456789abcdef0123456789abcdef01234567", previousCommit: nil, ref: "main", hook: .preDeploy,
-        attempt: 2, trigger: .poll, deployment: 12, run: 34, workspace: "/srv/app")
+    private let context = CommitContext(
+        commit: "0123456789abcdef0123456789abcdef01234567", previousCommit: nil, ref: "main", trigger: .poll,
+        deployment: 12, workspace: "/srv/app")
+    private let run = Run(
+        id: 34, kind: .hook, name: "PRE_DEPLOY", parent: 12, marker: "m", command: "true", folder: ".", mode: "strict",
+        timeout: .seconds(1), attempt: 2, status: .running, exitCode: nil, signal: nil, startedAt: .now,
+        completedAt: nil, outputTail: "", errorMessage: nil)
 
     private func entries(
-        _ context: RunContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []
+        _ context: CommitContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []
     ) -> [[UInt8]] {
-        RunEnvironment.entries(
-            (context ?? self.context).variables, exports: exports, environment: ProcessEnvironment(entries: environment)
-        )
+        let variables = (context ?? self.context).runContext(["DEPLOY_HOOK": "PRE_DEPLOY"]).variables(of: run)
+        return RunEnvironment.entries(
+            variables, exports: exports, environment: ProcessEnvironment(entries: environment))
     }
 
     private func texts(_ entries: [[UInt8]]) -> Set<String> { Set(entries.map { String(decoding: $0, as: UTF8.self) }) }

@@ -1,4 +1,6 @@
+import Log
 import Foundation
+import Shell
 import TestSupport
 import Testing
 

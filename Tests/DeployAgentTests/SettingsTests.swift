@@ -1,3 +1,4 @@
+import Log
 import Git
 import Shell
 import TestSupport

@@ -1,6 +1,8 @@
+import Execution
 import Git
 import Ledger
 import Logging
+import Shell
 
 /// What has changed since the last successful deployment, and which hooks have nothing to do for it.
 struct ChangedSince: Sendable {

@@ -1,3 +1,4 @@
+import Execution
 import Ledger
 
 /// Whether a commit is deployed now. Pure: facts of the record and a clock in, an answer out.
@@ -90,16 +91,5 @@ enum Decision: Equatable, Sendable {
             }
         }
         return .deploy(attempt: last.attempt + 1, series: last.series)
-    }
-}
-
-/// Time between a failure and the next attempt: interval·2^(n−1) after the nth, at most 10 minutes.
-enum Backoff {
-    static let longest = Duration.seconds(600)
-
-    static func delay(afterFailures failures: Int, interval: Duration) -> Duration {
-        var delay = interval
-        for _ in 1..<max(1, min(failures, 64)) where delay < longest { delay *= 2 }
-        return min(delay, longest)
     }
 }

@@ -1,5 +1,7 @@
+import Execution
 import Git
 import Ledger
+import Log
 import Logging
 import Shell
 
@@ -43,7 +45,7 @@ extension DeploymentDriver {
     }
 
     func run(
-        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: RunContext.Failure? = nil
+        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: HookContext.Failure? = nil
     ) async throws -> Done {
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.
@@ -51,11 +53,12 @@ extension DeploymentDriver {
             if let begun = progress.begun { progress.pending.append(.completeRun(begun.id, result)) }
             return Done(result: result, failures: 0)
         }
-        let context = RunContext(
-            commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, hook: hook.hook,
-            attempt: plan.attempt,
-            trigger: plan.trigger, deployment: progress.id, run: 0, workspace: plan.scope.workspace,
-            failure: failure, checkout: root, changed: progress.changed)
+        let context = HookContext(
+            commit: CommitContext(
+                commit: plan.commit.id, previousCommit: plan.previousCommit, ref: plan.ref, trigger: plan.trigger,
+                deployment: progress.id, workspace: plan.scope.workspace),
+            hook: hook.hook, failure: failure, checkout: root, changed: progress.changed
+        ).runContext
         var (place, hookCommit): (String, String?) = (root, nil)
         if let remote = hook.remote {
             do {
@@ -122,9 +125,7 @@ extension DeploymentDriver {
             run = begun
         }
         say(hook, begins: run)
-        var context = context
-        context.run = run.id
-        let result = await runner.run(hook.runCommand, as: run, in: root, context, plan.settings)
+        let result = await runner.run(hook.runCommand, as: run, in: root, context, plan.settings.execution)
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)
         say(hook, run, result, &progress)
@@ -152,7 +153,8 @@ extension DeploymentDriver {
             // What ran for the commit when it was deployed first says nothing of the way back to it.
             isForced: plan.isForced || plan.trigger == .rollback)
         let leased = LeasedRunner(
-            store: ledger, command: hook.runCommand, settings: plan.settings, runner: runner, writer: progress.writer,
+            store: ledger, command: hook.runCommand, settings: plan.settings.execution, runner: runner,
+            writer: progress.writer,
             logger: logger)
         switch try await leased.run(request, in: root, context, waiting: { waiting(.zero) }) {
         case .stopped, .held: return Done(result: Self.notBegun, failures: 0)

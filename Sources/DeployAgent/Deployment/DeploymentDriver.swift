@@ -1,6 +1,8 @@
+import Execution
 import Git
 import Glibc
 import Ledger
+import Log
 import Logging
 import Shell
 
@@ -182,7 +184,7 @@ struct DeploymentDriver: Sendable {
         guard case .failed = ending, let failed = plan.settings.hook(.failedDeploy) else { return }
         _ = try await run(
             failed, in: root, &progress,
-            failure: RunContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
+            failure: HookContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.

@@ -1,5 +1,7 @@
+import Execution
 import Git
 import Ledger
+import Log
 import Logging
 import Shell
 

@@ -1,3 +1,4 @@
+import Execution
 import Git
 import Glibc
 import Ledger

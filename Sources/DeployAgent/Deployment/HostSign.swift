@@ -1,4 +1,5 @@
 import Ledger
+import Log
 import Logging
 import Shell
 

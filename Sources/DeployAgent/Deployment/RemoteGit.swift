@@ -1,5 +1,6 @@
 import Git
 import Glibc
+import Log
 import Shell
 
 /// The git that asks remotes, made anew only when what it is made from has changed.

@@ -1,4 +1,6 @@
+import Execution
 import Git
+import Log
 import Logging
 import Shell
 

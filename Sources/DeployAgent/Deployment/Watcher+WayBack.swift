@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Log
 import Logging
 import Shell
 

@@ -1,6 +1,8 @@
+import Execution
 import Git
 import Glibc
 public import Ledger
+import Log
 import Logging
 import Shell
 

@@ -1,4 +1,6 @@
+import Execution
 import Ledger
+import Log
 import Logging
 import Shell
 

@@ -1,6 +1,8 @@
+import Execution
 import Git
 import Glibc
 import Ledger
+import Log
 import Logging
 public import ServiceLifecycle
 import Shell

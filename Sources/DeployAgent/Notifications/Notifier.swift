@@ -1,4 +1,6 @@
+import Execution
 import Ledger
+import Log
 import Logging
 public import ServiceLifecycle
 public import Shell

@@ -1,4 +1,5 @@
 public import Ledger
+import Log
 
 /// What was found when the record was looked at, and what of it is wrong.
 public struct LedgerCheck: Sendable {

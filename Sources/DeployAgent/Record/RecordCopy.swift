@@ -1,4 +1,5 @@
 import Ledger
+import Log
 import Shell
 
 /// Copies one record into another.

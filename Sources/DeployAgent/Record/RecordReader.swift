@@ -1,5 +1,7 @@
+import Execution
 import Git
 public import Ledger
+import Log
 import Shell
 
 /// The views of the record, the same for the command line and every other face of the agent.

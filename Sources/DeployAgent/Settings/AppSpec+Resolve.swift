@@ -1,3 +1,5 @@
+import Shell
+
 extension AppSpec {
     /// What holds for one service in one process environment.
     struct Resolved: Sendable, Equatable {

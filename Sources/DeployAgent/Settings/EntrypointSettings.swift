@@ -1,3 +1,5 @@
+import Log
+
 /// How the app of `agent exec` is started, watched and ended.
 public struct EntrypointSettings: Sendable, Equatable {
     /// `DEV_START_COMMAND`: what is started when the command line names nothing.

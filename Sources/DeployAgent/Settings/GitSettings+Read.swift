@@ -1,5 +1,6 @@
 import Git
 import Glibc
+import Shell
 
 extension SettingsReader {
     /// Reads how commits are got and checked.

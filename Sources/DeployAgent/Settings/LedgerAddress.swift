@@ -2,6 +2,7 @@ import Glibc
 public import Ledger
 import LedgerPostgres
 import LedgerSQLite
+public import Log
 import Logging
 import Postgres
 import Shell

@@ -1,7 +1,8 @@
 import Git
 import Glibc
 import Ledger
-import Shell
+import Log
+public import Shell
 
 extension Settings {
     /// Reads all settings for one commit.
@@ -318,20 +319,6 @@ extension Settings {
             return Releases.workspace(of: canonical) ?? canonical
         }
         let parent = canonicalPath("/" + parts.joined(separator: "/"))
-        return parent == "/" ? "/\(last)" : "\(parent)/\(last)"
-    }
-
-    /// Resolves symbolic links as far as the path exists; the rest is taken as it stands.
-    static func canonicalPath(_ path: String) -> String {
-        if let resolved = realpath(path, nil) {
-            defer { free(resolved) }
-            return String(cString: resolved)
-        }
-        var parts = path.split(separator: "/")
-        guard let last = parts.popLast() else { return "/" }
-        let parent = canonicalPath("/" + parts.joined(separator: "/"))
-        if last == "." { return parent }
-        if last == ".." { return "/" + parent.split(separator: "/").dropLast().joined(separator: "/") }
         return parent == "/" ? "/\(last)" : "\(parent)/\(last)"
     }
 

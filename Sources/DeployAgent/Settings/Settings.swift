@@ -1,5 +1,6 @@
 import Git
 import Glibc
+public import Log
 public import Shell
 
 /// All settings of the agent for one commit, each read, checked and traced to where it came from.
@@ -98,14 +99,6 @@ public struct Settings: Sendable {
     public func hook(_ hook: Hook) -> HookSettings? {
         hooks.first { $0.hook == hook }
     }
-}
-
-public enum LogFormat: String, Sendable {
-    case text, json
-}
-
-public enum LogLevel: String, Sendable, CaseIterable {
-    case trace, debug, info, notice, warning, error, critical
 }
 
 /// One setting as `agent check` shows it.

@@ -1,3 +1,4 @@
+import Log
 import Shell
 
 /// Looks settings up by precedence (option, environment, appspec, default), reads their values, and collects what is

@@ -1,7 +1,9 @@
 import CAgentShims
+import Execution
 import Git
 import Glibc
 import Ledger
+import Log
 import Logging
 public import ServiceLifecycle
 import Shell

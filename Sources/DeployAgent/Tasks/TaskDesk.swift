@@ -1,5 +1,6 @@
 import Glibc
 public import Ledger
+import Shell
 
 /// What a person does about a task without running it, each recorded with who and when.
 public struct TaskDesk: Sendable {

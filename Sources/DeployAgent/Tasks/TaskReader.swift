@@ -1,5 +1,7 @@
+import Execution
 import Git
 public import Ledger
+import Log
 import Shell
 
 /// The tasks of the commit in the workspace, and what the record knows of them.

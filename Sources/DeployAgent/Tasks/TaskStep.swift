@@ -1,5 +1,7 @@
+import Execution
 import Glibc
 import Ledger
+import Log
 import Logging
 import Shell
 
@@ -160,12 +162,14 @@ struct TaskStep: Sendable {
             scope: occasion.scope, commit: occasion.commit, holder: occasion.instance, run: draft,
             retries: task.retries.limit, isLenient: false, ignoresBackoff: !occasion.trigger.respectsBackoff,
             isForced: occasion.isForced)
-        let context = RunContext(
-            commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref, task: task.id,
-            attempt: 1, trigger: occasion.trigger, deployment: occasion.deployment, run: 0,
-            workspace: occasion.scope.workspace)
+        let context = CommitContext(
+            commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref,
+            trigger: occasion.trigger, deployment: occasion.deployment == 0 ? nil : occasion.deployment,
+            workspace: occasion.scope.workspace
+        ).runContext(["DEPLOY_TASK": task.id])
         let leased = LeasedRunner(
-            store: ledger, command: command, settings: settings, runner: runner, writer: writer, logger: logger)
+            store: ledger, command: command, settings: settings.execution, runner: runner, writer: writer,
+            logger: logger)
         let longest = task.timeout + settings.killGrace * 2
         // Waiting for another host's run and then, when that one died, a run of its own.
         waiting(longest * 2)

@@ -1,28 +1,29 @@
 import CAgentShims
 import Glibc
-import Ledger
+package import Ledger
+import Shell
 
 /// A piece of work's name on this machine, taken while it is done; it ends with the process.
 ///
 /// Beside the lease, for a record that is a file: where that is removed or replaced, whoever opens it now knows nothing of the
 /// leases in the old one.
-final class WorkName: Sendable {
+package final class WorkName: Sendable {
     private let claim: Int32
 
     private init(_ claim: Int32) { self.claim = claim }
 
     deinit { close(claim) }
 
-    enum Answer {
+    package enum Answer {
         /// - name: nil where there are no such names.
         case mine(WorkName?)
         case taken
     }
 
     /// - Parameter file: the record's.
-    static func take(_ request: ClaimRequest, file: String) -> Answer {
+    package static func take(_ request: ClaimRequest, file: String) -> Answer {
         // With the device: containers that share a network may have files of their own at the same path.
-        let path = Settings.canonicalPath(file)
+        let path = canonicalPath(file)
         var info = stat()
         _ = stat(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) + "/", &info)
         let record = StateDirectory.hash("\(info.st_dev):\(path)")

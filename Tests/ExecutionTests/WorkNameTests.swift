@@ -2,7 +2,7 @@ import Ledger
 import TestSupport
 import Testing
 
-@testable import DeployAgent
+@testable import Execution
 
 /// A name on this machine for work that is done once.
 struct WorkNameTests {

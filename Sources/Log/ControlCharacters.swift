@@ -1,6 +1,6 @@
 extension Unicode.Scalar {
     /// Whether a terminal may take it for a command: C0 (ESC and the like), DEL and C1 (CSI and the like).
-    var isControl: Bool { value < 32 || (127...159).contains(value) }
+    package var isControl: Bool { value < 32 || (127...159).contains(value) }
 }
 
 extension String {
@@ -10,7 +10,7 @@ extension String {
     }
 
     /// Whether each character can be seen, or is a space between such.
-    var isPrintable: Bool {
+    package var isPrintable: Bool {
         unicodeScalars.allSatisfy { scalar in
             if scalar.isASCII { return !scalar.isControl }
             return switch scalar.properties.generalCategory {

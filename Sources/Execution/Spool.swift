@@ -1,20 +1,20 @@
 import FoundationEssentials
 import Glibc
-import Ledger
-import Logging
+package import Ledger
+package import Logging
 import Shell
 import Synchronization
 
 /// What the record was to be told while it could not be reached: one file a batch, on the disk before it counts, delivered in
 /// order by whichever agent reaches the record first.
-final class Spool: Sendable {
+package final class Spool: Sendable {
     /// What belongs together.
-    struct Batch: Codable {
+    package struct Batch: Codable {
         /// Which record it is for, as `LedgerStore.identity` has it.
-        var ledger: String
-        var entries: [LedgerEntry] = []
+        package var ledger: String
+        package var entries: [LedgerEntry] = []
         /// The end of a run for the whole fleet, which counts only while its lease is still current.
-        var claim: ClaimResult?
+        package var claim: ClaimResult?
     }
 
     private let folder: String
@@ -22,7 +22,7 @@ final class Spool: Sendable {
     /// Batches for other records, named once in the log.
     private let named = Mutex<Set<String>>([])
 
-    init(folder: String, logger: Logger) {
+    package init(folder: String, logger: Logger) {
         self.folder = folder
         self.logger = logger
     }
@@ -30,7 +30,7 @@ final class Spool: Sendable {
     /// Keeps a batch.
     ///
     /// - Returns: its file; nil when it could not be kept.
-    func keep(_ batch: Batch) -> String? {
+    package func keep(_ batch: Batch) -> String? {
         guard let data = try? JSONEncoder().encode(batch) else { return nil }
         mkdir(folder, 0o700)
         let last = files().last.flatMap { Int($0.prefix { $0 != "-" }) } ?? 0
@@ -49,7 +49,7 @@ final class Spool: Sendable {
     /// Writes what was kept for this record, oldest first.
     ///
     /// - Throws: `LedgerError`; what was not written is kept.
-    func deliver(to ledger: any LedgerStore) async throws {
+    package func deliver(to ledger: any LedgerStore) async throws {
         let files = files()
         if files.isEmpty { return }
         let identity = try await ledger.identity()

@@ -1,4 +1,5 @@
 import Glibc
+import Shell
 
 /// Tells whether a file is another one than before by what it holds: git and ssh write some of their files anew without a
 /// change.

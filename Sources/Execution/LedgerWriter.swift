@@ -1,19 +1,27 @@
-import Ledger
-import Logging
-import Shell
+package import Ledger
+import Log
+package import Logging
+package import Shell
 
 /// Writes what must not be lost: how a run or a deployment ended.
 ///
 /// A failed write is tried again, up to a minute, unless the record refuses it for good; cancellation does not reach it. While
 /// the record cannot be reached, what has happened is kept in the spool from the first failure on, so that it outlives the agent.
-struct LedgerWriter: Sendable {
-    let ledger: any LedgerStore
-    let spool: Spool
-    let logger: Logger
+package struct LedgerWriter: Sendable {
+    package let ledger: any LedgerStore
+    package let spool: Spool
+    package let logger: Logger
     /// Once requested, what is kept is not waited for.
-    let stop: StopSignal?
+    package let stop: StopSignal?
 
-    static let delays: [Duration] = [
+    package init(ledger: any LedgerStore, spool: Spool, logger: Logger, stop: StopSignal?) {
+        self.ledger = ledger
+        self.spool = spool
+        self.logger = logger
+        self.stop = stop
+    }
+
+    package static let delays: [Duration] = [
         .milliseconds(100), .milliseconds(400), .seconds(2), .seconds(5), .seconds(10), .seconds(20), .seconds(20),
     ]
 
@@ -27,7 +35,7 @@ struct LedgerWriter: Sendable {
     /// - Returns: the runs that began.
     /// - Throws: `LedgerError` when the last attempt failed too, and a run was to begin or the entries could not be kept.
     @discardableResult
-    func write(_ entries: [LedgerEntry]) async throws -> [Run] {
+    package func write(_ entries: [LedgerEntry]) async throws -> [Run] {
         guard !entries.isEmpty else { return [] }
         let begins = entries.filter { if case .beginRun = $0 { true } else { false } }
         let happened = entries.filter { if case .beginRun = $0 { false } else { true } }
@@ -47,7 +55,7 @@ struct LedgerWriter: Sendable {
     /// - Returns: how often the work has failed; nil when the lease has passed on.
     /// - Throws: `LedgerError` when the last attempt failed too. The result is kept, and counts if its lease is still current
     ///   when it is delivered.
-    func complete(_ result: ClaimResult, in store: any LeaseStore) async throws -> Int? {
+    package func complete(_ result: ClaimResult, in store: any LeaseStore) async throws -> Int? {
         // Soon after the record is back: the lease may not last much longer.
         try await insisting(atMost: .seconds(1)) { _ in
             // Before the spool is emptied, which tells nobody of failures; once more from there it does no harm.
@@ -67,7 +75,7 @@ struct LedgerWriter: Sendable {
     ///   - longest: the longest pause.
     ///   - limit: no attempt begins later. One against a server that swallows everything may take long by itself.
     /// - Throws: `LedgerError` when the last attempt failed too, when it does not get better by itself, or a stop is requested.
-    func ask<T: Sendable>(
+    package func ask<T: Sendable>(
         atMost longest: Duration = .seconds(20), within limit: Duration = .seconds(60),
         _ question: @escaping @Sendable () async throws -> T
     ) async throws -> T {
@@ -127,7 +135,7 @@ struct LedgerWriter: Sendable {
 }
 
 /// Waits so long, or until a stop is requested.
-func pause(_ time: Duration, _ stop: StopSignal) async {
+package func pause(_ time: Duration, _ stop: StopSignal) async {
     await withTaskGroup(of: Void.self) { group in
         group.addTask { try? await Task.sleep(for: time) }
         group.addTask { await stop.requested() }

@@ -9,7 +9,7 @@ import Synchronization
 /// Lines longer than 8 KiB are split; control characters other than tab are shown as `\xNN`; what is no UTF-8 becomes
 /// U+FFFD. What a carriage return lets be written over, as a progress bar does, is passed over but for one state a second
 /// at most, shown when more output comes. Memory does not depend on what comes.
-final class RunLines: OutputSink {
+package final class RunLines: OutputSink {
     private struct State {
         /// The beginning of a line whose end has not come: of several states the last one.
         var carry: [UInt8] = []
@@ -25,7 +25,7 @@ final class RunLines: OutputSink {
         var batch: [UInt8] = []
     }
 
-    static let longestLine = 8 * 1024
+    package static let longestLine = 8 * 1024
     /// A batch that is longer is written before the next line comes: empty lines grow fortyfold by what stands before them.
     private static let longestBatch = 256 * 1024
 
@@ -38,7 +38,7 @@ final class RunLines: OutputSink {
     private let state = Mutex(State())
 
     /// - Parameter context: what a JSON line says of the run.
-    init(
+    package init(
         output: LogOutput, name: String, context: [(String, String)] = [],
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
@@ -53,7 +53,7 @@ final class RunLines: OutputSink {
         isEnabled = output.level <= .info
     }
 
-    func receive(_ bytes: UnsafeRawBufferPointer) {
+    package func receive(_ bytes: UnsafeRawBufferPointer) {
         guard isEnabled else { return }
         state.withLock { state in
             let prefix = linePrefix()
@@ -78,7 +78,7 @@ final class RunLines: OutputSink {
         }
     }
 
-    func finish() {
+    package func finish() {
         guard isEnabled else { return }
         state.withLock { state in
             if !state.carry.isEmpty { endLine(linePrefix(), &state) }

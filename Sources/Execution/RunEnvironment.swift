@@ -1,10 +1,11 @@
 import Git
+package import Shell
 
 /// Builds the environment of a run or of the app: the process environment, the app spec's variables, the `DEPLOY_*`
 /// variables; the agent's own settings and credentials (`AGENT_*`) are taken out, and so is what a git that started the
 /// agent says of its repository.
-enum RunEnvironment {
-    static func entries(
+package enum RunEnvironment {
+    package static func entries(
         _ own: [String: String], exports: [String: String], environment: ProcessEnvironment
     ) -> [[UInt8]] {
         let variables = exports.filter { !$0.key.hasPrefix("AGENT_") }.merging(own) { $1 }

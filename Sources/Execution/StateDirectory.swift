@@ -1,17 +1,19 @@
 import Glibc
-import Shell
+package import Shell
 
 /// Where the agent keeps locks, logs, staged checkouts and the embedded ledger. Everything in it is the agent's own and
 /// readable by its user only.
-struct StateDirectory: Sendable {
-    let path: String
+package struct StateDirectory: Sendable {
+    package let path: String
 
-    var logs: String { path + "/logs" }
+    package init(path: String) { self.path = path }
 
-    func log(run: Int64) -> String { "\(logs)/\(run).log" }
+    package var logs: String { path + "/logs" }
+
+    package func log(run: Int64) -> String { "\(logs)/\(run).log" }
 
     /// What belongs to one workspace; the folder's name is the workspace's own with a hash of its path.
-    func workspace(_ workspace: String) -> WorkspaceFolder {
+    package func workspace(_ workspace: String) -> WorkspaceFolder {
         let name = workspace.split(separator: "/").last.map { $0.prefix(48) } ?? "root"
         return WorkspaceFolder(
             path: "\(path)/workspaces/\(name)-\(Self.hash(workspace))", workspace: workspace,
@@ -21,38 +23,34 @@ struct StateDirectory: Sendable {
     /// Creates the folders.
     ///
     /// - Parameter deploys: whether something is deployed or run, and not only noted in the record.
-    /// - Throws: `SettingsError` when that is not possible, or root would do it in a directory of another user's.
-    func prepare(for workspace: String, deploys: Bool = true) throws {
+    /// - Throws: `StateDirectoryError` when that is not possible, or root would do it in a directory of another user's.
+    package func prepare(for workspace: String, deploys: Bool = true) throws {
         let own = self.workspace(workspace)
         if let (folder, owner) = anothers(workspace, deploys: deploys) {
             guard !deploys else {
                 let name = getpwuid(owner.st_uid).map { String(cString: $0.pointee.pw_name) }
-                throw SettingsError(
-                    Setting.stateDirectory.name,
-                    "\(folder) belongs to another user (\(name.map { "\($0), " } ?? "")uid \(owner.st_uid)), whose agent could not use what root leaves there; run it as that user (\(name.map { "sudo -u \($0), or " } ?? "")setpriv --reuid=\(owner.st_uid) --regid=\(owner.st_gid) --clear-groups), or give all of \(path) to root if no other agent works there any more",
-                    source: .fallback)
+                throw StateDirectoryError(
+                    "\(folder) belongs to another user (\(name.map { "\($0), " } ?? "")uid \(owner.st_uid)), whose agent could not use what root leaves there; run it as that user (\(name.map { "sudo -u \($0), or " } ?? "")setpriv --reuid=\(owner.st_uid) --regid=\(owner.st_gid) --clear-groups), or give all of \(path) to root if no other agent works there any more"
+                )
             }
             // What is not there yet is that user's to make.
             return
         }
         for folder in [path, logs, path + "/workspaces", own.path, own.running] {
             guard Self.makeFolder(folder) else {
-                throw SettingsError(
-                    Setting.stateDirectory.name,
-                    "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write",
-                    source: .fallback)
+                throw StateDirectoryError(
+                    "cannot create \(folder): \(errorText(errno)); name a folder that the agent may write")
             }
         }
         // Somebody else's folder in a place that everybody may write to could be swapped under us.
         var info = stat()
         guard stat(path, &info) == 0, info.st_uid == getuid() || info.st_uid == 0 || getuid() == 0 else {
-            throw SettingsError(
-                Setting.stateDirectory.name, "\(path) belongs to another user; name a folder of your own",
-                source: .fallback)
+            throw StateDirectoryError(
+                "\(path) belongs to another user; name a folder of your own")
         }
         guard access(own.path, W_OK | X_OK) == 0 else {
-            throw SettingsError(
-                Setting.stateDirectory.name, "\(own.path) may not be written: \(errorText(errno))", source: .fallback)
+            throw StateDirectoryError(
+                "\(own.path) may not be written: \(errorText(errno))")
         }
     }
 
@@ -81,15 +79,6 @@ struct StateDirectory: Sendable {
         return true
     }
 
-    /// Lets those through who read a workspace that is a link to a release: they may pass, and see no names.
-    func letThrough(to workspace: String, releases: String) {
-        for folder in [path, path + "/workspaces", self.workspace(workspace).path] {
-            var info = stat()
-            if stat(folder, &info) == 0, info.st_mode & 0o011 != 0o011 { chmod(folder, info.st_mode & 0o7777 | 0o011) }
-        }
-        chmod(releases, 0o711)
-    }
-
     private static func makeFolder(_ path: String) -> Bool {
         if mkdir(path, 0o700) == 0 || errno == EEXIST { return true }
         guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return false }
@@ -97,7 +86,7 @@ struct StateDirectory: Sendable {
     }
 
     /// FNV-1a, 64 bits, in hex: the same in every version of the agent.
-    static func hash(_ text: String) -> String {
+    package static func hash(_ text: String) -> String {
         var value: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in text.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
         let hex = String(value, radix: 16)
@@ -105,27 +94,27 @@ struct StateDirectory: Sendable {
     }
 }
 
-/// One workspace's part of the state directory.
-struct WorkspaceFolder: Sendable {
-    let path: String
-    /// The workspace that it is for.
-    let workspace: String
-    /// Its own name, the same in every state directory.
-    let name: String
+/// Why the state directory cannot be used, and what to do.
+package struct StateDirectoryError: Error, CustomStringConvertible {
+    package let description: String
 
-    var lock: String { path + "/lock" }
-    /// There while a rollback that was asked for has not been carried out.
-    var rollback: String { path + "/rollback.json" }
-    /// The same for one that follows a failure by itself.
-    var wayBack: String { path + "/way-back.json" }
-    /// Lists what the commit that is deployed changes.
-    var changedFiles: String { path + "/changed-files" }
+    init(_ description: String) { self.description = description }
+}
+
+/// One workspace's part of the state directory.
+package struct WorkspaceFolder: Sendable {
+    package let path: String
+    /// The workspace that it is for.
+    package let workspace: String
+    /// Its own name, the same in every state directory.
+    package let name: String
+
     /// One file a run that may have living processes.
-    var running: String { path + (isByHand ? "/by-hand" : "/running") }
+    package var running: String { path + (isByHand ? "/by-hand" : "/running") }
     /// Whether it is for what a person runs beside the agent.
     private(set) var isByHand = false
     /// The same for what a person runs beside the agent that works on the workspace.
-    var byHand: WorkspaceFolder {
+    package var byHand: WorkspaceFolder {
         var folder = self
         folder.isByHand = true
         return folder
@@ -133,7 +122,7 @@ struct WorkspaceFolder: Sendable {
     /// Gives a file that root has made to whom the folder belongs: the agent must be able to use what root leaves there.
     ///
     /// - Parameter descriptor: of a file that was opened without following a link.
-    func own(_ descriptor: Int32) {
+    package func own(_ descriptor: Int32) {
         var (info, file) = (stat(), stat())
         guard geteuid() == 0, stat(path, &info) == 0, info.st_uid != 0, fstat(descriptor, &file) == 0,
             file.st_uid == 0, file.st_nlink == 1
@@ -141,10 +130,10 @@ struct WorkspaceFolder: Sendable {
         fchown(descriptor, info.st_uid, info.st_gid)
     }
     /// Marks git's processes in their environment.
-    var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }
+    package var gitMarker: String { "git-" + (path.split(separator: "/").last.map(String.init) ?? "") }
 
     /// Markers of runs that may have living processes.
-    func markers() -> [String] {
+    package func markers() -> [String] {
         guard let directory = opendir(running) else { return [] }
         defer { closedir(directory) }
         var names: [String] = []
@@ -157,10 +146,10 @@ struct WorkspaceFolder: Sendable {
         return names
     }
 
-    func mark(_ marker: String) -> String { "\(running)/\(marker)" }
+    package func mark(_ marker: String) -> String { "\(running)/\(marker)" }
 
     /// What names the processes of a run, as far as that was noted.
-    func processMark(_ marker: String) -> ProcessMark {
+    package func processMark(_ marker: String) -> ProcessMark {
         TextFile.read(mark(marker), limit: 4096)
             .flatMap { ProcessMark(text: String(decoding: $0, as: UTF8.self)) } ?? ProcessMark(marker: marker)
     }

@@ -1,5 +1,6 @@
 import Git
 import Glibc
+public import Shell
 
 /// Where settings come from besides the commit: the command line and the process environment.
 public struct SettingsOrigin: Sendable {
@@ -111,9 +112,9 @@ public struct SettingsOrigin: Sendable {
     private func pathInside(_ workspace: String, _ path: String) -> String? {
         var path = path
         if path.hasPrefix("/") {
-            let canonical = Settings.canonicalPath(path)
+            let canonical = canonicalPath(path)
             // Of a link, too, which leads elsewhere.
-            let roots = [workspace, Settings.canonicalPath(workspace)].map { $0 + "/" }
+            let roots = [workspace, canonicalPath(workspace)].map { $0 + "/" }
             guard let root = roots.first(where: { canonical.hasPrefix($0) }) else { return nil }
             path = String(canonical.dropFirst(root.count))
         }

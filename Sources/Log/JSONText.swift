@@ -1,7 +1,7 @@
 /// JSON strings (RFC 8259) for log lines, where an encoder's set-up would cost more than the line.
-enum JSONText {
+package enum JSONText {
     /// Appends `,"key":value`. Ids of the record are numbers, as in its JSON; everything else is text.
-    static func append(key: String, _ value: String, to line: inout String) {
+    package static func append(key: String, _ value: String, to line: inout String) {
         line += ","
         append(key, to: &line)
         line += ":"
@@ -12,7 +12,7 @@ enum JSONText {
         }
     }
 
-    static func append(_ text: String, to line: inout String) {
+    package static func append(_ text: String, to line: inout String) {
         line += "\""
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -1,11 +1,11 @@
 /// Reads durations as settings give them: `300` (seconds), `300s`, `5m`, `1h30m`, `500ms`.
-enum DurationText {
+package enum DurationText {
     private static let units: [(name: String, milliseconds: Int64)] = [
         ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1),
     ]
 
     /// - Returns: nil when the text is not of that form, is zero or negative, or exceeds 10 years.
-    static func parse(_ text: String) -> Duration? {
+    package static func parse(_ text: String) -> Duration? {
         var rest = text[...]
         var total: Int64 = 0
         // Units come from the largest to the smallest, each once.
@@ -36,7 +36,7 @@ enum DurationText {
     private static let longest: Int64 = 10 * 366 * 24 * 3_600_000
 
     /// The shortest form that reads back as the same duration, for people: `1h30m`, `500ms`.
-    static func text(_ duration: Duration) -> String {
+    package static func text(_ duration: Duration) -> String {
         var rest = duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000
         guard rest > 0 else { return "0s" }
         var text = ""

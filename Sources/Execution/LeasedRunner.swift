@@ -1,12 +1,13 @@
 import Git
-import Ledger
-import Logging
+package import Ledger
+import Log
+package import Logging
 import Shell
 
 /// A piece of work that is done once: claims it, and runs it or takes over what came of it elsewhere.
-struct LeasedRunner: Sendable {
+package struct LeasedRunner: Sendable {
     /// What it came to here.
-    enum Outcome: Sendable {
+    package enum Outcome: Sendable {
         /// It ran on this host.
         /// - failures: how often it failed, over all hosts.
         case ran(Run, RunResult, failures: Int)
@@ -22,20 +23,32 @@ struct LeasedRunner: Sendable {
         case stopped
     }
 
-    let store: any LeaseStore
-    let command: RunCommand
-    let settings: Settings
-    let runner: Runner
-    let writer: LedgerWriter
-    let logger: Logger
+    package let store: any LeaseStore
+    package let command: RunCommand
+    package let settings: ExecutionSettings
+    package let runner: Runner
+    package let writer: LedgerWriter
+    package let logger: Logger
+
+    package init(
+        store: any LeaseStore, command: RunCommand, settings: ExecutionSettings, runner: Runner, writer: LedgerWriter,
+        logger: Logger
+    ) {
+        self.store = store
+        self.command = command
+        self.settings = settings
+        self.runner = runner
+        self.writer = writer
+        self.logger = logger
+    }
 
     /// - Parameters:
     ///   - request: with the run as it begins when it is this host's.
-    ///   - context: what the run is told; number, fence and attempt are filled in.
+    ///   - context: what the run is told.
     ///   - patience: how long to wait for somebody who has it; nil for as long as it takes.
     ///   - waiting: is called from time to time meanwhile.
     /// - Throws: `LedgerError` when the record cannot be reached.
-    func run(
+    package func run(
         _ request: ClaimRequest, in root: String, _ context: RunContext, patience: Duration? = nil,
         waiting: @Sendable () -> Void
     ) async throws -> Outcome {
@@ -45,7 +58,7 @@ struct LeasedRunner: Sendable {
         var said: HeldBy?
         while !runner.stop.isRequested {
             var name: WorkName?
-            if case .sqlite(let path) = settings.ledger {
+            if let path = settings.recordFile {
                 switch WorkName.take(request, file: path) {
                 case .mine(let taken): (name, request.isTaken) = (taken, false)
                 case .taken: request.isTaken = true
@@ -108,10 +121,6 @@ struct LeasedRunner: Sendable {
         _ run: Run, for request: ClaimRequest, under lease: Lease, asked: BootTime, in root: String,
         _ context: RunContext, failures: Int
     ) async throws -> Outcome {
-        var context = context
-        context.run = run.id
-        context.attempt = run.attempt
-        context.fence = lease.fence
         let stop = StopSignal()
         var result: RunResult
         var loss: LeaseKeeper.Loss?
@@ -178,5 +187,5 @@ struct LeasedRunner: Sendable {
 
 extension HeldBy {
     /// Which run it is.
-    var runInWords: String { run == Self.unknown ? "by another process" : "run \(run)" }
+    package var runInWords: String { run == Self.unknown ? "by another process" : "run \(run)" }
 }

@@ -1,9 +1,9 @@
 import Glibc
 
 /// Small files as a whole.
-enum TextFile {
+package enum TextFile {
     /// The content; nil when the file cannot be read or is larger than `limit` bytes.
-    static func read(_ path: String, limit: Int) -> [UInt8]? {
+    package static func read(_ path: String, limit: Int) -> [UInt8]? {
         // Not blocking: opening a pipe that nobody writes to would wait for ever.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return nil }
@@ -26,7 +26,7 @@ enum TextFile {
     ///   - suffix: of the new file's name, another one for each process where several may write at once.
     ///   - made: is called with the new file's descriptor.
     /// - Returns: whether it worked; `errno` says why not.
-    static func writeDurably(
+    package static func writeDurably(
         _ bytes: [UInt8], to path: String, by suffix: String = ".new", made: (Int32) -> Void = { _ in }
     ) -> Bool {
         guard write(bytes, to: path, by: suffix, isSynced: true, made: made) else { return false }
@@ -39,10 +39,10 @@ enum TextFile {
 
     /// Writes a new file beside the old one and renames it: a reader sees the one or the other.
     /// - Returns: whether it worked; `errno` says why not.
-    static func write(_ text: String, to path: String) -> Bool { write(Array(text.utf8), to: path) }
+    package static func write(_ text: String, to path: String) -> Bool { write(Array(text.utf8), to: path) }
 
     /// The same with any bytes.
-    static func write(
+    package static func write(
         _ bytes: [UInt8], to path: String, by suffix: String = ".new", isSynced: Bool = false,
         made: (Int32) -> Void = { _ in }
     ) -> Bool {

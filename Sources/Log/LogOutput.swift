@@ -17,8 +17,8 @@ public final class LogOutput: Sendable {
     /// How long a reader that does not read may hold the agent up.
     private static let patience: Int32 = 2000
 
-    let format: LogFormat
-    let level: Logger.Level
+    package let format: LogFormat
+    package let level: Logger.Level
     private let descriptor: Int32
     /// Whether a write may block for as long as the other end likes: a pipe, a socket, a terminal.
     private let isPipe: Bool
@@ -66,7 +66,7 @@ public final class LogOutput: Sendable {
     ///   - fields: what belongs to the event.
     ///   - context: what it happened in: the agent's own numbers and ids, which stay what they are whatever is secret. Only
     ///     JSON has it, people see it from the lines around.
-    func write(
+    package func write(
         _ level: Logger.Level, _ message: String, _ fields: [(String, String)], context: [(String, String)] = []
     ) {
         state.withLock { state in
@@ -99,7 +99,7 @@ public final class LogOutput: Sendable {
     }
 
     /// Writes whole lines that are already formatted and masked.
-    func writeFormatted(_ bytes: UnsafeRawBufferPointer) {
+    package func writeFormatted(_ bytes: UnsafeRawBufferPointer) {
         state.withLock { writeAll(bytes, &$0) }
     }
 
@@ -140,7 +140,7 @@ public final class LogOutput: Sendable {
         }
     }
 
-    static func label(_ level: Logger.Level, coloured: Bool) -> String {
+    package static func label(_ level: Logger.Level, coloured: Bool) -> String {
         let text =
             switch level {
             case .trace: "TRACE"
@@ -168,22 +168,22 @@ public final class LogOutput: Sendable {
 }
 
 /// Hands swift-log's events to a `LogOutput`.
-struct LineLogHandler: LogHandler {
-    let output: LogOutput
-    var logLevel: Logger.Level
-    var metadata: Logger.Metadata = [:]
+package struct LineLogHandler: LogHandler {
+    package let output: LogOutput
+    package var logLevel: Logger.Level
+    package var metadata: Logger.Metadata = [:]
 
-    init(output: LogOutput, logLevel: Logger.Level) {
+    package init(output: LogOutput, logLevel: Logger.Level) {
         self.output = output
         self.logLevel = logLevel
     }
 
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
-    func log(event: LogEvent) {
+    package func log(event: LogEvent) {
         output.write(
             event.level, "\(event.message)", Self.sorted(event.metadata ?? [:]), context: Self.sorted(metadata))
     }

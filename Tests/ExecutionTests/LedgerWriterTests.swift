@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import DeployAgent
+@testable import Execution
 
 /// How long the record is asked before something starts that needs it.
 struct LedgerWriterTests {

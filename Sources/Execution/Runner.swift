@@ -1,19 +1,31 @@
 import Git
 import Glibc
-import Ledger
+package import Ledger
+package import Log
 import Logging
-import Shell
+package import Shell
 
 /// Runs one command from the recorded start to its result.
-struct Runner: Sendable {
-    let state: StateDirectory
-    let folder: WorkspaceFolder
-    let log: LogOutput
-    let environment: ProcessEnvironment
-    let stop: StopSignal
+package struct Runner: Sendable {
+    package let state: StateDirectory
+    package let folder: WorkspaceFolder
+    package let log: LogOutput
+    package let environment: ProcessEnvironment
+    package let stop: StopSignal
+
+    package init(
+        state: StateDirectory, folder: WorkspaceFolder, log: LogOutput, environment: ProcessEnvironment,
+        stop: StopSignal
+    ) {
+        self.state = state
+        self.folder = folder
+        self.log = log
+        self.environment = environment
+        self.stop = stop
+    }
 
     /// A marker for a run that starts: random, so that no other ledger's run can have the same.
-    static func newMarker() -> String {
+    package static func newMarker() -> String {
         var generator = SystemRandomNumberGenerator()
         let halves = [generator.next(), generator.next()].map { (half: UInt64) in
             let hex = String(half, radix: 16)
@@ -26,8 +38,8 @@ struct Runner: Sendable {
     ///   - root: the checkout in which the command's folder lies.
     ///   - stop: ends it; nil for what ends the agent.
     ///   - mayStart: is asked once the process exists: if not, it is ended at once.
-    func run(
-        _ command: RunCommand, as run: Run, in root: String, _ context: RunContext, _ settings: Settings,
+    package func run(
+        _ command: RunCommand, as run: Run, in root: String, _ context: RunContext, _ settings: ExecutionSettings,
         stop: StopSignal? = nil, mayStart: @escaping @Sendable () -> Bool = { true }
     ) async -> RunResult {
         guard let directory = resolveFolder(command.folder, below: root) else {
@@ -47,14 +59,13 @@ struct Runner: Sendable {
             path: state.log(run: run.id), secrets: log.secrets,
             lines: RunLines(
                 output: log, name: command.title,
-                context: [
-                    (run.kind.rawValue, run.name), ("stream", "output"), ("commit", context.commit),
-                    ("deployment_id", "\(context.deployment)"), ("run_id", "\(run.id)"),
+                context: [(run.kind.rawValue, run.name), ("stream", "output")] + context.fields + [
+                    ("run_id", "\(run.id)")
                 ]))
         let process = Command(
             executable: settings.shell, arguments: ["-c", command.text], folder: directory,
             environment: RunEnvironment.entries(
-                command.environment.merging(context.variables) { $1 }, exports: settings.exports,
+                command.environment.merging(context.variables(of: run)) { $1 }, exports: settings.exports,
                 environment: environment),
             marker: run.marker, timeout: command.timeout, killGrace: settings.killGrace, outputGrace: .seconds(1))
         do {
@@ -77,7 +88,7 @@ struct Runner: Sendable {
     }
 
     /// Reads a verdict as the record's words have it.
-    static func result(_ verdict: Verdict, timeout: Duration, tail: String) -> RunResult {
+    package static func result(_ verdict: Verdict, timeout: Duration, tail: String) -> RunResult {
         var exitCode: Int?
         var signal: Int?
         switch verdict.termination {

@@ -1,8 +1,10 @@
+import Execution
 import Git
 import Glibc
 public import Ledger
+public import Log
 public import Logging
-package import Shell
+import Shell
 
 /// What every command of the agent starts from: settings, log, record.
 public struct AgentSession: Sendable {
@@ -114,7 +116,11 @@ public struct AgentSession: Sendable {
     /// - Parameter deploys: whether something is deployed or run, and not only noted there.
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger(deploys: Bool = true) throws -> any LedgerStore {
-        try state.prepare(for: settings.workspace, deploys: deploys)
+        do {
+            try state.prepare(for: settings.workspace, deploys: deploys)
+        } catch let error as StateDirectoryError {
+            throw SettingsError(Setting.stateDirectory.name, error.description, source: .fallback)
+        }
         return try settings.ledger.open(tasksTable: settings.tasksTable, within: settings.ledgerTimeout, for: log)
     }
 
@@ -140,23 +146,6 @@ public struct AgentSession: Sendable {
 
     package func attemptLock(command: String) throws -> WorkspaceLock.Attempt {
         try WorkspaceLock.attempt(state.workspace(settings.workspace), command: command, host: settings.host)
-    }
-
-    package func watcher(_ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal) -> Watcher {
-        watcher(lock, inForce, stop: stop, onStart: .changed, beforePost: nil)
-    }
-
-    func watcher(
-        _ lock: WorkspaceLock, _ inForce: InForce, stop: StopSignal, onStart: OnStart, beforePost: BeforePost?,
-        bell: TriggerBell? = nil
-    ) -> Watcher {
-        Watcher(
-            origin: origin, base: settings, log: log, inForce: inForce, state: state, instance: instance,
-            stop: stop,
-            abandoned: lock.abandoned, onStart: onStart, beforePost: beforePost, bell: bell,
-            openLedger: { [log] in
-                try $0.ledger.open(tasksTable: $0.tasksTable, within: $0.ledgerTimeout, for: log)
-            })
     }
 
     /// What was kept for a record that could not be reached.

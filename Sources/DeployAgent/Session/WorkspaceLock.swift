@@ -1,4 +1,5 @@
 import CAgentShims
+import Execution
 import Glibc
 public import Ledger
 import Shell

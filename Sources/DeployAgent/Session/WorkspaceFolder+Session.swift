@@ -1,0 +1,6 @@
+import Execution
+
+extension WorkspaceFolder {
+    /// Who holds it works on the workspace.
+    var lock: String { path + "/lock" }
+}
