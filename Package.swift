@@ -57,21 +57,28 @@ let package = Package(
         .target(name: "LedgerPostgres", dependencies: ["Ledger", "Postgres"], swiftSettings: settings),
         .target(name: "Postgres", dependencies: ["CAgentShims", "CLibpq", "Threads"], swiftSettings: settings),
         .target(
+            name: "Settings",
+            dependencies: [
+                "CAgentShims", "Git", "Ledger", "Log", "Postgres", "Shell",
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
             name: "DeployAgent",
             dependencies: [
                 "CAgentShims", "Execution", "Git", "Ledger", "LedgerPostgres", "LedgerSQLite", "Log", "Postgres",
-                "Shell",
+                "Settings", "Shell",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings
         ),
         .target(
             name: "AgentHTTP",
             dependencies: [
-                "CCurl", "DeployAgent", "Ledger", "Log", "Shell",
+                "CCurl", "DeployAgent", "Ledger", "Log", "Settings", "Shell",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -87,7 +94,7 @@ let package = Package(
         .executableTarget(
             name: "agent",
             dependencies: [
-                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger", "Log", "Shell",
+                "AgentHTTP", "CAgentShims", "DeployAgent", "Ledger", "Log", "Settings", "Shell",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -117,13 +124,13 @@ let package = Package(
         .testTarget(
             name: "DeployAgentTests",
             dependencies: [
-                "DeployAgent", "Execution", "Git", "Ledger", "LedgerSQLite", "Log", "Shell", "TestSupport",
+                "DeployAgent", "Execution", "Git", "Ledger", "LedgerSQLite", "Log", "Settings", "Shell", "TestSupport",
             ],
             swiftSettings: settings),
         .testTarget(
             name: "AgentHTTPTests",
             dependencies: [
-                "AgentHTTP", "DeployAgent", .product(name: "Hummingbird", package: "hummingbird"),
+                "AgentHTTP", "DeployAgent", "Settings", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: settings),

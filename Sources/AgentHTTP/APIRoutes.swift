@@ -1,11 +1,12 @@
-import Log
 import Crypto
 import DeployAgent
 import Foundation
 import HTTPTypes
 import Hummingbird
 import Ledger
+import Log
 import NIOCore
+import Settings
 
 /// `/api/v1`: the same JSON as the command line's, for whoever has the token. Without a token none of it exists.
 struct APIRoutes: Sendable {

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 public import ServiceLifecycle
+import Settings
 import Shell
 
 /// The small HTTP server beside the check loop: health, readiness, metrics.

@@ -2,6 +2,7 @@ import CCurl
 import Crypto
 public import DeployAgent
 import Foundation
+import Settings
 import Shell
 
 /// Sends notifications by HTTP.

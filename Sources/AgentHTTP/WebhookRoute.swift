@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import Ledger
 import NIOCore
+import Settings
 
 /// `POST /webhook`: a push to the followed ref shortens the wait for the next check. It decides nothing: what is deployed is
 /// asked of the remote.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Execution
+import Settings
 
 /// The `agent` command: nothing but its subcommands.
 struct AgentCommand: AsyncParsableCommand {

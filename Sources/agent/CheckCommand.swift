@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Log
+import Settings
 
 /// `agent check`: all settings and where each came from.
 struct CheckCommand: AsyncParsableCommand {

@@ -1,9 +1,10 @@
-import Shell
 import ArgumentParser
 import DeployAgent
 import Foundation
 import Ledger
 import Log
+import Settings
+import Shell
 
 /// Options that every command takes; each wins over the variable of the same meaning.
 struct CommonOptions: ParsableArguments {

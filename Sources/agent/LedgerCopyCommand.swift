@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Settings
 
 /// `agent ledger copy`: one record into another.
 struct LedgerCopyCommand: AsyncParsableCommand {

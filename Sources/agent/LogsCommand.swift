@@ -1,8 +1,8 @@
-import Log
 import ArgumentParser
 import DeployAgent
 import Foundation
 import Ledger
+import Log
 
 /// `agent logs`: the output of one run.
 struct LogsCommand: AsyncParsableCommand {

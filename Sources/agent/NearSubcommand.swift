@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeployAgent
+import Settings
 
 extension AgentCommand {
     /// What the parser says of wrong usage, with the subcommand that was most likely meant.

@@ -2,6 +2,7 @@ import AgentHTTP
 import ArgumentParser
 import DeployAgent
 import Ledger
+import Settings
 
 /// `agent run-once`: one check, then an exit code.
 struct RunOnceCommand: AsyncParsableCommand {

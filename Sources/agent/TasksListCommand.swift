@@ -2,6 +2,7 @@ import ArgumentParser
 import DeployAgent
 import Ledger
 import Log
+import Settings
 
 /// `agent tasks list`: how things stand with each task.
 struct TasksListCommand: AsyncParsableCommand {

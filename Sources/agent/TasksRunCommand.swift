@@ -2,6 +2,7 @@ import ArgumentParser
 import DeployAgent
 import Ledger
 import Log
+import Settings
 
 /// `agent tasks run`: runs tasks now.
 struct TasksRunCommand: AsyncParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import CAgentShims
 import DeployAgent
 import Glibc
+import Settings
 import Shell
 
 // Before any thread starts and any file is opened.

@@ -2,6 +2,7 @@ import Shell
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 @Suite struct AppSpecTests {
     private func spec(_ text: String) throws -> AppSpec {

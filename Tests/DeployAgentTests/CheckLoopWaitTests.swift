@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// How long the check loop waits, and what ends its wait.
 @Suite(.timeLimit(.minutes(1)))

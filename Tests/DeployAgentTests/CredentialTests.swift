@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// Where credentials and secrets of the settings go, and where they are hidden.
 @Suite struct CredentialTests {

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 @Suite struct DeployFileTests {
     private func read(_ text: String) throws -> [OneTimeTask] {

@@ -2,6 +2,7 @@ import Log
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 @Suite struct DurationTextTests {
     @Test(

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// Where the record is, as settings name it.
 struct LedgerAddressTests {

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// A ledger's URL that is written wrongly gives nothing of its password away.
 struct LedgerSecretTests {

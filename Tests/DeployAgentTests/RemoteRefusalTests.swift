@@ -3,6 +3,7 @@ import Testing
 
 @testable import DeployAgent
 @testable import Git
+@testable import Settings
 
 /// How long a remote that refuses is left alone.
 struct RemoteRefusalTests {

@@ -1,10 +1,11 @@
-import Log
 import Foundation
+import Log
 import Shell
 import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// How single settings are read.
 @Suite struct SettingValueTests {

@@ -1,10 +1,11 @@
-import Log
 import Git
+import Log
 import Shell
 import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 @Suite struct SettingsTests {
     private func resolve(

@@ -3,6 +3,7 @@ import Glibc
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 /// What becomes of signals, held against the table that users read.
 @Suite struct SignalUseTests {

@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import DeployAgent
+@testable import Settings
 
 @Suite(.timeLimit(.minutes(1)))
 struct WorkspaceLockTests {
@@ -228,7 +229,7 @@ struct WorkspaceLockTests {
     func noFolder() throws {
         try temporary.write("file", "")
         let error = #expect(throws: SettingsError.self) {
-            try StateDirectory(path: temporary.path + "/file/state").prepare(for: "/srv/app")
+            try StateDirectory(path: temporary.path + "/file/state").require(for: "/srv/app")
         }
         #expect(error?.description.contains("AGENT_STATE_DIR") == true)
         #expect(error?.description.contains("/file/state") == true)

@@ -2,6 +2,7 @@ import Execution
 import Git
 import Ledger
 import Logging
+import Settings
 import Shell
 
 /// What has changed since the last successful deployment, and which hooks have nothing to do for it.

@@ -3,6 +3,7 @@ import Git
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// How a deployment's hooks run, here or on another host, and what their results mean for it.

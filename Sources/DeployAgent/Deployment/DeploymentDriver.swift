@@ -4,6 +4,7 @@ import Glibc
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// What happens between publishing and POST_DEPLOY: the app starts or hears of the new commit.
@@ -16,6 +17,7 @@ struct DeploymentDriver: Sendable {
     let runner: Runner
     /// In JSON every line says commit and, once there is one, deployment.
     private(set) var logger: Logger
+    let afterPublish: any AfterPublishWork
     let beforePost: BeforePost?
     let spool: Spool
     /// Is called before what takes longer than the hooks, with how long that may be.
@@ -170,7 +172,7 @@ struct DeploymentDriver: Sendable {
     }
 
     private func runTasks(_ when: OneTimeTask.When, _ progress: inout DeploymentProgress) async throws {
-        guard progress.tasks.due.contains(where: { $0.when == when }) else { return }
+        guard progress.tasks.isDue(when) else { return }
         // In the order in which it happened: what is pending comes before what the claims write.
         try await progress.write([])
         await progress.tasks.run(when)
@@ -205,14 +207,15 @@ struct DeploymentDriver: Sendable {
         }
         let (deployment, run) = try await ledger.begin(draft, firstRun: firstRun)
         let writer = LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: runner.stop)
-        let occasion = TaskStep.Occasion(
+        let occasion = WorkOccasion(
             scope: plan.scope, commit: plan.commit.id, ref: plan.ref, previousCommit: plan.previousCommit,
             trigger: plan.trigger, deployment: deployment.id, settings: plan.settings, instance: plan.instance)
         return DeploymentProgress(
             recorded: deployment, begun: run, writer: writer, folder: runner.folder,
             changed: plan.settings.hooks.isEmpty ? nil : plan.changed.write(runner.folder),
-            tasks: TaskStep(
-                occasion, ledger: ledger, runner: runner, writer: writer, logger: logger, waiting: waiting))
+            tasks: afterPublish.step(
+                occasion,
+                WorkTools(ledger: ledger, runner: runner, writer: writer, logger: logger, waiting: waiting)))
     }
 
     private func publish(stagedOutput: Bool, _ progress: inout DeploymentProgress) async throws {

@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Settings
 
 /// What is to be deployed, decided and checked; nothing of it has happened yet.
 struct DeploymentPlan: Sendable {

@@ -14,7 +14,7 @@ struct DeploymentProgress {
     var isPublished = false
     /// Whether a strict hook has failed once the commit was published.
     var hasFailedPublished = false
-    var tasks: TaskStep
+    var tasks: any AfterPublishStep
     /// Results that go into the record together with whatever comes next.
     var pending: [LedgerEntry] = []
     /// Markers of runs that have ended.

@@ -3,6 +3,7 @@ import Git
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// The remote that a workspace follows: asked where its ref points, fetched from into the agent's own store, and left alone

@@ -1,6 +1,7 @@
 import Git
 import Ledger
 import Logging
+import Settings
 import Shell
 
 /// When releases are looked at whose AGENT_RELEASE_GRACE is over: once at a start and after a deployment, and then only when

@@ -3,6 +3,7 @@ import Git
 import Glibc
 import Ledger
 import Logging
+import Settings
 
 /// The checkout of a hook that comes from a repository of its own.
 ///

@@ -1,5 +1,6 @@
 import Execution
 import Ledger
+import Settings
 
 /// What a hook is told about its deployment (`DEPLOY_*`).
 struct HookContext: Sendable {

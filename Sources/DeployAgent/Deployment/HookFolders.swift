@@ -1,6 +1,7 @@
 import Git
 import Glibc
 import Ledger
+import Settings
 
 /// Finds a hook's folder that is missing or leads out, before anything is recorded or run.
 struct HookFolders {

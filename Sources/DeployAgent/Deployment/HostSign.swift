@@ -1,6 +1,7 @@
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// By what a host shows itself to the other agents of the app, where others can see it. What fails here is no failure of

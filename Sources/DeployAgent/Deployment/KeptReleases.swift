@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Settings
 
 /// What of the commits that were deployed before stays in the state directory, and what goes.
 struct KeptReleases {

@@ -1,6 +1,7 @@
 import Git
 import Glibc
 import Log
+import Settings
 import Shell
 
 /// The git that asks remotes, made anew only when what it is made from has changed.

@@ -2,6 +2,7 @@ import Execution
 import Foundation
 import Glibc
 import Ledger
+import Settings
 import Shell
 
 /// A person's wish to go back to a commit, for whoever works on the workspace next.

@@ -2,6 +2,7 @@ import Execution
 import Git
 import Log
 import Logging
+import Settings
 import Shell
 
 /// The settings of one workspace's checks: those of the commit that it holds say what is followed, those of the commit

@@ -1,5 +1,6 @@
 import Git
 import Logging
+import Settings
 
 /// The workspace, before anything is made of it: what a power loss has damaged is found before a hook runs.
 extension Watcher {

@@ -2,6 +2,7 @@ import Git
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// The way back: what a person asked for, what follows a failure by itself, and what a workspace lacks whose commit is held.

@@ -4,6 +4,7 @@ import Glibc
 public import Ledger
 import Log
 import Logging
+public import Settings
 import Shell
 
 /// Looks at the commit of one workspace and deploys it when the record says that it is due.
@@ -38,7 +39,8 @@ public final class Watcher {
     private var toRecoverFrom = Recovery.Reason.killed
     /// What the killed agent before this one said of itself.
     private let abandoned: LockRecord?
-    private(set) var tasks = TaskWatch()
+    /// What runs for a commit beside its hooks.
+    private(set) var tasks: any AfterPublishWork
     /// What is said once as long as the agent lives.
     private var told: Set<String> = []
     var graces = GraceWatch()
@@ -57,7 +59,7 @@ public final class Watcher {
     init(
         origin: SettingsOrigin, base: Settings, log: LogOutput, inForce: InForce, state: StateDirectory,
         instance: String, stop: StopSignal, abandoned: LockRecord?, onStart: OnStart, beforePost: BeforePost?,
-        bell: TriggerBell?,
+        bell: TriggerBell?, tasks: any AfterPublishWork,
         openLedger: @escaping @Sendable (Settings) throws -> any LedgerStore
     ) {
         self.origin = origin
@@ -72,6 +74,7 @@ public final class Watcher {
         self.onStart = onStart
         self.beforePost = beforePost
         self.bell = bell
+        self.tasks = tasks
         folder = state.workspace(base.workspace)
         spool = Spool(folder: folder.path + "/spool", logger: logger)
         self.instance = instance
@@ -290,7 +293,8 @@ public final class Watcher {
             held: back?.held ?? (facts.latest?.commit == target.commit ? facts.latest?.held : nil), tasks: file,
             changed: changed, warnings: warnings, source: source)
         var driver = DeploymentDriver(
-            plan: plan, ledger: ledger, runner: runner, logger: logger, beforePost: beforePost, spool: spool,
+            plan: plan, ledger: ledger, runner: runner, logger: logger, afterPublish: tasks, beforePost: beforePost,
+            spool: spool,
             waiting: waiting, remoteGit: followed.git,
             wayBack: WayBackNote(
                 isWanted: settings.publish.rollsBack, ledger: ledger, folder: folder, log: log, logger: logger))
@@ -386,22 +390,25 @@ public final class Watcher {
         _ target: Target, _ settings: Settings, _ scope: Scope, _ facts: LedgerFacts, _ trigger: Trigger,
         _ deploying: (Settings) -> Void, _ waiting: @escaping @Sendable (Duration) -> Void
     ) async throws {
-        let occasion = TaskStep.Occasion(
+        let occasion = WorkOccasion(
             scope: scope, commit: target.commit, ref: target.ref, previousCommit: facts.lastSucceededCommit,
-            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance)
-        var step = TaskStep(
-            occasion, ledger: ledger, runner: runner,
-            writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
-            waiting: waiting)
+            trigger: trigger, deployment: facts.latestOfCommit?.id, settings: settings, instance: instance)
+        var step = tasks.step(
+            occasion,
+            WorkTools(
+                ledger: ledger, runner: runner,
+                writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
+                waiting: waiting))
         let file = try await readTasks(target, settings)
         await tasks.look(&step, file)
-        guard !step.due.isEmpty else { return }
+        guard step.isDue else { return }
         deploying(settings)
         await HostSign.kept(ownPresence, target.commit, ledger) {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
+        guard let deployment = occasion.deployment else { return }
         do {
-            let old = try await ledger.pruneDeferred(deployment: occasion.deployment, keep: TaskStep.keptDeferrals)
+            let old = try await tasks.prune(deployment: deployment, ledger)
             for run in old { unlink(state.log(run: run)) }
         } catch {
             // The tasks have run, whatever becomes of this.
@@ -430,7 +437,7 @@ public final class Watcher {
         let settings = inForce.settings
         // First: what lies in a journal that alone was removed is then in the file.
         ledger.close()
-        try state.prepare(for: workspace.path)
+        try state.require(for: workspace.path)
         inForce.set(settings, try openLedger(settings))
         isRecovered = false
         toRecoverFrom = .killed

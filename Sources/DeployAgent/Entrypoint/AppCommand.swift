@@ -1,4 +1,5 @@
 import Glibc
+import Settings
 import Shell
 
 /// What is started as the app, and where.

@@ -2,6 +2,7 @@ import Execution
 import Git
 import Glibc
 import Logging
+import Settings
 import Shell
 
 /// Starts the app, starts it anew, hands signals on, and says when it has ended by itself.

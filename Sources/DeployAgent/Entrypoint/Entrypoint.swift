@@ -5,6 +5,7 @@ import Ledger
 import Log
 import Logging
 public import ServiceLifecycle
+public import Settings
 import Shell
 
 /// `agent exec`: the workspace is brought up to date, then the app runs as the agent's child, with hooks around its start

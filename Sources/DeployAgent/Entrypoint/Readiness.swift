@@ -1,5 +1,6 @@
 import Execution
 import Glibc
+import Settings
 import Shell
 
 /// Asks a URL; whoever makes the HTTP requests brings it along.

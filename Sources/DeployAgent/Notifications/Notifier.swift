@@ -3,6 +3,7 @@ import Ledger
 import Log
 import Logging
 public import ServiceLifecycle
+public import Settings
 public import Shell
 import Synchronization
 

@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Settings
 
 /// A deployment as the JSON of every command shows it; absent values are null, keys are always there.
 public struct DeploymentView: Encodable, Sendable {

@@ -1,5 +1,6 @@
 public import Ledger
 import Log
+import Settings
 
 /// What was found when the record was looked at, and what of it is wrong.
 public struct LedgerCheck: Sendable {

@@ -1,5 +1,6 @@
 import Ledger
 import Log
+public import Settings
 import Shell
 
 /// Copies one record into another.

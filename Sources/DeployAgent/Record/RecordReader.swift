@@ -2,6 +2,7 @@ import Execution
 import Git
 public import Ledger
 import Log
+import Settings
 import Shell
 
 /// The views of the record, the same for the command line and every other face of the agent.

@@ -1,6 +1,7 @@
 import Git
 import Log
 import Logging
+import Settings
 import Shell
 
 extension AgentSession {

@@ -2,6 +2,7 @@ import Glibc
 import Ledger
 import Logging
 public import ServiceLifecycle
+import Settings
 import Shell
 
 extension AgentSession {

@@ -4,6 +4,7 @@ import Glibc
 public import Ledger
 public import Log
 public import Logging
+public import Settings
 import Shell
 
 /// What every command of the agent starts from: settings, log, record.
@@ -116,11 +117,7 @@ public struct AgentSession: Sendable {
     /// - Parameter deploys: whether something is deployed or run, and not only noted there.
     /// - Throws: `LedgerError`, `SettingsError`.
     public func openLedger(deploys: Bool = true) throws -> any LedgerStore {
-        do {
-            try state.prepare(for: settings.workspace, deploys: deploys)
-        } catch let error as StateDirectoryError {
-            throw SettingsError(Setting.stateDirectory.name, error.description, source: .fallback)
-        }
+        try state.require(for: settings.workspace, deploys: deploys)
         return try settings.ledger.open(tasksTable: settings.tasksTable, within: settings.ledgerTimeout, for: log)
     }
 

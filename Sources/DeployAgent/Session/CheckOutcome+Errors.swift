@@ -1,5 +1,6 @@
 import Git
 import Ledger
+import Settings
 
 extension CheckOutcome {
     /// What a check that ended with an error came to.

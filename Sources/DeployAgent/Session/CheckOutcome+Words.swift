@@ -1,4 +1,5 @@
 import Ledger
+import Settings
 
 extension CheckOutcome {
     /// One word for status and JSON. A deployment that was interrupted did not go through, so it counts as failed; its own

@@ -1,4 +1,5 @@
 public import Ledger
+public import Settings
 
 /// What one check found and did.
 public enum CheckOutcome: Sendable {

@@ -1,4 +1,5 @@
 public import Ledger
+public import Settings
 import Shell
 
 /// What holds at this moment: the settings of the commit looked at last, and the record that they name.

@@ -1,4 +1,5 @@
 import Execution
+import Settings
 
 extension Settings {
     /// What holds for every run.

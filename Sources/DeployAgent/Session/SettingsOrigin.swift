@@ -1,5 +1,6 @@
 import Git
 import Glibc
+public import Settings
 public import Shell
 
 /// Where settings come from besides the commit: the command line and the process environment.

@@ -1,5 +1,6 @@
 import Execution
 import Git
+import Settings
 import Shell
 
 /// What came of the look at the signature of the commit looked at last: it is not looked at again at every check.

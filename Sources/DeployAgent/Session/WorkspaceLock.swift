@@ -2,6 +2,7 @@ import CAgentShims
 import Execution
 import Glibc
 public import Ledger
+import Settings
 import Shell
 import Synchronization
 

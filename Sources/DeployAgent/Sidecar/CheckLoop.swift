@@ -3,6 +3,7 @@ import Git
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// What lies between two checks: the last one's outcome is said and noted, then the time until the next one passes.

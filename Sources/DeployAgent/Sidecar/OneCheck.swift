@@ -4,6 +4,7 @@ public import Ledger
 import Log
 import Logging
 public import ServiceLifecycle
+import Settings
 import Shell
 
 /// The single check of `agent run-once`.

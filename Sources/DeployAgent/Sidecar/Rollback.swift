@@ -6,6 +6,7 @@ import Ledger
 import Log
 import Logging
 public import ServiceLifecycle
+import Settings
 import Shell
 
 /// `agent rollback`: publishes a commit that was deployed before, itself or by the agent that works on the workspace.
@@ -42,7 +43,7 @@ public final class Rollback: Service {
         let (settings, scope, ledger) = (session.settings, session.scope, inForce.ledger)
         // The agent at work knows where it publishes from.
         let isAlone = session.lockHolder() == nil
-        if isAlone { try session.state.prepare(for: settings.workspace) }
+        if isAlone { try session.state.require(for: settings.workspace) }
         if isAlone, settings.remote == nil {
             throw SettingsError(
                 Setting.repoURL.name,
@@ -181,7 +182,7 @@ public final class Rollback: Service {
                 if RollbackRequest.read(folder) == request {
                     do {
                         // The agent that should have done it has ended meanwhile.
-                        try session.state.prepare(for: folder.workspace)
+                        try session.state.require(for: folder.workspace)
                     } catch {
                         request.remove(folder)
                         return cell.set(.failed(session.log.mask("\(error)")))

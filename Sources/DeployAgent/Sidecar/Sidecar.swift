@@ -1,6 +1,7 @@
 import Ledger
 import Logging
 public import ServiceLifecycle
+public import Settings
 import Shell
 
 /// The check loop of `agent run`: waits for the workspace's lock, then checks every interval until it is stopped.

@@ -1,5 +1,6 @@
 import Glibc
 public import Ledger
+import Settings
 import Shell
 
 /// What a person does about a task without running it, each recorded with who and when.

@@ -2,6 +2,7 @@ import Execution
 import Git
 public import Ledger
 import Log
+public import Settings
 import Shell
 
 /// The tasks of the commit in the workspace, and what the record knows of them.

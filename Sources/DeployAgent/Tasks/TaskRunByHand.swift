@@ -3,6 +3,7 @@ import Git
 import Glibc
 public import Ledger
 public import ServiceLifecycle
+import Settings
 import Shell
 
 /// `agent tasks run`: runs tasks now, beside an agent that may be at work, under the same leases.
@@ -50,10 +51,10 @@ public final class TaskRunByHand: Service {
         guard let file = reader.file, let commit = reader.commit else { return cell.set(TaskCounts()) }
         let (settings, scope) = (session.settings, session.scope)
         let facts = try? await ledger.facts(scope, commit: commit)
-        let occasion = TaskStep.Occasion(
+        let occasion = WorkOccasion(
             scope: scope, commit: commit, ref: settings.followedName(found: facts?.latest?.ref),
             previousCommit: facts?.lastSucceededCommit,
-            trigger: .manual, deployment: facts?.latestOfCommit?.id ?? 0, settings: settings,
+            trigger: .manual, deployment: facts?.latestOfCommit?.id, settings: settings,
             instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
         // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
         let folder = session.state.workspace(settings.workspace).byHand
@@ -61,8 +62,10 @@ public final class TaskRunByHand: Service {
         let runner = Runner(
             state: session.state, folder: folder, log: session.log, environment: session.origin.environment, stop: stop)
         var step = TaskStep(
-            occasion, ledger: ledger, runner: runner, writer: session.writer(ledger, stop: stop),
-            logger: session.logger, waiting: { _ in })
+            occasion,
+            WorkTools(
+                ledger: ledger, runner: runner, writer: session.writer(ledger, stop: stop), logger: session.logger,
+                waiting: { _ in }))
         await step.begin(.success(ids.isEmpty ? file : file.with(tasks: Set(ids))))
         do {
             // What has failed as often as it may is passed over, and nobody ran it.

@@ -3,40 +3,19 @@ import Glibc
 import Ledger
 import Log
 import Logging
+import Settings
 import Shell
 
 /// Runs the one-time tasks that are due, one after the other, and counts what came of them.
 ///
 /// Whatever fails here, a task or the whole step, is a warning: it stops neither the deployment nor the app.
-struct TaskStep: Sendable {
-    /// What the tasks run for.
-    struct Occasion: Sendable {
-        var scope: Scope
-        var commit: String
-        var ref: String?
-        var previousCommit: String?
-        var trigger: Trigger
-        /// The deployment that the runs belong to; 0 for none.
-        var deployment: Int64
-        var settings: Settings
-        /// This process among all agents.
-        var instance: String
-        /// A person runs them: whatever somebody else runs is waited for.
-        var isByHand = false
-        /// Also what has been tried as often as its retries allow: a person named it.
-        var isForced = false
-    }
-
-    /// How many runs that put themselves off a deployment keeps.
-    static let keptDeferrals = 100
-
-    let occasion: Occasion
-    let ledger: any LedgerStore
-    let runner: Runner
-    let writer: LedgerWriter
-    let logger: Logger
-    /// Is called before what takes long, with how long that may be.
-    let waiting: @Sendable (Duration) -> Void
+struct TaskStep: AfterPublishStep {
+    private let occasion: WorkOccasion
+    private let ledger: any LedgerStore
+    private let runner: Runner
+    private let writer: LedgerWriter
+    private let logger: Logger
+    private let waiting: @Sendable (Duration) -> Void
 
     /// Tasks that are not done, in the order of the file.
     private(set) var due: [OneTimeTask] = []
@@ -51,27 +30,24 @@ struct TaskStep: Sendable {
     /// Whether the record cannot be used any more: no further task is begun.
     private var isOver = false
 
-    init(
-        _ occasion: Occasion, ledger: any LedgerStore, runner: Runner, writer: LedgerWriter, logger: Logger,
-        waiting: @escaping @Sendable (Duration) -> Void
-    ) {
+    init(_ occasion: WorkOccasion, _ tools: WorkTools) {
         self.occasion = occasion
-        self.ledger = ledger
-        self.runner = runner
-        self.writer = writer
-        self.logger = logger
-        self.waiting = waiting
+        ledger = tools.ledger
+        runner = tools.runner
+        writer = tools.writer
+        logger = tools.logger
+        waiting = tools.waiting
     }
 
-    /// Nil when there is no file.
+    var isDue: Bool { !due.isEmpty }
+
+    func isDue(_ when: OneTimeTask.When) -> Bool { due.contains { $0.when == when } }
+
     var counts: TaskCounts? {
         guard total != nil || problem != nil else { return nil }
         return TaskCounts(ran: ran, skipped: (total ?? 0) - ran - failed, failed: failed, error: problem)
     }
 
-    /// Asks the record what is due.
-    ///
-    /// - Parameter file: nil when the commit has none; what is wrong with one that cannot be used.
     mutating func begin(_ file: Result<DeployFile?, SettingsError>) async {
         switch file {
         // It gets no better before the next commit or start.
@@ -111,7 +87,6 @@ struct TaskStep: Sendable {
         }
     }
 
-    /// Runs what is due at that place. An agent that is asked to stop begins no further task.
     mutating func run(_ when: OneTimeTask.When) async {
         for task in due where task.when == when {
             guard !isOver, !runner.stop.isRequested else { return }
@@ -127,7 +102,6 @@ struct TaskStep: Sendable {
         }
     }
 
-    /// Says what it came to.
     func announce() {
         guard total != nil, let counts else { return }
         var logger = logger
@@ -154,7 +128,7 @@ struct TaskStep: Sendable {
             title: "task \(task.id)", text: task.run, folder: task.folder, folderSetting: "task \(task.id): folder",
             timeout: task.timeout, environment: task.environment)
         let draft = RunDraft(
-            kind: .task, name: task.id, parent: occasion.deployment, marker: Runner.newMarker(),
+            kind: .task, name: task.id, parent: occasion.deployment ?? 0, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(task.run), folder: task.folder, mode: HookMode.lenient.rawValue,
             timeout: task.timeout, attempt: 1, startedAt: .now, scope: ledger.isShared ? .fleet : .host,
             digest: task.digest)
@@ -164,7 +138,7 @@ struct TaskStep: Sendable {
             isForced: occasion.isForced)
         let context = CommitContext(
             commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref,
-            trigger: occasion.trigger, deployment: occasion.deployment == 0 ? nil : occasion.deployment,
+            trigger: occasion.trigger, deployment: occasion.deployment,
             workspace: occasion.scope.workspace
         ).runContext(["DEPLOY_TASK": task.id])
         let leased = LeasedRunner(

@@ -1,4 +1,5 @@
 public import Ledger
+public import Settings
 
 /// A task as file and record together have it.
 public struct TaskView: Encodable, Sendable {

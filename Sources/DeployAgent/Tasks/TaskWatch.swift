@@ -1,11 +1,13 @@
 import Git
 import Ledger
+import Settings
 
 /// When an agent looks at the tasks beside its deployments, and what came of that last.
-struct TaskWatch {
-    /// What came of the last check's look; nil when it did not look, or there is no file.
+struct TaskWatch: AfterPublishWork {
+    /// How many runs that put themselves off a deployment keeps.
+    private static let keptDeferrals = 100
+
     private(set) var counts: TaskCounts?
-    /// When there is reason for the next look; nil when there is none.
     private(set) var retryAt: Timestamp?
     private var hasLooked = false
     /// Whether only tasks that wait for the app are left of the last look, and when another one is to be tried.
@@ -13,10 +15,8 @@ struct TaskWatch {
     /// The file as it was read last.
     private var known: DeployFile?
 
-    /// A check begins.
     mutating func begin() { counts = nil }
 
-    /// A deployment looked at them.
     mutating func deployed(_ deployment: Deployment, retryAt: Timestamp?) {
         counts = deployment.tasks
         // Else the commit is due again, and its tasks with it.
@@ -32,8 +32,6 @@ struct TaskWatch {
         !hasLooked || !trigger.respectsBackoff || retryAt.map { $0 <= .now } ?? false
     }
 
-    /// Reads the commit's file; what is wrong with it where it cannot be used.
-    /// - Throws: `GitError` when the repository cannot be read.
     mutating func read(
         _ origin: SettingsOrigin, _ settings: Settings, _ commit: String, in repository: Repository, workspace: String
     ) async throws -> Result<DeployFile?, SettingsError> {
@@ -49,21 +47,23 @@ struct TaskWatch {
         }
     }
 
-    /// Looks up which are due.
-    mutating func look(_ step: inout TaskStep, _ file: Result<DeployFile?, SettingsError>) async {
+    func step(_ occasion: WorkOccasion, _ tools: WorkTools) -> any AfterPublishStep { TaskStep(occasion, tools) }
+
+    func prune(deployment: Int64, _ ledger: any LedgerStore) async throws -> [Int64] {
+        try await ledger.pruneDeferred(deployment: deployment, keep: Self.keptDeferrals)
+    }
+
+    mutating func look(_ step: inout any AfterPublishStep, _ file: Result<DeployFile?, SettingsError>) async {
         hasLooked = true
         await step.begin(file)
         counts = step.counts
         retryAt = step.retryAt
-        if step.due.isEmpty { rest = (false, nil) }
+        if !step.isDue { rest = (false, nil) }
     }
 
-    /// Runs those that are due.
-    ///
-    /// - Parameter appIsToCome: whether the app starts after this check: then the tasks that wait for it come with the next one.
-    mutating func run(_ step: inout TaskStep, appIsToCome: Bool) async {
+    mutating func run(_ step: inout any AfterPublishStep, appIsToCome: Bool) async {
         if !rest.waitsForApp { await step.run(.beforeApp) }
-        if appIsToCome, step.due.contains(where: { $0.when == .afterApp }) {
+        if appIsToCome, step.isDue(.afterApp) {
             rest = (true, step.retryAt)
             retryAt = .now
         } else {
@@ -73,15 +73,5 @@ struct TaskWatch {
         }
         step.announce()
         counts = step.counts
-    }
-}
-
-extension Result where Success == DeployFile?, Failure == SettingsError {
-    /// Whether there are tasks, or perhaps would be in a file that cannot be used.
-    var areThere: Bool {
-        switch self {
-        case .success(let file): file?.tasks.isEmpty == false
-        case .failure: true
-        }
     }
 }
