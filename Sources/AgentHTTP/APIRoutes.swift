@@ -54,7 +54,7 @@ struct APIRoutes: Sendable {
     }
 
     private func deployment(_ id: String) async throws -> Response {
-        guard let found = try await reader.find(id) else {
+        guard let found = try await reader.find(id, isOwn: true) else {
             throw HTTPError(.notFound, message: "no such deployment")
         }
         return try json(await reader.viewWithRuns(found))
@@ -77,7 +77,7 @@ struct APIRoutes: Sendable {
     }
 
     private func log(_ id: String) async throws -> Response {
-        guard let number = Int64(id), let run = try await reader.run(number) else {
+        guard let number = Int64(id), let run = try await reader.run(number), try await reader.isOwn(run) else {
             throw HTTPError(.notFound, message: "no such run")
         }
         // Masked when it was written. The file may be gone with its disk; the record keeps the end.

@@ -17,6 +17,8 @@ package struct LeasedRunner: Sendable {
         case adopted(Int64, RunResult, failures: Int, retryIn: Duration?, wasAwaited: Bool)
         /// It ran on this host under a lease that was lost, and what came of it is not recorded.
         case lost(Run, String)
+        /// This host could not start it, for the reason given; it counts as no attempt.
+        case notHere(Run, String)
         /// Somebody has it, for longer than this one waits.
         case held(HeldBy)
         /// The agent was asked to stop before there was a result.
@@ -29,6 +31,11 @@ package struct LeasedRunner: Sendable {
     package let runner: Runner
     package let writer: LedgerWriter
     package let logger: Logger
+    /// Starts what ends a run, found by its mark's file, when it is not prolonged beyond a deadline.
+    var makeGuard: @Sendable (_ markFile: String, _ grace: Duration, _ deadline: BootTime) throws -> any RunGuarding = {
+        try RunGuard(markFile: $0, grace: $1, deadline: $2)
+    }
+    var time = LeaseTime.boot
 
     package init(
         store: any LeaseStore, command: RunCommand, settings: ExecutionSettings, runner: Runner, writer: LedgerWriter,
@@ -71,7 +78,7 @@ package struct LeasedRunner: Sendable {
             let (asked, answer) = try await writer.ask(atMost: .seconds(1)) {
                 var asking = asking
                 asking.run.startedAt = .now
-                let asked = BootTime.now
+                let asked = time.now()
                 return (asked, try await store.claim(asking))
             }
             switch answer {
@@ -122,32 +129,50 @@ package struct LeasedRunner: Sendable {
         _ context: RunContext, failures: Int
     ) async throws -> Outcome {
         let stop = StopSignal()
-        var result: RunResult
-        var loss: LeaseKeeper.Loss?
+        let keeper: LeaseKeeper
         do {
-            let keeper = try LeaseKeeper(
-                lease, in: store, asked: asked, markFile: runner.folder.mark(run.marker),
-                killGrace: settings.killGrace, stop: stop, logger: logger)
-            (result, loss) = await withTaskGroup(of: Void.self) { group in
-                group.addTask { await keeper.keep() }
-                group.addTask {
-                    await runner.stop.requested()
-                    if runner.stop.isRequested { stop.request() }
-                }
-                // A claim whose answer came too late is none: the guard is not there for it any more.
-                var result = RunResult(status: .interrupted, completedAt: .now)
-                if keeper.loss == nil {
-                    result = await runner.run(
-                        command, as: run, in: root, context, settings, stop: stop,
-                        mayStart: { keeper.loss == nil })
-                }
-                keeper.release()
-                group.cancelAll()
-                return (result, keeper.loss)
-            }
+            let guardian = try makeGuard(
+                runner.folder.mark(run.marker), settings.killGrace, asked.advanced(by: LeaseKeeper.margin))
+            keeper = LeaseKeeper(
+                lease, in: store, asked: asked, guardian: guardian, stop: stop, logger: logger, time: time)
         } catch {
-            result = RunResult(status: .failed, completedAt: .now, errorMessage: "it was not run: \(error)")
+            return try await giveBack(run, for: request, lease, HostTrouble("it was not run: \(error)"))
         }
+        // Also while the result is written, which may take a minute: whoever waits would run a hook again that has succeeded.
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await keeper.keep() }
+            group.addTask {
+                await runner.stop.requested()
+                if runner.stop.isRequested { stop.request() }
+            }
+            defer { group.cancelAll() }
+            let ended: Result<RunResult, HostTrouble>
+            do throws(HostTrouble) {
+                // A claim whose answer came too late is none: the guard is not there for it any more.
+                ended = .success(
+                    keeper.loss != nil
+                        ? RunResult(status: .interrupted, completedAt: .now)
+                        : try await runner.run(
+                            command, as: run, in: root, context, settings, stop: stop,
+                            mayStart: { keeper.loss == nil }))
+            } catch {
+                ended = .failure(error)
+            }
+            let loss = keeper.release()
+            switch ended {
+            case .success(let result):
+                return try await record(result, loss, of: run, for: request, lease, failures: failures)
+            case .failure(let trouble):
+                return try await giveBack(run, for: request, lease, trouble)
+            }
+        }
+    }
+
+    private func record(
+        _ ended: RunResult, _ loss: LeaseKeeper.Loss?, of run: Run, for request: ClaimRequest, _ lease: Lease,
+        failures: Int
+    ) async throws -> Outcome {
+        var result = ended
         if loss != nil {
             // Before anybody else may begin: a command that ends well on SIGTERM may have left others that take their time.
             _ = await endSurvivors(
@@ -165,17 +190,30 @@ package struct LeasedRunner: Sendable {
             ? isLast
                 ? nil : Backoff.delay(afterFailures: failures + 1, interval: settings.interval)
             : result.status == .deferred ? settings.interval * 0.85 : nil
-        let counted = try await writer.complete(
-            ClaimResult(
-                lease: lease, commit: request.commit, task: run.kind == .task ? run.name : nil, run: run.id,
-                result: result,
-                retryIn: retryIn), in: store)
-        guard let counted else {
+        guard let counted = try await complete(run, result, retryIn: retryIn, request, lease) else {
             let message = "the lease of \(command.title) (fence \(lease.fence)) has passed to another host"
             logger.error("\(message): what came of run \(run.id) here is not recorded")
             return .lost(run, message)
         }
         return .ran(run, result, failures: counted)
+    }
+
+    /// Gives up the lease of a run that this host could not start: it counts as no attempt, and another host may run it at once.
+    private func giveBack(
+        _ run: Run, for request: ClaimRequest, _ lease: Lease, _ trouble: HostTrouble
+    ) async throws -> Outcome {
+        let result = RunResult(status: .interrupted, completedAt: .now, errorMessage: trouble.description)
+        _ = try await complete(run, result, retryIn: nil, request, lease)
+        return .notHere(run, trouble.description)
+    }
+
+    private func complete(
+        _ run: Run, _ result: RunResult, retryIn: Duration?, _ request: ClaimRequest, _ lease: Lease
+    ) async throws -> Int? {
+        try await writer.complete(
+            ClaimResult(
+                lease: lease, commit: request.commit, task: run.kind == .task ? run.name : nil, run: run.id,
+                result: result, retryIn: retryIn), in: store)
     }
 
     /// What a program that fails says last is mostly why.

@@ -38,22 +38,19 @@ package struct Runner: Sendable {
     ///   - root: the checkout in which the command's folder lies.
     ///   - stop: ends it; nil for what ends the agent.
     ///   - mayStart: is asked once the process exists: if not, it is ended at once.
+    /// - Throws: `HostTrouble` when it was not started for a reason that says nothing of the command.
     package func run(
         _ command: RunCommand, as run: Run, in root: String, _ context: RunContext, _ settings: ExecutionSettings,
         stop: StopSignal? = nil, mayStart: @escaping @Sendable () -> Bool = { true }
-    ) async -> RunResult {
+    ) async throws(HostTrouble) -> RunResult {
         guard let directory = resolveFolder(command.folder, below: root) else {
-            return RunResult(
-                status: .failed, completedAt: .now,
-                errorMessage:
-                    "\(command.folderSetting) \"\(command.folder)\" is no folder inside the checkout; it was not run")
+            throw HostTrouble(
+                "\(command.folderSetting) \"\(command.folder)\" is no folder inside the checkout; it was not run")
         }
         let mark = folder.mark(run.marker)
         // Before the spawn: whatever carries the marker is found again even when the agent is killed right after it.
         guard TextFile.write(ProcessMark(marker: run.marker).text, to: mark) else {
-            return RunResult(
-                status: .failed, completedAt: .now,
-                errorMessage: "cannot write \(mark): \(errorText(errno)); it was not run")
+            throw HostTrouble("cannot write \(mark): \(errorText(errno)); it was not run")
         }
         let output = RunOutput(
             path: state.log(run: run.id), secrets: log.secrets,
@@ -81,6 +78,8 @@ package struct Runner: Sendable {
                 )
             }
             return Self.result(verdict, timeout: command.timeout, tail: output.tail)
+        } catch let error as ShellError where error.isOfHost {
+            throw HostTrouble(log.secrets.mask("\(error)"))
         } catch {
             return RunResult(
                 status: .failed, completedAt: .now, outputTail: output.tail, errorMessage: log.secrets.mask("\(error)"))

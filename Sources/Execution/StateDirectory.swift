@@ -45,13 +45,30 @@ package struct StateDirectory: Sendable {
         // Somebody else's folder in a place that everybody may write to could be swapped under us.
         var info = stat()
         guard stat(path, &info) == 0, info.st_uid == getuid() || info.st_uid == 0 || getuid() == 0 else {
-            throw StateDirectoryError(
-                "\(path) belongs to another user; name a folder of your own")
+            throw StateDirectoryError("\(path) belongs to another user; name a folder of your own")
+        }
+        let owners: Set<uid_t> = getuid() == 0 ? [0, info.st_uid] : [getuid(), 0]
+        for folder in [path, logs, path + "/workspaces", own.path, own.running] {
+            guard Self.isTrusted(folder, owners) else {
+                throw StateDirectoryError(
+                    "\(folder) belongs to another user, who could change what the agent keeps there; remove it, or name a folder that only the agent's user may write"
+                )
+            }
         }
         guard access(own.path, W_OK | X_OK) == 0 else {
             throw StateDirectoryError(
                 "\(own.path) may not be written: \(errorText(errno))")
         }
+    }
+
+    /// Whether a folder, and the link in its place, is of one of these users. What is the agent's own others may not write to.
+    private static func isTrusted(_ folder: String, _ owners: Set<uid_t>) -> Bool {
+        var (named, info) = (stat(), stat())
+        guard lstat(folder, &named) == 0, stat(folder, &info) == 0, owners.contains(named.st_uid),
+            owners.contains(info.st_uid)
+        else { return false }
+        if info.st_uid == getuid(), info.st_mode & 0o022 != 0 { chmod(folder, info.st_mode & 0o7755) }
+        return true
     }
 
     /// Whose it is where this is root and it is another user's. The workspace's own folder, where it is there, says who

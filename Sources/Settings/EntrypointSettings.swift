@@ -14,6 +14,8 @@ public struct EntrypointSettings: Sendable, Equatable {
     /// What POST_DEPLOY waits for after the app was started; nil waits for nothing.
     public var waitFor: WaitFor?
     public var waitTimeout: Duration
+    /// Whether the app gets the agent's own credentials.
+    public var sharesCredentials: Bool
     /// Whether the container stays up after the app has failed.
     public var keepsAlive: Bool
     /// Time between SIGTERM and SIGKILL for the app.

@@ -126,6 +126,7 @@ public struct Setting: Sendable, Hashable {
         "POST_DEPLOY_WAIT_FOR", default: "none",
         "tcp:PORT, a URL that begins with http://, or a duration")
     package static let waitTimeout = Setting("POST_DEPLOY_WAIT_TIMEOUT", default: "60", durationForm)
+    package static let appCredentials = Setting("AGENT_APP_CREDENTIALS", default: "false", "true or false")
     package static let keepAlive = Setting("AGENT_KEEP_ALIVE", default: "false", "true or false")
     package static let stopGrace = Setting("AGENT_STOP_GRACE", default: "20", durationForm)
 
@@ -198,7 +199,7 @@ public struct Setting: Sendable, Hashable {
             ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
             app, host,
             appspec, service, deployFile, tasksTable, logFormat, logLevel, keep, startCommand, appFolder, startTimeout,
-            onStart, onDeploy, waitFor, waitTimeout, keepAlive,
+            onStart, onDeploy, waitFor, waitTimeout, appCredentials, keepAlive,
             stopGrace, health, healthPort, httpHost, apiToken, apiTokenFile, webhookSecret, webhookSecretFile,
             notifyURL, notifySecret,
         ]

@@ -265,7 +265,8 @@ extension Settings {
             startTimeout: reader.duration(.startTimeout),
             onStart: reader.read(.onStart) { OnStart(rawValue: $0.lowercased()) },
             onDeploy: reader.read(.onDeploy, OnDeploy.init) ?? .none, waitFor: reader.read(.waitFor, WaitFor.init),
-            waitTimeout: reader.duration(.waitTimeout), keepsAlive: reader.flag(.keepAlive),
+            waitTimeout: reader.duration(.waitTimeout), sharesCredentials: reader.flag(.appCredentials),
+            keepsAlive: reader.flag(.keepAlive),
             stopGrace: reader.duration(.stopGrace))
     }
 

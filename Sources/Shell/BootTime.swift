@@ -5,6 +5,8 @@ import Glibc
 public struct BootTime: Sendable, Comparable {
     public var nanoseconds: Int64
 
+    public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
     public static var now: BootTime {
         var time = timespec()
         clock_gettime(CLOCK_BOOTTIME, &time)

@@ -28,5 +28,8 @@ public struct ShellError: Error, Sendable, CustomStringConvertible {
         self.explanation = explanation
     }
 
+    /// Whether it is this machine's trouble, and the same command may start on another one.
+    package var isOfHost: Bool { code != .failed }
+
     public var description: String { "cannot start \(operation): \(explanation)" }
 }

@@ -55,6 +55,23 @@ struct APITests {
         }
     }
 
+    @Test("what another app of the same record did is not shown, by whatever id")
+    func otherApp() async throws {
+        let other = ["AGENT_APP": "other", "WORKSPACE_PATH": box.root + "/other", "PRE_DEPLOY_COMMAND": "echo theirs"]
+        let theirs = try await box.once(other)
+        #expect(theirs.outcome == "deployed", "\(theirs)")
+        let program = try await start()
+        let own = try await box.history()
+        for (path, isOwn) in [(theirs.deployment, false), (try #require(own.first), true)] {
+            let id = try #require(path["id"].int)
+            let shown = try await box.json("show", "\(id)", settings: isOwn ? [:] : other)
+            let run = try #require(shown["runs"].items.first?["id"].int)
+            for path in ["/deployments/\(id)", "/runs/\(run)/log"] {
+                #expect(try await ask("GET", path).code == (isOwn ? 200 : 404), "\(path): \(program.errors)")
+            }
+        }
+    }
+
     /// What happens to the look, right after a deployment, that comes upon the next commit.
     enum Look: CaseIterable, Sendable {
         case deploys, isRefused, cannotRecord

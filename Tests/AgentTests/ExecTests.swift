@@ -379,6 +379,25 @@ struct ExecTests {
         #expect(try await program.ended().code == 137)
     }
 
+    @Test(
+        "the app does not get the agent's own credentials unless that is set; hooks do",
+        arguments: [false, true])
+    func credentials(areShared: Bool) async throws {
+        let secrets = ["GITHUB_TOKEN": "tok-tok-tok", "NOTIFY_URL": "http://127.0.0.1:9/x", "NOTIFY_SECRET": "sec-sec"]
+        let list = "env | grep -E '^(GITHUB_TOKEN|NOTIFY_|PGPASSWORD)' | sort | cut -d= -f1"
+        let program = try exec(
+            secrets.merging([
+                "PGPASSWORD": "the-apps-own", "AGENT_APP_CREDENTIALS": "\(areShared)",
+                "PRE_DEPLOY_COMMAND": "\(list) > $OUT/hook",
+            ]) { $1 }, "\(list) > $OUT/app")
+        #expect(try await program.ended().code == 0)
+        let all = ["GITHUB_TOKEN", "NOTIFY_SECRET", "NOTIFY_URL", "PGPASSWORD"]
+        #expect(box.lines("hook") == all)
+        // This one is the agent's only where its record is on a server that asks for it.
+        #expect(box.lines("app") == (areShared ? all : ["PGPASSWORD"]))
+        #expect(program.errors.contains("AGENT_APP_CREDENTIALS=true hands them on") == !areShared)
+    }
+
     @Test("another signal while the app is being ended reaches the app, and the agent ends as the app does")
     func anotherSignal() async throws {
         let program = try exec(

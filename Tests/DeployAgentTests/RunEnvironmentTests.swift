@@ -96,6 +96,22 @@ import Testing
         #expect(!texts(all).contains("DEPLOY_COMMIT=outer") && !texts(all).contains("DEPLOY_RUN_UUID=outer"))
     }
 
+    @Test("an agent within a hook hands on nothing of what the outer one says of its own run")
+    func outer() {
+        let inherited = bytes(
+            "DEPLOY_FAILED_HOOK=PRE_DEPLOY", "DEPLOY_TASK=t", "DEPLOY_CHANGED_FILES=/x", "DEPLOY_OWN=1")
+        let texts = texts(entries(inherited: inherited))
+        #expect(texts.contains("DEPLOY_OWN=1") && texts.count == 12, "\(texts)")
+    }
+
+    @Test("what is withheld is left out, from the process environment and from the app spec")
+    func withheld() {
+        let result = RunEnvironment.entries(
+            ["A": "own"], exports: ["NOTIFY_URL": "x", "B": "spec"],
+            environment: ProcessEnvironment(["GITHUB_TOKEN": "t", "C": "c"]), without: ["GITHUB_TOKEN", "NOTIFY_URL"])
+        #expect(texts(result) == ["A=own", "B=spec", "C=c"])
+    }
+
     @Test(
         "a variable that is empty counts as not set, and a value may hold equals signs",
         arguments: [

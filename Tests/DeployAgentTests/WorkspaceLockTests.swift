@@ -225,6 +225,36 @@ struct WorkspaceLockTests {
         lock.release()
     }
 
+    @Test(
+        "a folder that somebody else made beforehand is refused, what is the agent's own is closed to others",
+        .enabled(if: geteuid() == 0), arguments: ["logs", "workspaces"])
+    func foreignFolder(name: String) throws {
+        let path = temporary.path + "/open"
+        for folder in [path, "\(path)/\(name)"] {
+            mkdir(folder, 0o777)
+            chmod(folder, 0o777)
+        }
+        chown("\(path)/\(name)", 65534, 65534)
+        let error = #expect(throws: StateDirectoryError.self) {
+            try StateDirectory(path: path).prepare(for: "/srv/app")
+        }
+        #expect(error?.description.hasPrefix("\(path)/\(name) belongs to another user") == true)
+        chown("\(path)/\(name)", 0, 0)
+        try StateDirectory(path: path).prepare(for: "/srv/app")
+        var info = stat()
+        for folder in [path, "\(path)/\(name)"] {
+            #expect(stat(folder, &info) == 0 && info.st_mode & 0o022 == 0)
+        }
+    }
+
+    @Test("the lock file is not opened through a link of somebody else's")
+    func linkedLock() throws {
+        try temporary.write("theirs", "kept")
+        symlink(temporary.path + "/theirs", folder.lock)
+        #expect(throws: SettingsError.self) { try WorkspaceLock.attempt(folder, command: "run", host: "h") }
+        #expect(temporary.read("theirs") == "kept")
+    }
+
     @Test("a state directory that cannot be made is an error that names it")
     func noFolder() throws {
         try temporary.write("file", "")

@@ -126,7 +126,13 @@ extension DeploymentDriver {
             run = begun
         }
         say(hook, begins: run)
-        let result = await runner.run(hook.runCommand, as: run, in: root, context, plan.settings.execution)
+        let result: RunResult
+        do {
+            result = try await runner.run(hook.runCommand, as: run, in: root, context, plan.settings.execution)
+        } catch {
+            // It is this host's hook, and has failed here.
+            result = RunResult(status: .failed, completedAt: .now, errorMessage: error.description)
+        }
         progress.pending.append(.completeRun(run.id, result))
         progress.marks.append(run.marker)
         say(hook, run, result, &progress)
@@ -167,6 +173,12 @@ extension DeploymentDriver {
             progress.marks.append(run.marker)
             return Done(
                 result: RunResult(status: .interrupted, completedAt: .now, errorMessage: message), failures: 0)
+        case .notHere(let run, let message):
+            progress.marks.append(run.marker)
+            let result = RunResult(
+                status: .deferred, completedAt: .now, errorMessage: "this host cannot run it: \(message)")
+            say(hook, run, result, &progress)
+            return Done(result: result, failures: 0)
         case .adopted(let run, var result, let failures, let retryIn, _):
             // Which one ran there, that run says.
             var draft = draft

@@ -61,7 +61,9 @@ actor AppSupervisor {
         do {
             started = try AppProcess(
                 executable: command.executable, arguments: command.arguments, folder: command.folder,
-                environment: RunEnvironment.entries(variables, exports: settings.exports, environment: environment),
+                environment: RunEnvironment.entries(
+                    variables, exports: settings.exports, environment: environment,
+                    without: settings.withheldFromApp),
                 marker: Runner.newMarker())
         } catch {
             let code: Int32 =
@@ -73,7 +75,13 @@ actor AppSupervisor {
             throw AppCommand.Unusable(code: code, message: "\(error)")
         }
         app = started
-        logger.info("app started (process \(started.pid), in \(command.folder))")
+        let withheld = settings.withheldFromApp.filter { environment[$0] != nil || settings.exports[$0] != nil }
+            .sorted()
+        let without =
+            withheld.isEmpty
+            ? ""
+            : "; without the agent's credentials (\(withheld.joined(separator: ", ")); \(Setting.appCredentials.name)=true hands them on)"
+        logger.info("app started (process \(started.pid), in \(command.folder))\(without)")
         Task {
             let end = End(await started.termination)
             self.ended(started, end)

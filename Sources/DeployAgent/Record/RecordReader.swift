@@ -54,8 +54,13 @@ public struct RecordReader: Sendable {
     }
 
     /// One deployment by its id, else the newest one of a commit given by the beginning of its id.
-    public func find(_ text: String) async throws -> Deployment? {
-        if let id = Int64(text), let found = try await ledger?.deployment(id) { return found }
+    ///
+    /// - Parameter isOwn: whether it must be the app's: others may use the same record.
+    public func find(_ text: String, isOwn: Bool = false) async throws -> Deployment? {
+        if let id = Int64(text), let found = try await ledger?.deployment(id), !isOwn || found.scope.app == settings.app
+        {
+            return found
+        }
         guard text.count >= 4, text.allSatisfy(\.isHexDigit) else { return nil }
         return try await history(limit: 1, commit: text, status: nil).first
     }
@@ -66,6 +71,11 @@ public struct RecordReader: Sendable {
 
     public func run(_ id: Int64) async throws -> Run? {
         try await ledger?.run(id)
+    }
+
+    /// Whether a run is the app's own.
+    public func isOwn(_ run: Run) async throws -> Bool {
+        try await ledger?.deployment(run.parent)?.scope.app == settings.app
     }
 
     /// Where the output of a run lies on this host; nil when it ran on another one.

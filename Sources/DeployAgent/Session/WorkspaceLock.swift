@@ -125,7 +125,7 @@ package final class WorkspaceLock: Sendable {
     ///
     /// - Throws: `SettingsError` when the lock file cannot be opened.
     static func attempt(_ folder: WorkspaceFolder, command: String, host: String) throws -> Attempt {
-        let descriptor = open(folder.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let descriptor = open(folder.lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
             throw SettingsError(
                 Setting.stateDirectory.name, "cannot open the lock file \(folder.lock): \(errorText(errno))",
@@ -165,7 +165,7 @@ package final class WorkspaceLock: Sendable {
 
     /// Who holds the lock at this moment; nil when nobody does.
     static func holder(_ folder: WorkspaceFolder) -> LockRecord? {
-        let descriptor = open(folder.lock, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(folder.lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         return agent_is_locked(descriptor) == 1 ? read(descriptor) : nil

@@ -157,6 +157,11 @@ struct TaskStep: AfterPublishStep {
             note(task, run, result, failures)
         case .lost(let run, _):
             unlink(runner.folder.mark(run.marker))
+        case .notHere(let run, let message):
+            unlink(runner.folder.mark(run.marker))
+            warnings += 1
+            logger.warning("task \(task.id): this host cannot run it: \(message)")
+            retry(in: settings.interval)
         case .adopted(let run, let result, let failures, let retryIn, let wasAwaited):
             guard result.status != .succeeded else {
                 return logger.debug("task \(task.id) is done")
