@@ -16,7 +16,7 @@ struct PostgresPruningTests {
     private func deploy(_ store: PostgresLedger, _ host: String, times: Int) async throws {
         for number in 0..<times {
             let begun = try await store.begin(
-                .sample(commit: "\(number)", host: host), firstRun: { .sample(parent: $0) })
+                .sample(commit: "\(number)", host: host), firstRun: { .sample(parent: $0, host: host) })
             try await store.write([
                 .completeRun(begun.run?.id ?? 0, .sample(.succeeded)),
                 .completeDeployment(begun.deployment.id, .sample(.succeeded)),
@@ -51,7 +51,7 @@ struct PostgresPruningTests {
             try await deploy(store, host, times: 4)
             try await note(store, host, unseenFor: "8 days")
         }
-        let running = try await store.begin(.sample(host: "old2"), firstRun: { .sample(parent: $0) })
+        let running = try await store.begin(.sample(host: "old2"), firstRun: { .sample(parent: $0, host: "old2") })
         try await deploy(store, "here", times: 2)
         try await note(store, "here", unseenFor: "1 minute")
         #expect(try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 3, limit: 100).isEmpty)
@@ -102,8 +102,9 @@ struct PostgresPruningTests {
             let draft = DeploymentDraft.sample(host: host)
             let deployment = try await store.begin(draft, firstRun: nil).deployment
             return ClaimRequest(
-                scope: draft.scope, commit: "a", holder: "process of \(host)", run: .sample(parent: deployment.id),
-                retries: nil, isLenient: false, ignoresBackoff: false, isForced: false)
+                scope: draft.scope, commit: "a", holder: "process of \(host)",
+                run: .sample(parent: deployment.id, host: host), retries: nil, isLenient: false, ignoresBackoff: false,
+                isForced: false)
         }
         guard case .granted(_, let run, _) = try await store.claim(request("h1")) else {
             throw PreparationFailed("not granted")

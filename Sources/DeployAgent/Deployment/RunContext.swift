@@ -11,9 +11,10 @@ struct RunContext: Sendable {
     var task: String?
     var attempt: Int
     var trigger: Trigger
-    /// 0 when there is none.
-    var deployment: Int64
-    var run: Int64
+    /// Nil when there is none.
+    var deployment: Int64?
+    /// Nil before it has begun.
+    var run: Int64?
     var workspace: String
     /// The number of the claim under which it runs; nil for a hook of this host.
     var fence: Int64?
@@ -35,13 +36,14 @@ struct RunContext: Sendable {
 extension RunContext {
     /// As the run's environment has it.
     var variables: [String: String] {
-        var variables = [
+        var variables: [String: String] = [
             "DEPLOY_COMMIT": commit, "DEPLOY_COMMIT_SHORT": String(commit.prefix(7)),
             "DEPLOY_PREVIOUS_COMMIT": previousCommit ?? "", "DEPLOY_REF": ref ?? "",
             "DEPLOY_HOOK": hook?.rawValue ?? "",
             "DEPLOY_ATTEMPT": "\(attempt)", "DEPLOY_TRIGGER": trigger.rawValue,
-            "DEPLOY_ID": deployment == 0 ? "" : "\(deployment)",
-            "DEPLOY_RUN_ID": "\(run)", "DEPLOY_WORKSPACE": workspace, "DEPLOY_FENCE": fence.map { "\($0)" } ?? "",
+            "DEPLOY_ID": deployment?.description ?? "",
+            "DEPLOY_RUN_ID": run?.description ?? "",
+            "DEPLOY_WORKSPACE": workspace, "DEPLOY_FENCE": fence?.description ?? "",
         ]
         if let task { variables["DEPLOY_TASK"] = task }
         if let checkout { variables["DEPLOY_CHECKOUT"] = checkout }

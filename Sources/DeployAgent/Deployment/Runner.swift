@@ -49,8 +49,8 @@ struct Runner: Sendable {
                 output: log, name: command.title,
                 context: [
                     (run.kind.rawValue, run.name), ("stream", "output"), ("commit", context.commit),
-                    ("deployment_id", "\(context.deployment)"), ("run_id", "\(run.id)"),
-                ]))
+                    ("run_id", "\(run.id)"),
+                ] + (context.deployment.map { [("deployment_id", "\($0)")] } ?? [])))
         let process = Command(
             executable: settings.shell, arguments: ["-c", command.text], folder: directory,
             environment: RunEnvironment.entries(

@@ -221,7 +221,8 @@ public final class Watcher {
                 await goBack(isPoll: asking == .poll, deploying, waiting)
                 // As the record has it by now.
                 if let wentBack, wentBack.published, wentBack.held == deployment.commit {
-                    (deployment.settled, deployment.retryAt) = (true, nil)
+                    deployment.result?.settled = true
+                    deployment.result?.retryAt = nil
                 }
             }
             return .deployment(deployment)
@@ -386,7 +387,7 @@ public final class Watcher {
     ) async throws {
         let occasion = TaskStep.Occasion(
             scope: scope, commit: target.commit, ref: target.ref, previousCommit: facts.lastSucceededCommit,
-            trigger: trigger, deployment: facts.latestOfCommit?.id ?? 0, settings: settings, instance: instance)
+            trigger: trigger, deployment: facts.latestOfCommit?.id, settings: settings, instance: instance)
         var step = TaskStep(
             occasion, ledger: ledger, runner: runner,
             writer: LedgerWriter(ledger: ledger, spool: spool, logger: logger, stop: stop), logger: logger,
@@ -399,7 +400,12 @@ public final class Watcher {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
         do {
-            let old = try await ledger.pruneDeferred(deployment: occasion.deployment, keep: TaskStep.keptDeferrals)
+            let old =
+                if let deployment = occasion.deployment {
+                    try await ledger.pruneDeferred(deployment: deployment, keep: TaskStep.keptDeferrals)
+                } else {
+                    try await ledger.pruneAlone(scope, keep: settings.keep)
+                }
             for run in old { unlink(state.log(run: run)) }
         } catch {
             // The tasks have run, whatever becomes of this.

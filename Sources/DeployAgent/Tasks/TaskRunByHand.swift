@@ -1,6 +1,7 @@
 import Git
 import Glibc
 public import Ledger
+import Logging
 public import ServiceLifecycle
 import Shell
 
@@ -48,11 +49,20 @@ public final class TaskRunByHand: Service {
     private func runTasks() async {
         guard let file = reader.file, let commit = reader.commit else { return cell.set(TaskCounts()) }
         let (settings, scope) = (session.settings, session.scope)
-        let facts = try? await ledger.facts(scope, commit: commit)
+        let writer = session.writer(ledger, stop: stop)
+        let facts: LedgerFacts
+        do {
+            facts = try await writer.ask { [ledger] in try await ledger.facts(scope, commit: commit) }
+        } catch {
+            // To whose deployment the runs belong nobody knows.
+            let text = session.log.secrets.mask("\(error); no task runs")
+            session.logger.warning("tasks: \(text)")
+            return cell.set(TaskCounts(skipped: file.tasks.count, error: text))
+        }
         let occasion = TaskStep.Occasion(
-            scope: scope, commit: commit, ref: settings.followedName(found: facts?.latest?.ref),
-            previousCommit: facts?.lastSucceededCommit,
-            trigger: .manual, deployment: facts?.latestOfCommit?.id ?? 0, settings: settings,
+            scope: scope, commit: commit, ref: settings.followedName(found: facts.latest?.ref),
+            previousCommit: facts.lastSucceededCommit,
+            trigger: .manual, deployment: facts.latestOfCommit?.id, settings: settings,
             instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
         // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
         let folder = session.state.workspace(settings.workspace).byHand
@@ -60,7 +70,7 @@ public final class TaskRunByHand: Service {
         let runner = Runner(
             state: session.state, folder: folder, log: session.log, environment: session.origin.environment, stop: stop)
         var step = TaskStep(
-            occasion, ledger: ledger, runner: runner, writer: session.writer(ledger, stop: stop),
+            occasion, ledger: ledger, runner: runner, writer: writer,
             logger: session.logger, waiting: { _ in })
         await step.begin(.success(ids.isEmpty ? file : file.with(tasks: Set(ids))))
         do {
@@ -75,6 +85,17 @@ public final class TaskRunByHand: Service {
             step.fail("\(error); no task runs")
         }
         step.announce()
+        if occasion.deployment == nil { await tidy() }
         cell.set(step.counts)
+    }
+
+    /// Runs that belong to no deployment go with none.
+    private func tidy() async {
+        do {
+            let runs = try await ledger.pruneAlone(session.scope, keep: session.settings.keep)
+            for run in runs { unlink(session.state.log(run: run)) }
+        } catch {
+            session.logger.warning("old runs could not be deleted: \(error)")
+        }
     }
 }

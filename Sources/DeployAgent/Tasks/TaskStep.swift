@@ -14,8 +14,8 @@ struct TaskStep: Sendable {
         var ref: String?
         var previousCommit: String?
         var trigger: Trigger
-        /// The deployment that the runs belong to; 0 for none.
-        var deployment: Int64
+        /// The deployment that the runs belong to; nil for none.
+        var deployment: Int64?
         var settings: Settings
         /// This process among all agents.
         var instance: String
@@ -152,7 +152,8 @@ struct TaskStep: Sendable {
             title: "task \(task.id)", text: task.run, folder: task.folder, folderSetting: "task \(task.id): folder",
             timeout: task.timeout, environment: task.environment)
         let draft = RunDraft(
-            kind: .task, name: task.id, parent: occasion.deployment, marker: Runner.newMarker(),
+            kind: .task, name: task.id, parent: occasion.deployment.map { .deployment($0) }, place: occasion.scope,
+            worker: occasion.instance, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(task.run), folder: task.folder, mode: HookMode.lenient.rawValue,
             timeout: task.timeout, attempt: 1, startedAt: .now, scope: ledger.isShared ? .fleet : .host,
             digest: task.digest)
@@ -162,7 +163,7 @@ struct TaskStep: Sendable {
             isForced: occasion.isForced)
         let context = RunContext(
             commit: occasion.commit, previousCommit: occasion.previousCommit, ref: occasion.ref, task: task.id,
-            attempt: 1, trigger: occasion.trigger, deployment: occasion.deployment, run: 0,
+            attempt: 1, trigger: occasion.trigger, deployment: occasion.deployment,
             workspace: occasion.scope.workspace)
         let leased = LeasedRunner(
             store: ledger, command: command, settings: settings, runner: runner, writer: writer, logger: logger)
@@ -184,7 +185,8 @@ struct TaskStep: Sendable {
                 return logger.debug("task \(task.id) is done")
             }
             let isOver = result.status != .deferred && !task.retries.allows(afterFailures: failures)
-            let before = result.status == .deferred ? "" : "it \(words(result.status)) (run \(run)); "
+            let number = run.map { " (run \($0))" } ?? ""
+            let before = result.status == .deferred ? "" : "it \(words(result.status))\(number); "
             logger.notice("task \(task.id) is not run: \(before)\(fate(task, result.status, failures, retryIn))")
             // What somebody has tried while this one waited has had its attempt.
             if !isOver, !wasAwaited { retry(in: retryIn) }

@@ -43,7 +43,7 @@ public struct TaskView: Encodable, Sendable {
 
     /// What is worth a word beside the status, secrets masked.
     public var detail: String {
-        if let held = record.held { return "on \(held.host) (run \(held.run))" }
+        if let held = record.held { return "on \(held.host)\(held.run.map { " (run \($0))" } ?? "")" }
         let error = (record.run?.errorMessage ?? record.result).map(mask)
         switch status {
         case .failed:
