@@ -22,6 +22,7 @@ extension PostgresLedger {
             ).rows.map { try $0.get(0, as: Int64.self) }
             let runs = try Self.delete(deployments: old, session)
             try Self.pruneGone(session, app: scope.app, keep: keep, limit: limit)
+            try Self.pruneOutcomes(session, app: scope.app)
             return try runs + Self.pruneAlone(scope, keep: keep, session)
         }
     }
@@ -107,7 +108,10 @@ extension PostgresLedger {
             DELETE FROM agents WHERE app = $1 AND last_seen < clock_timestamp() - interval '30 days'
             AND NOT EXISTS (SELECT 1 FROM deployments WHERE \(theirs("deployments")))
             """, [.text(app)])
-        // What came of a hook is remembered for longer than any deployment, not for ever; tasks are of no app, and stay.
+    }
+
+    /// What came of a hook is remembered for longer than any deployment, not for ever; tasks are of no app, and stay.
+    private static func pruneOutcomes(_ session: PostgresSession, app: String) throws {
         try session.query(
             """
             DELETE FROM outcomes WHERE app = $1 AND status <> 'running' AND (name, fence) IN (

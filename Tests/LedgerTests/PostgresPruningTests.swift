@@ -78,6 +78,31 @@ struct PostgresPruningTests {
         #expect(try await (store.deployment(id) != nil) == stays)
     }
 
+    @Test("what came of a hook is remembered for ten thousand commits, also where no host is gone; tasks' stay")
+    func outcomes() async throws {
+        let store = try await StoreFactory.shared(schema: schema)
+        try await deploy(store, "here", times: 1)
+        try await note(store, "here", unseenFor: "1 minute")
+        let schema = schema
+        let other = try await administrator()
+        try await other.run {
+            try $0.query(
+                """
+                INSERT INTO \(schema).outcomes (app, name, commit_id, fence, status)
+                SELECT app, name, n, n, CASE n WHEN 2 THEN 'running' ELSE 'succeeded' END FROM generate_series(1, 10003) AS n,
+                    (VALUES ('shop', 'PRE_DEPLOY'), ('other', 'PRE_DEPLOY'), ('', 'task:t')) AS work (app, name)
+                """)
+        }
+        _ = try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 3, limit: 100)
+        let left = try await other.run {
+            try $0.query(
+                "SELECT app || ' ' || count(*) || ' ' || min(fence) FROM \(schema).outcomes GROUP BY app ORDER BY 1"
+            )
+            .rows.map { try $0.get(0, as: String.self) }
+        }
+        #expect(left == [" 10003 1", "other 10003 1", "shop 10001 2"])
+    }
+
     @Test("one agent prunes at a time: the others leave it to that one, and do not wait")
     func oneAtATime() async throws {
         let store = try await StoreFactory.shared(schema: schema)
