@@ -55,8 +55,9 @@ extension SQLiteLedger {
         let row = try Row.fetchOne(
             db,
             sql: """
-                SELECT run, status, failures, retry_at, host, at_commit FROM outcomes
-                WHERE app = ? AND name = ? AND commit_id = ?
+                SELECT run, status, failures, retry_at, host, at_commit,
+                    (SELECT completed_at FROM runs WHERE id = outcomes.run)
+                FROM outcomes WHERE app = ? AND name = ? AND commit_id = ?
                 """,
             arguments: request.outcome.arguments)
         guard let row else {
@@ -64,8 +65,11 @@ extension SQLiteLedger {
             return isDone ? .done(run: nil, host: nil, end, failures: 0, retryIn: nil) : nil
         }
         let (run, failures): (Int64?, Int) = (row[0], row[2])
-        let retryIn = (row[3] as Int64?).map {
-            Duration.milliseconds(max(0, Timestamp(milliseconds: $0).millisecondsSince(.now)))
+        let now = Timestamp.now
+        // Before the run whose failure it follows had ended: the clock was set back since, and nobody knows how long to wait.
+        let isSetBack = (row[6] as Int64?).map { now.milliseconds < $0 } ?? false
+        let retryIn = (row[3] as Int64?).map { due in
+            isSetBack ? .zero : Duration.milliseconds(max(0, Timestamp(milliseconds: due).millisecondsSince(now)))
         }
         let noted = RunStatus(rawValue: row[1])
         guard
