@@ -164,6 +164,10 @@ public struct Deployment: Sendable, Identifiable {
     public var warnings: Int { result?.warnings ?? 0 }
     public var completedAt: Timestamp? { result?.completedAt }
     public var errorMessage: String? { result?.errorMessage }
+    /// Nil while it runs. By the wall clock, and never negative where that was set back meanwhile.
+    public var duration: Duration? {
+        result.map { .milliseconds(max(0, $0.completedAt.millisecondsSince(draft.startedAt))) }
+    }
     /// Nil when there were none, or it did not come to them.
     public var tasks: TaskCounts? { result?.tasks }
 

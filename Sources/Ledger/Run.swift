@@ -168,6 +168,10 @@ public struct Run: Sendable, Identifiable {
     public var signal: Int? { end?.signal }
     public var completedAt: Timestamp? { end?.completedAt }
     public var errorMessage: String? { end?.errorMessage }
+    /// Nil while it runs. By the wall clock, and never negative where that was set back meanwhile.
+    public var duration: Duration? {
+        end.map { .milliseconds(max(0, $0.completedAt.millisecondsSince(draft.startedAt))) }
+    }
     /// The deployment that it belongs to; nil where it belongs to nothing, or to something else.
     public var deployment: Int64? { draft.deployment }
 }

@@ -44,7 +44,7 @@ func table(_ rows: [[String]]) -> String {
 
 func took(_ from: Timestamp, _ to: Timestamp?) -> String {
     guard let to else { return "-" }
-    let milliseconds = to.millisecondsSince(from)
+    let milliseconds = max(0, to.millisecondsSince(from))
     switch milliseconds {
     case ..<1000: return "\(milliseconds)ms"
     case ..<60_000: return String(format: "%.1fs", Double(milliseconds) / 1000)

@@ -56,6 +56,26 @@ import Testing
         #expect(vitals.snapshot.commit == "c")
     }
 
+    @Test("a clock that was set back makes no duration negative")
+    func clockSetBack() {
+        var run = Run(
+            id: 1,
+            draft: RunDraft(
+                kind: .hook, name: "PRE_DEPLOY", parent: .deployment(1),
+                place: Scope(app: "a", host: "h", workspace: "/w"), marker: "m", command: "c", folder: ".",
+                mode: "strict", timeout: .seconds(1), attempt: 1, startedAt: Timestamp(milliseconds: 5000)),
+            end: RunEnd(status: .succeeded, completedAt: Timestamp(milliseconds: 4000)))
+        #expect(run.duration == .zero)
+        vitals.deployed(deployment(.succeeded), [run])
+        #expect(vitals.snapshot.durations["PRE_DEPLOY"]?.sum == 0)
+        run.end?.completedAt = Timestamp(milliseconds: 7000)
+        #expect(run.duration == .seconds(2))
+        #expect(
+            Deployment.sample(
+                .failed, startedAt: Timestamp(milliseconds: 5000), completedAt: Timestamp(milliseconds: 1)
+            ).duration == .zero)
+    }
+
     @Test("a restart forgets neither the last success nor a hook that did not run since")
     func recall() {
         let run = Run(

@@ -41,7 +41,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(deployment.scope.workspace, forKey: .workspace)
         try container.encode(deployment.startedAt.rfc3339, forKey: .startedAt)
         try container.encode(deployment.completedAt?.rfc3339, forKey: .completedAt)
-        try container.encode(deployment.completedAt?.millisecondsSince(deployment.startedAt), forKey: .durationMS)
+        try container.encode(deployment.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(deployment.retryAt?.rfc3339, forKey: .retryAt)
         try container.encode(deployment.errorMessage.map(mask), forKey: .errorMessage)
         if let runs { try container.encode(runs, forKey: .runs) }
@@ -93,7 +93,7 @@ public struct RunView: Encodable, Sendable {
         try container.encode(run.signal, forKey: .signal)
         try container.encode(run.startedAt.rfc3339, forKey: .startedAt)
         try container.encode(run.completedAt?.rfc3339, forKey: .completedAt)
-        try container.encode(run.completedAt?.millisecondsSince(run.startedAt), forKey: .durationMS)
+        try container.encode(run.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(log, forKey: .log)
         try container.encode(mask(outputTail), forKey: .outputTail)
         try container.encode(run.errorMessage.map(mask), forKey: .errorMessage)

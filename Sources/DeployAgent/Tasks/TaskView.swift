@@ -98,7 +98,7 @@ public struct TaskView: Encodable, Sendable {
         try container.encode(outcome?.attempt.host, forKey: .host)
         try container.encode(outcome?.attempt.commit, forKey: .commit)
         try container.encode(run?.startedAt.rfc3339, forKey: .startedAt)
-        try container.encode(run.flatMap { $0.completedAt?.millisecondsSince($0.startedAt) }, forKey: .durationMS)
+        try container.encode(run?.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(run?.exitCode, forKey: .exitCode)
         try container.encode(run?.errorMessage.map(mask), forKey: .errorMessage)
         try container.encode(task?.digest, forKey: .entryHash)
