@@ -22,20 +22,20 @@ UPDATE leases SET fence = fence + 1, holder = 'floor', host = 'h1', commit_id = 
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' RETURNING fence \gset
 SELECT failures, attempts FROM outcomes
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND commit_id = '000000000000000000000000:id';
-SELECT runs.id, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms,
-    runs.attempt, runs.status, runs.exit_code, runs.signal, round(extract(epoch FROM runs.started_at) * 1000)::bigint,
-    round(extract(epoch FROM runs.completed_at) * 1000)::bigint, runs.output_tail, runs.error_message, runs.scope, runs.fence,
-    runs.adopted, runs.digest, runs.hook_commit
+SELECT runs.id, runs.kind, runs.name, runs.parent_kind, runs.parent, runs.app, runs.host, runs.workspace, runs.worker,
+    runs.marker, runs.command, runs.folder, runs.mode, runs.timeout_ms, runs.attempt, runs.scope, runs.digest,
+    runs.hook_commit, round(extract(epoch FROM runs.started_at) * 1000)::bigint, runs.status, runs.exit_code,
+    runs.signal, round(extract(epoch FROM runs.completed_at) * 1000)::bigint, runs.error_message, runs.fence,
+    runs.is_adopted, runs.adopted, runs.failures
 FROM runs WHERE marker = '00000000-0000-0000-:id';
-INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status, started_at,
-    digest, hook_commit)
-VALUES ('hook', 'PRE_DEPLOY', :id::bigint, '00000000-0000-0000-:id', 'make migrate', '.', 'strict', '600000'::bigint,
-    '1'::integer, 'fleet', :fence::bigint, 'running', to_timestamp('1763000000000'::double precision / 1000), NULL, NULL)
-RETURNING runs.id AS run, runs.kind, runs.name, runs.parent, runs.marker, runs.command, runs.folder, runs.mode,
-    runs.timeout_ms, runs.attempt, runs.status, runs.exit_code, runs.signal,
-    round(extract(epoch FROM runs.started_at) * 1000)::bigint, round(extract(epoch FROM runs.completed_at) * 1000)::bigint,
-    runs.output_tail, runs.error_message, runs.scope, runs.fence AS own_fence, runs.adopted,
-    runs.digest, runs.hook_commit \gset
+INSERT INTO runs (kind, name, parent_kind, parent, app, host, workspace, worker, marker, command, folder, mode,
+    timeout_ms, attempt, scope, digest, hook_commit, started_at, status, exit_code, signal, completed_at,
+    error_message, fence, is_adopted, adopted, failures)
+VALUES ('hook', 'PRE_DEPLOY', 'deployment', :id::bigint, 'floor:client_id', 'h1', '/srv/shop', NULL,
+    '00000000-0000-0000-:id', 'make migrate', '.', 'strict', '600000'::bigint, '1'::bigint, 'fleet', NULL, NULL,
+    to_timestamp('1763000000000'::double precision / 1000), 'running', NULL::bigint, NULL::bigint, NULL, NULL,
+    :fence::bigint, 'f'::boolean, NULL::bigint, '0'::bigint)
+RETURNING id AS run \gset
 UPDATE leases SET run = :run::bigint WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY';
 INSERT INTO outcomes AS known (app, name, commit_id, run, fence, status, attempts, digest, host, at_commit, by_app)
 VALUES ('floor:client_id', 'PRE_DEPLOY', '000000000000000000000000:id', :run::bigint, :fence::bigint, 'running', 1, NULL, 'h1',
@@ -50,13 +50,15 @@ BEGIN ISOLATION LEVEL READ COMMITTED\; SET LOCAL statement_timeout TO 30000\; SE
 SELECT 1 FROM leases
 WHERE app = 'floor:client_id' AND name = 'PRE_DEPLOY' AND fence = :fence::bigint AND holder = 'floor' FOR UPDATE;
 UPDATE runs SET status = 'succeeded', exit_code = '0'::integer, signal = NULL::integer,
-    completed_at = to_timestamp('1763000000000'::double precision / 1000), output_tail = 'out', error_message = NULL
+    completed_at = to_timestamp('1763000000000'::double precision / 1000), error_message = NULL
 WHERE id = :run::bigint AND status IN ('running', 'interrupted');
-SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-WHERE runs.id = :run::bigint \gset of_
+INSERT INTO run_outputs (run, tail) VALUES (:run::bigint, 'out') ON CONFLICT (run) DO UPDATE SET tail = excluded.tail;
+SELECT deployments.series, runs.name FROM runs
+JOIN deployments ON runs.parent_kind = 'deployment' AND runs.parent = deployments.id
+WHERE runs.id = :run::bigint AND runs.kind = 'hook' \gset of_
 SELECT coalesce(max(runs.failures), 0)
-FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-WHERE deployments.series = :of_series::bigint AND runs.name = 'PRE_DEPLOY';
+FROM runs JOIN deployments ON runs.parent_kind = 'deployment' AND runs.parent = deployments.id
+WHERE deployments.series = :of_series::bigint AND runs.kind = 'hook' AND runs.name = 'PRE_DEPLOY';
 UPDATE runs SET failures = '0'::integer WHERE id = :run::bigint;
 UPDATE outcomes SET status = 'succeeded', failures = failures + '0'::integer,
     retry_at = clock_timestamp() + NULL::bigint * interval '1 millisecond'

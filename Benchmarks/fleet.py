@@ -260,12 +260,13 @@ def history(cluster):
             'change ' || n / 50, 'Ada', 'main', 'poll', 1, n, CASE WHEN n / 50 % 97 = 0 THEN 'failed' ELSE 'succeeded' END,
             TRUE, TRUE, to_timestamp(1700000000 + n), to_timestamp(1700000001 + n)
         FROM generate_series(1, 500000) AS n;
-        INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, exit_code,
-            started_at, completed_at, output_tail, scope)
-        SELECT 'hook', CASE n % 2 WHEN 0 THEN 'PRE_DEPLOY' ELSE 'POST_DEPLOY' END, (n + 1) / 2, 'marker ' || n, 'make', '.',
-            'strict', 600000, 1, 'succeeded', 0, to_timestamp(1700000000 + n / 2), to_timestamp(1700000001 + n / 2), 'done',
-            'host'
-        FROM generate_series(1, 1000000) AS n;
+        INSERT INTO runs (kind, name, parent_kind, parent, app, host, workspace, marker, command, folder, mode, timeout_ms,
+            attempt, scope, started_at, status, exit_code, completed_at)
+        SELECT 'hook', CASE n % 2 WHEN 0 THEN 'PRE_DEPLOY' ELSE 'POST_DEPLOY' END, 'deployment', deployments.id, app, host,
+            workspace, 'marker ' || n, 'make', '.', 'strict', 600000, 1, 'host', to_timestamp(1700000000 + n / 2),
+            'succeeded', 0, to_timestamp(1700000001 + n / 2)
+        FROM generate_series(1, 1000000) AS n JOIN deployments ON deployments.id = (n + 1) / 2 ORDER BY n;
+        INSERT INTO run_outputs SELECT id, 'done' FROM runs;
         ANALYZE deployments; ANALYZE runs; CHECKPOINT;
         """, "history")
     floors = {page: select(cluster, condition) for page, condition in PAGES.items()}

@@ -65,9 +65,10 @@ struct FleetBench: Sendable {
         let digits = String(repeating: "0", count: 16 - number.count) + number
         let commit = String(repeating: "0", count: 24) + digits
         let run = RunDraft(
-            kind: .hook, name: "PRE_DEPLOY", parent: Int64(deployment), marker: "00000000-0000-0000-\(digits)",
-            command: "make migrate", folder: ".", mode: "strict", timeout: .seconds(600), attempt: 1, startedAt: .now,
-            scope: .fleet)
+            kind: .hook, name: "PRE_DEPLOY", parent: .deployment(Int64(deployment)),
+            place: Scope(app: "claims\(client)", host: "h1", workspace: "/srv/shop"),
+            marker: "00000000-0000-0000-\(digits)", command: "make migrate", folder: ".", mode: "strict",
+            timeout: .seconds(600), attempt: 1, startedAt: .now, scope: .fleet)
         let answer = try await store.claim(
             ClaimRequest(
                 scope: Scope(app: "claims\(client)", host: "h1", workspace: "/srv/shop"), commit: commit,

@@ -77,12 +77,12 @@ struct APIRoutes: Sendable {
     }
 
     private func log(_ id: String) async throws -> Response {
-        guard let number = Int64(id), let run = try await reader.run(number), try await reader.isOwn(run) else {
+        guard let number = Int64(id), let run = try await reader.run(number), reader.isOwn(run) else {
             throw HTTPError(.notFound, message: "no such run")
         }
         // Masked when it was written. The file may be gone with its disk; the record keeps the end.
-        let file = try await reader.logPath(run).flatMap { FileManager.default.contents(atPath: $0) }
-        let text = file ?? Data(session.log.mask(run.outputTail).utf8)
+        let file = reader.logPath(run).flatMap { FileManager.default.contents(atPath: $0) }
+        let text = if let file { file } else { Data(session.log.mask(try await reader.outputTail(run)).utf8) }
         return Response(
             status: .ok, headers: [.contentType: "text/plain; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: text)))

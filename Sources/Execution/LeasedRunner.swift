@@ -11,10 +11,10 @@ package struct LeasedRunner: Sendable {
         /// It ran on this host.
         /// - failures: how often it failed, over all hosts.
         case ran(Run, RunResult, failures: Int)
-        /// It ran elsewhere.
+        /// It ran elsewhere; which run that was is nil where the record does not have it.
         /// - retryIn: when a failure is tried again.
         /// - wasAwaited: whether it ran while this one waited.
-        case adopted(Int64, RunResult, failures: Int, retryIn: Duration?, wasAwaited: Bool)
+        case adopted(Int64?, RunEnd, failures: Int, retryIn: Duration?, wasAwaited: Bool)
         /// It ran on this host under a lease that was lost, and what came of it is not recorded.
         case lost(Run, String)
         /// This host could not start it, for the reason given; it counts as no attempt.
@@ -93,21 +93,23 @@ package struct LeasedRunner: Sendable {
                 let end = result.status.rawValue.replacing("_", with: " ")
                 logger.log(
                     level: request.run.kind == .hook ? .info : .debug,
-                    "\(command.title) \(end) on \(host ?? "another host") (run \(run)): taken over")
+                    "\(command.title) \(end) on \(host ?? "another host")\(run.map { " (run \($0))" } ?? ""): taken over"
+                )
                 return .adopted(
-                    run, result, failures: failures, retryIn: retryIn, wasAwaited: run == request.awaited)
+                    run, result, failures: failures, retryIn: retryIn,
+                    wasAwaited: run != nil && run == request.awaited)
             case .held(let held):
                 waiting()
                 let left = limit.map { $0 - .now }
                 if let left, left <= .zero { return .held(held) }
-                if held.run != said?.run {
+                if said == nil || held.run != said?.run {
                     logger.info(
                         "waiting: \(held.host) runs \(command.title) for \(held.commit.prefix(7)) (\(held.runInWords))")
                     said = held
                 }
                 // The same hook of another commit is no result for this one.
                 if held.commit == request.commit || request.run.kind == .task {
-                    request.awaited = held.run == HeldBy.unknown ? nil : held.run
+                    request.awaited = held.run
                 }
                 name = nil
                 // Whatever an earlier claim of this one may have begun is over.
@@ -225,5 +227,5 @@ package struct LeasedRunner: Sendable {
 
 extension HeldBy {
     /// Which run it is.
-    package var runInWords: String { run == Self.unknown ? "by another process" : "run \(run)" }
+    package var runInWords: String { run.map { "run \($0)" } ?? "by another process" }
 }

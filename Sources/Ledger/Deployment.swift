@@ -3,9 +3,20 @@ public enum DeploymentStatus: String, Sendable, Codable, CaseIterable {
     case running, succeeded, failed, interrupted, deferred
 }
 
-/// What made a check happen. A person's or a signal's check ignores the backoff.
-public enum Trigger: String, Sendable {
-    case startup, poll, manual, signal, webhook, rollback
+/// What made a check happen. A person's or a signal's check ignores the backoff. One of a later agent is kept as it came.
+public struct Trigger: RawRepresentable, Hashable, Sendable {
+    public var rawValue: String
+
+    public init(rawValue: String) {
+        self.rawValue = rawValue
+    }
+
+    public static let startup = Trigger(rawValue: "startup")
+    public static let poll = Trigger(rawValue: "poll")
+    public static let manual = Trigger(rawValue: "manual")
+    public static let signal = Trigger(rawValue: "signal")
+    public static let webhook = Trigger(rawValue: "webhook")
+    public static let rollback = Trigger(rawValue: "rollback")
 
     /// Whether the backoff after a failure counts for a check with this trigger.
     public var respectsBackoff: Bool {
@@ -14,7 +25,7 @@ public enum Trigger: String, Sendable {
 }
 
 /// Whose record an entry belongs to. One scope has at most one agent at work, the holder of the workspace's lock.
-public struct Scope: Hashable, Sendable {
+public struct Scope: Hashable, Sendable, Codable {
     /// `AGENT_APP`, the name in `appspec.yaml`, or the workspace's folder name.
     public var app: String
     /// `AGENT_HOST` or the host's name.
@@ -48,7 +59,7 @@ public struct DeploymentDraft: Sendable {
     public var series: Int64?
     public var startedAt: Timestamp
     /// The commit that is rolled back from, which is not deployed for as long as the ref points to it; nil for all but
-    /// rollbacks.
+    /// rollbacks, and on record once a person has asked for it again.
     public var held: String?
     /// Whether PRE_DEPLOY runs in a rollback, too.
     public var withPre: Bool
@@ -120,67 +131,49 @@ public struct TaskCounts: Sendable, Equatable, Codable {
 }
 
 /// One deployment as recorded: the work for one commit.
+@dynamicMemberLookup
 public struct Deployment: Sendable, Identifiable {
     public var id: Int64
-    public var scope: Scope
-    public var commit: String
-    public var subject: String
-    public var author: String
-    public var ref: String?
-    public var previousCommit: String?
-    public var trigger: String
-    public var attempt: Int
-    /// First deployment of the series of attempts that this one belongs to.
-    public var series: Int64
-    public var status: DeploymentStatus
-    public var settled: Bool
+    public var draft: DeploymentDraft
+    /// Nil while it runs. Whether it is settled, and due again, may change afterwards.
+    public var result: DeploymentResult?
     /// Whether the workspace was, or may have been, moved to this commit.
     public var published: Bool
-    public var retryAt: Timestamp?
-    public var warnings: Int
-    public var startedAt: Timestamp
-    public var completedAt: Timestamp?
-    public var errorMessage: String?
-    /// Nil when there were none, or it did not come to them.
-    public var tasks: TaskCounts?
-    /// The commit that this one rolled back from and that is held; nil for all but rollbacks, and once a person has asked for
-    /// it again.
-    public var held: String?
-    /// Whether PRE_DEPLOY ran in a rollback, too, or should have; false for all but rollbacks.
-    public var withPre: Bool
 
-    public init(
-        id: Int64, scope: Scope, commit: String, subject: String, author: String, ref: String?, previousCommit: String?,
-        trigger: String, attempt: Int, series: Int64, status: DeploymentStatus, settled: Bool, published: Bool,
-        retryAt: Timestamp?, warnings: Int, startedAt: Timestamp, completedAt: Timestamp?, errorMessage: String?,
-        tasks: TaskCounts? = nil, held: String? = nil, withPre: Bool = false
-    ) {
+    public init(id: Int64, draft: DeploymentDraft, result: DeploymentResult? = nil, published: Bool = false) {
         self.id = id
-        self.scope = scope
-        self.commit = commit
-        self.subject = subject
-        self.author = author
-        self.ref = ref
-        self.previousCommit = previousCommit
-        self.trigger = trigger
-        self.attempt = attempt
-        self.series = series
-        self.status = status
-        self.settled = settled
+        self.draft = draft
+        self.result = result
         self.published = published
-        self.retryAt = retryAt
-        self.warnings = warnings
-        self.startedAt = startedAt
-        self.completedAt = completedAt
-        self.errorMessage = errorMessage
-        self.tasks = tasks
-        self.held = held
-        self.withPre = withPre
     }
+
+    public subscript<T>(dynamicMember path: WritableKeyPath<DeploymentDraft, T>) -> T {
+        get { draft[keyPath: path] }
+        set { draft[keyPath: path] = newValue }
+    }
+
+    /// First deployment of the series of attempts that this one belongs to.
+    public var series: Int64 {
+        get { draft.series ?? id }
+        set { draft.series = newValue == id ? nil : newValue }
+    }
+
+    public var status: DeploymentStatus { result?.status ?? .running }
+    public var settled: Bool { result?.settled ?? false }
+    public var retryAt: Timestamp? { result?.retryAt }
+    public var warnings: Int { result?.warnings ?? 0 }
+    public var completedAt: Timestamp? { result?.completedAt }
+    public var errorMessage: String? { result?.errorMessage }
+    /// Nil while it runs. By the wall clock, and never negative where that was set back meanwhile.
+    public var duration: Duration? {
+        result.map { .milliseconds(max(0, $0.completedAt.millisecondsSince(draft.startedAt))) }
+    }
+    /// Nil when there were none, or it did not come to them.
+    public var tasks: TaskCounts? { result?.tasks }
 
     /// Whether it is a rollback that has not published, and so has changed nothing: what it holds is not held, and no
     /// decision goes by it.
-    public var cameToNothing: Bool { trigger == Trigger.rollback.rawValue && !published }
+    public var cameToNothing: Bool { draft.trigger == .rollback && !published }
 
     /// SQL for those that do count.
     package static let counts = "(published OR trigger_name <> 'rollback')"

@@ -16,6 +16,7 @@ public struct DeploymentKey: Hashable, Sendable {
 extension Deployment {
     /// What it is known by in every record.
     public var key: DeploymentKey {
-        DeploymentKey(scope: scope, commit: commit, attempt: attempt, startedAt: startedAt)
+        DeploymentKey(
+            scope: draft.scope, commit: draft.commit, attempt: draft.attempt, startedAt: draft.startedAt)
     }
 }

@@ -30,13 +30,15 @@ public struct HeldLease: Sendable {
     public var fence: Int64
     public var host: String
     public var commit: String
-    public var run: Int64
+    /// Nil where none has begun under it.
+    public var run: Int64?
     public var acquiredAt: Timestamp
     /// Negative once it has expired.
     public var remaining: Duration
 
     public init(
-        name: String, fence: Int64, host: String, commit: String, run: Int64, acquiredAt: Timestamp, remaining: Duration
+        name: String, fence: Int64, host: String, commit: String, run: Int64?, acquiredAt: Timestamp,
+        remaining: Duration
     ) {
         self.name = name
         self.fence = fence
@@ -100,16 +102,16 @@ extension ClaimRequest {
     /// Whether what came of the work so far is what this one goes by, rather than doing it anew.
     ///
     /// - Parameters:
-    ///   - run: whose outcome it is.
+    ///   - run: whose outcome it is; nil where that is not on record.
     ///   - status: nil for one that a person asked for again.
     ///   - failures: so far, over all hosts.
     ///   - attempt: the last one. Where a task failed on another host for this very commit, each of many hosts would try it at
     ///     once, whatever made it look: then the backoff counts.
     package func isAnswered(
-        by run: Int64, _ status: RunStatus?, failures: Int, retryIn: Duration?,
+        by run: Int64?, _ status: RunStatus?, failures: Int, retryIn: Duration?,
         attempt: (host: String?, commit: String?)
     ) -> Bool {
-        let wasAwaited = run == awaited
+        let wasAwaited = run != nil && run == awaited
         guard wasAwaited || !isForced else { return false }
         let isRollout = self.run.kind == .task && attempt.commit == commit && attempt.host != scope.host
         let isWaiting = (isRollout || !ignoresBackoff) && (retryIn ?? .zero) > .zero
@@ -139,21 +141,19 @@ public enum ClaimAnswer: Sendable {
     /// - failures: how often it failed before, over all hosts.
     case granted(Lease, Run, failures: Int)
     /// It has run.
-    /// - run: 0 for a task that was done by other means.
+    /// - run: nil for a task that was done by other means, and where the record does not have it.
     /// - host: where; nil when the record no longer has that.
     /// - failures: how often it failed, over all hosts.
     /// - retryIn: not before that time is it tried again; nil when it is not.
-    case done(run: Int64, host: String?, RunResult, failures: Int, retryIn: Duration?)
+    case done(run: Int64?, host: String?, RunEnd, failures: Int, retryIn: Duration?)
     /// Somebody else runs it, or the same hook of another commit.
     case held(HeldBy)
 }
 
 /// Who has what was asked for.
 public struct HeldBy: Sendable, Equatable {
-    /// The number of a run that this record does not have.
-    public static let unknown: Int64 = 0
-
-    public var run: Int64
+    /// Nil for one that this record does not have.
+    public var run: Int64?
     public var host: String
     public var commit: String
     /// Until the lease expires, if it is not renewed.
@@ -161,7 +161,7 @@ public struct HeldBy: Sendable, Equatable {
     /// How many hosts may be asking, for them not to ask too often.
     public var hosts: Int
 
-    public init(run: Int64, host: String, commit: String, expiresIn: Duration, hosts: Int) {
+    public init(run: Int64?, host: String, commit: String, expiresIn: Duration, hosts: Int) {
         self.run = run
         self.host = host
         self.commit = commit

@@ -2,8 +2,8 @@
 public struct LedgerError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unreachable, corrupt, newerSchema, foreign, full, denied, forbidden, refused, unsuitable, replaced,
-                failed
+            case unreachable, corrupt, newerSchema, olderSchema, foreign, full, denied, forbidden, refused, unsuitable
+            case replaced, failed
         }
         private let kind: Kind
 
@@ -13,6 +13,8 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
         public static var corrupt: Code { Code(kind: .corrupt) }
         /// Written by a newer version of the agent.
         public static var newerSchema: Code { Code(kind: .newerSchema) }
+        /// Written by an unreleased version, whose tables nobody reads any more.
+        public static var olderSchema: Code { Code(kind: .olderSchema) }
         /// A database of another program.
         public static var foreign: Code { Code(kind: .foreign) }
         /// No space or quota is left.
@@ -55,7 +57,9 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
     public var isForGood: Bool { code == .refused || code == .unsuitable || code == .replaced }
 
     /// Whether it does not get better before a person does something about it.
-    public var isFinal: Bool { isForGood || code == .newerSchema || code == .foreign || code == .forbidden }
+    public var isFinal: Bool {
+        isForGood || code == .newerSchema || code == .olderSchema || code == .foreign || code == .forbidden
+    }
 
     public var description: String {
         "cannot \(operation) the ledger \(location): \(explanation)"

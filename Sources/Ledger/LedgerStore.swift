@@ -8,8 +8,8 @@ public enum LedgerEntry: Sendable, Codable {
     case completeRun(Int64, RunResult)
     /// A run whose agent and processes are gone: it ends, and a lease under which it ran is there to be taken.
     case abandonRun(Int64, RunResult)
-    /// A run that was not made here: its result is that of another host's run.
-    case adoptRun(RunDraft, of: Int64, RunResult)
+    /// A run that was not made here: its end is that of another host's run, where the record has that one.
+    case adoptRun(RunDraft, of: Int64?, RunEnd)
     /// From now on the workspace may hold the deployment's commit.
     case publish(deployment: Int64)
     /// It does not after all: publishing failed, and the workspace was put back.
@@ -47,7 +47,7 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     @discardableResult
     func write(_ entries: [LedgerEntry]) async throws -> [Run]
 
-    /// Deployments and runs still marked `running` on a workspace.
+    /// Deployments and runs, of whatever kind and parent, still marked `running` on a workspace.
     ///
     /// - Parameter hosts: nil for every host, which is right where record and lock lie on one disk: a container's name
     ///   changes with every restart.
@@ -70,8 +70,11 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
 
     func run(_ id: Int64) async throws -> Run?
 
-    /// The newest run of that name in the scope that has ended.
-    func lastRun(_ scope: Scope, name: String) async throws -> Run?
+    /// The end of what a run printed; empty where there is nothing. No other call reads it, but those that move a record.
+    func outputTail(run: Int64) async throws -> String
+
+    /// The newest run of that kind and name in the scope that has ended.
+    func lastRun(_ scope: Scope, kind: RunKind, name: String) async throws -> Run?
 
     /// Lets the commit that a deployment rolled back from be deployed again.
     func releaseHold(_ deployment: Int64) async throws
@@ -82,10 +85,15 @@ public protocol LedgerStore: LeaseStore, TaskStore, SharedRecord {
     /// The notification of a deployment on the workspace and host that is due first; nil when there is none.
     func nextNotification(_ scope: Scope) async throws -> PendingNotification?
 
-    /// Deletes all but the newest `keep` deployments of the scope, never the last succeeded one.
+    /// Deletes all but the newest `keep` deployments of the scope, never the last succeeded one, and what `pruneAlone` does.
     ///
     /// - Returns: the ids of the deleted runs, at most `limit` deployments' worth.
     func prune(_ scope: Scope, keep: Int, limit: Int) async throws -> [Int64]
+
+    /// Deletes all but the newest `keep` runs of the scope that belong to nothing, never one that has not ended.
+    ///
+    /// - Returns: the ids of the deleted runs.
+    func pruneAlone(_ scope: Scope, keep: Int) async throws -> [Int64]
 
     /// Deletes the runs of a deployment's tasks that put themselves off, all but the newest `keep`: a deployment that stands for
     /// months is otherwise given one at every check.

@@ -40,8 +40,8 @@ public struct Outcome: Sendable {
     }
 
     public var key: Key
-    /// 0 when there was none.
-    public var run: Int64
+    /// Nil when there was none, or the record does not have it.
+    public var run: Int64?
     /// The run's marker, by which it is known in every record; nil when the run is no longer on record.
     public var marker: String?
     public var fence: Int64
@@ -52,7 +52,7 @@ public struct Outcome: Sendable {
     public var attempt: Attempt
 
     public init(
-        key: Key, run: Int64, marker: String?, fence: Int64, status: String, failures: Int, retryAt: Timestamp?,
+        key: Key, run: Int64?, marker: String?, fence: Int64, status: String, failures: Int, retryAt: Timestamp?,
         attempt: Attempt = Attempt()
     ) {
         self.key = key

@@ -39,13 +39,14 @@ public struct RecordContents: Sendable, Equatable {
         self.orphanedRuns = orphanedRuns
     }
 
-    /// SQL that both stores understand: the runs that are overdue.
+    /// SQL that both stores understand: the runs that are overdue. A person may run a task of a deployment that has ended.
     package static let overdue = """
-        FROM runs JOIN deployments ON deployments.id = runs.parent AND runs.kind = 'hook'
-        WHERE runs.status = 'running' AND deployments.status <> 'running'
+        FROM runs JOIN deployments ON deployments.id = runs.parent AND \(RunParent.isDeployment)
+        WHERE runs.status = 'running' AND runs.kind = 'hook' AND deployments.status <> 'running'
         """
     /// The same for the runs that are orphaned.
     package static let orphaned = """
-        FROM runs WHERE kind = 'hook' AND NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.id = runs.parent)
+        FROM runs WHERE \(RunParent.isDeployment)
+        AND NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.id = runs.parent)
         """
 }

@@ -18,6 +18,15 @@ package struct RecordMerge<Tables: RecordTables> {
         return merge.addition
     }
 
+    /// Adds a page of runs that belong to nothing in the tables' transaction.
+    package static func add(_ page: RunPage, to tables: Tables) throws -> RecordAddition {
+        let last = try tables.last()
+        var merge = RecordMerge(tables: tables, last: last.raised(to: page.last), adoptions: [])
+        for run in page.runs { try merge.add(run) }
+        if merge.last != last { try tables.advance(to: merge.last) }
+        return merge.addition
+    }
+
     private init(tables: Tables, last: RecordIDs, adoptions: [RecordPage.Adoption]) {
         self.tables = tables
         self.last = last
@@ -45,8 +54,9 @@ package struct RecordMerge<Tables: RecordTables> {
                 adoptions.removeAll { markers.contains($0.marker) }
                 return
             }
+            let series = try self.series(of: entry, id: id)
             deployment.id = id
-            deployment.series = try series(of: entry, id: id)
+            deployment.series = series
         }
         try tables.insert(deployment)
         addition.deployments += 1
@@ -93,21 +103,39 @@ package struct RecordMerge<Tables: RecordTables> {
     private mutating func add(_ runs: [CopiedRun], to deployment: Deployment) throws {
         guard !runs.isEmpty else { return }
         var floor = try tables.lastRun(deployment.scope, below: deployment.id) ?? 0
-        for copied in runs {
-            var run = copied.run
-            run.parent = deployment.id
-            if try run.id <= floor || tables.isUsed(run: run.id) {
-                last.run += 1
-                run.id = last.run
+        for var copied in runs {
+            copied.run.parent = .deployment(deployment.id)
+            try place(&copied, above: floor)
+            floor = copied.run.id
+            if let adopted = copied.run.adopted {
+                // None where it is not there, or not yet; never another run's number.
+                copied.run.adopted = try copied.original != nil || tables.isUsed(run: adopted) ? nil : adopted
             }
-            floor = run.id
-            if let adopted = run.adopted {
-                // 0 for one that is not there, or not yet; never another run's number.
-                run.adopted = try copied.original != nil || tables.isUsed(run: adopted) ? 0 : adopted
-            }
-            try tables.insert(run, failures: copied.failures)
+            try tables.insert(copied)
             addition.runs += 1
         }
+    }
+
+    /// Gives a run the id that it has, where that is free and above another one, else a new one.
+    private mutating func place(_ copied: inout CopiedRun, above floor: Int64) throws {
+        guard try copied.run.id <= floor || tables.isUsed(run: copied.run.id) else { return }
+        last.run += 1
+        copied.run.id = last.run
+    }
+
+    /// Adds a run that belongs to nothing.
+    private mutating func add(_ run: CopiedRun) throws {
+        var copied = run
+        if let known = try tables.run(marker: run.run.marker) {
+            // What was copied while it ran, and has ended since, is copied again in its place.
+            guard try run.run.end != nil && tables.isRunning(run: known) else { return }
+            try tables.remove(run: known)
+            copied.run.id = known
+        } else {
+            try place(&copied, above: tables.newestAlone(copied.run.place) ?? 0)
+        }
+        try tables.insert(copied)
+        addition.runs += 1
     }
 
     private mutating func adopt() throws {

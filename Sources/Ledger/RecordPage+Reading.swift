@@ -4,7 +4,7 @@ extension RecordPage {
         let deployments = try tables.deployments(after: id, limit: limit)
         self.init(entries: [], last: try tables.last())
         guard let first = deployments.first, let final = deployments.last else { return }
-        let runs = Dictionary(grouping: try tables.runs(of: first.id...final.id), by: \.run.parent)
+        let runs = Dictionary(grouping: try tables.runs(of: first.id...final.id), by: \.run.deployment)
         let notifications = Dictionary(
             grouping: try tables.notifications(of: first.id...final.id), by: \.deployment)
         // What comes before a deployment is most often in the page itself.
@@ -27,5 +27,12 @@ extension RecordPage {
     private struct Workspace: Hashable {
         var host: String
         var path: String
+    }
+}
+
+extension RunPage {
+    /// Reads the page after a run's id.
+    package init(_ tables: some RecordTables, after id: Int64, limit: Int) throws {
+        self.init(runs: try tables.runsAlone(after: id, limit: limit), last: try tables.last())
     }
 }

@@ -25,3 +25,15 @@ public struct RecordPage: Sendable {
         }
     }
 }
+
+/// Some runs of a record that belong to nothing, the oldest first: what is moved to another record in one transaction.
+public struct RunPage: Sendable {
+    public var runs: [CopiedRun]
+    /// As a page of deployments has them.
+    public var last: RecordIDs
+
+    public init(runs: [CopiedRun], last: RecordIDs) {
+        self.runs = runs
+        self.last = last
+    }
+}

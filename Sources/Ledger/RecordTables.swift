@@ -7,6 +7,8 @@ package protocol RecordTables {
     func deployments(after id: Int64, limit: Int) throws -> [Deployment]
     /// The runs of the deployments whose ids are in the range, by id.
     func runs(of deployments: ClosedRange<Int64>) throws -> [CopiedRun]
+    /// The runs after an id that belong to nothing, oldest first.
+    func runsAlone(after id: Int64, limit: Int) throws -> [CopiedRun]
     func notifications(of deployments: ClosedRange<Int64>) throws -> [PendingNotification]
     /// The deployment before it on its workspace and host.
     func before(_ deployment: Deployment) throws -> DeploymentKey?
@@ -32,16 +34,20 @@ package protocol RecordTables {
     func isUsed(run id: Int64) throws -> Bool
     func isUsed(notification id: Int64) throws -> Bool
     func run(marker: String) throws -> Int64?
+    /// The newest run of a place that belongs to nothing.
+    func newestAlone(_ place: Scope) throws -> Int64?
+    func isRunning(run id: Int64) throws -> Bool
 
     // MARK: - Writing
 
     func insert(_ deployment: Deployment) throws
-    func insert(_ run: Run, failures: Int) throws
+    func insert(_ run: CopiedRun) throws
     func insert(_ notification: PendingNotification) throws
     /// Notes whose result a run took over, where that is not known yet.
     func adopt(marker: String, original: Int64) throws
     /// Deletes a deployment with its runs and notifications.
     func remove(deployment id: Int64) throws
+    func remove(run id: Int64) throws
     /// Ids up to these are not given any more.
     func advance(to last: RecordIDs) throws
 }

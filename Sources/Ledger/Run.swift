@@ -8,12 +8,16 @@ public enum RunStatus: String, Sendable, Codable, CaseIterable {
     package var isFailure: Bool { self == .failed || self == .timedOut }
 }
 
-/// What a run is of.
-public enum RunKind: String, Sendable, Codable, CaseIterable {
-    case hook, task
+/// What a run is of. A kind of a later agent is kept as it came.
+public struct RunKind: RawRepresentable, Hashable, Sendable, Codable {
+    public var rawValue: String
 
-    /// SQL for the kinds whose parent is a deployment.
-    package static let ofDeployments = "IN ('hook', 'task')"
+    public init(rawValue: String) {
+        self.rawValue = rawValue
+    }
+
+    public static let hook = RunKind(rawValue: "hook")
+    public static let task = RunKind(rawValue: "task")
 }
 
 /// Over how many machines a run counts.
@@ -29,8 +33,12 @@ public struct RunDraft: Sendable, Codable {
     public var kind: RunKind
     /// Which one of its kind: `PRE_DEPLOY`, `POST_DEPLOY`, a task's id.
     public var name: String
-    /// The deployment that it belongs to; 0 when a person ran it where nothing had been deployed.
-    public var parent: Int64
+    /// What it belongs to; nil for what a person ran where nothing had been deployed.
+    public var parent: RunParent?
+    /// For which app, and where, it runs.
+    public var place: Scope
+    /// The process that runs it, or a lane of it; nil where that was not noted.
+    public var worker: String?
     /// Marks the run's processes in their environment; unique over all ledgers.
     public var marker: String
     /// The command as set, secrets masked.
@@ -48,13 +56,15 @@ public struct RunDraft: Sendable, Codable {
     public var hookCommit: String?
 
     public init(
-        kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String, mode: String,
-        timeout: Duration, attempt: Int, startedAt: Timestamp, scope: RunScope = .host, digest: String? = nil,
-        hookCommit: String? = nil
+        kind: RunKind, name: String, parent: RunParent?, place: Scope, worker: String? = nil, marker: String,
+        command: String, folder: String, mode: String, timeout: Duration, attempt: Int, startedAt: Timestamp,
+        scope: RunScope = .host, digest: String? = nil, hookCommit: String? = nil
     ) {
         self.kind = kind
         self.name = name
         self.parent = parent
+        self.place = place
+        self.worker = worker
         self.marker = marker
         self.command = command
         self.folder = folder
@@ -68,98 +78,100 @@ public struct RunDraft: Sendable, Codable {
     }
 }
 
-/// How a run ended.
-public struct RunResult: Sendable, Codable {
+extension RunDraft {
+    /// The deployment that it belongs to; nil where it belongs to nothing, or to something else.
+    public var deployment: Int64? { parent?.kind == .deployment ? parent?.id : nil }
+}
+
+/// How a run ended, as every view of it shows.
+public struct RunEnd: Sendable, Codable, Equatable {
     public var status: RunStatus
     /// The command's exit code; nil when a signal ended it or it never started.
     public var exitCode: Int?
     /// The signal that ended it.
     public var signal: Int?
     public var completedAt: Timestamp
+    public var errorMessage: String?
+
+    public init(
+        status: RunStatus, exitCode: Int? = nil, signal: Int? = nil, completedAt: Timestamp, errorMessage: String? = nil
+    ) {
+        self.status = status
+        self.exitCode = exitCode
+        self.signal = signal
+        self.completedAt = completedAt
+        self.errorMessage = errorMessage
+    }
+}
+
+/// How a run ended, with the end of what it printed, as it is written down. That text is read for one run at a time.
+@dynamicMemberLookup
+public struct RunResult: Sendable, Codable {
+    public var end: RunEnd
     /// The last 64 KiB of output, secrets masked, valid UTF-8 without NUL.
     public var outputTail: String
-    public var errorMessage: String?
+
+    public init(_ end: RunEnd, outputTail: String = "") {
+        self.end = end
+        self.outputTail = outputTail
+    }
 
     public init(
         status: RunStatus, exitCode: Int? = nil, signal: Int? = nil, completedAt: Timestamp, outputTail: String = "",
         errorMessage: String? = nil
     ) {
-        self.status = status
-        self.exitCode = exitCode
-        self.signal = signal
-        self.completedAt = completedAt
-        self.outputTail = outputTail
-        self.errorMessage = errorMessage
+        self.init(
+            RunEnd(
+                status: status, exitCode: exitCode, signal: signal, completedAt: completedAt, errorMessage: errorMessage
+            ), outputTail: outputTail)
+    }
+
+    public subscript<T>(dynamicMember path: WritableKeyPath<RunEnd, T>) -> T {
+        get { end[keyPath: path] }
+        set { end[keyPath: path] = newValue }
     }
 }
 
-/// One run as recorded: one execution of one command.
+/// One run as recorded: one execution of one command. What it printed is read by itself (`outputTail(run:)`).
+@dynamicMemberLookup
 public struct Run: Sendable, Identifiable {
     public var id: Int64
-    public var kind: RunKind
-    public var name: String
-    public var parent: Int64
-    public var marker: String
-    public var command: String
-    public var folder: String
-    public var mode: String
-    public var timeout: Duration
-    public var attempt: Int
-    public var status: RunStatus
-    public var exitCode: Int?
-    public var signal: Int?
-    public var startedAt: Timestamp
-    public var completedAt: Timestamp?
-    public var outputTail: String
-    public var errorMessage: String?
-    public var scope: RunScope
+    public var draft: RunDraft
+    /// Nil while it runs.
+    public var end: RunEnd?
     /// The number of the claim under which it ran; nil when it needed none.
     public var fence: Int64?
-    /// The run on another host whose result this one took over; nil when it ran itself.
+    /// Whether it did not run itself, and took over the result of a run on another host.
+    public var isAdopted: Bool
+    /// That run; nil also where the record does not have it, or not yet.
     public var adopted: Int64?
-    /// Hash of a task's entry; nil for a hook.
-    public var digest: String?
-    /// The commit of the repository that the hook is from; nil where it is from the app's.
-    public var hookCommit: String?
 
     public init(
-        id: Int64, kind: RunKind, name: String, parent: Int64, marker: String, command: String, folder: String,
-        mode: String, timeout: Duration, attempt: Int, status: RunStatus, exitCode: Int?, signal: Int?,
-        startedAt: Timestamp, completedAt: Timestamp?, outputTail: String, errorMessage: String?,
-        scope: RunScope = .host, fence: Int64? = nil, adopted: Int64? = nil, digest: String? = nil,
-        hookCommit: String? = nil
+        id: Int64, draft: RunDraft, end: RunEnd? = nil, fence: Int64? = nil, isAdopted: Bool = false,
+        adopted: Int64? = nil
     ) {
         self.id = id
-        self.kind = kind
-        self.name = name
-        self.parent = parent
-        self.marker = marker
-        self.command = command
-        self.folder = folder
-        self.mode = mode
-        self.timeout = timeout
-        self.attempt = attempt
-        self.status = status
-        self.exitCode = exitCode
-        self.signal = signal
-        self.startedAt = startedAt
-        self.completedAt = completedAt
-        self.outputTail = outputTail
-        self.errorMessage = errorMessage
-        self.scope = scope
+        self.draft = draft
+        self.end = end
         self.fence = fence
+        self.isAdopted = isAdopted
         self.adopted = adopted
-        self.digest = digest
-        self.hookCommit = hookCommit
     }
-}
 
-extension RunResult {
-    /// How a run ended that is on record; nil while it has not.
-    public init?(of run: Run) {
-        guard run.status != .running, let completedAt = run.completedAt else { return nil }
-        self.init(
-            status: run.status, exitCode: run.exitCode, signal: run.signal, completedAt: completedAt,
-            outputTail: run.outputTail, errorMessage: run.errorMessage)
+    public subscript<T>(dynamicMember path: WritableKeyPath<RunDraft, T>) -> T {
+        get { draft[keyPath: path] }
+        set { draft[keyPath: path] = newValue }
     }
+
+    public var status: RunStatus { end?.status ?? .running }
+    public var exitCode: Int? { end?.exitCode }
+    public var signal: Int? { end?.signal }
+    public var completedAt: Timestamp? { end?.completedAt }
+    public var errorMessage: String? { end?.errorMessage }
+    /// Nil while it runs. By the wall clock, and never negative where that was set back meanwhile.
+    public var duration: Duration? {
+        end.map { .milliseconds(max(0, $0.completedAt.millisecondsSince(draft.startedAt))) }
+    }
+    /// The deployment that it belongs to; nil where it belongs to nothing, or to something else.
+    public var deployment: Int64? { draft.deployment }
 }

@@ -1,5 +1,12 @@
-/// A record that can be moved to another one: what there is beside deployments and their runs.
+/// A record that can be moved to another one: what there is beside deployments and the runs of those.
 public protocol SharedRecord: Sendable {
+    /// Some runs that belong to nothing, after an id, the oldest first; no runs at the end of the record.
+    func runPage(after id: Int64, limit: Int) async throws -> RunPage
+
+    /// Adds runs that belong to nothing, all or nothing. What is there already is not added again, but one that has ended
+    /// since takes its place.
+    func insert(_ page: RunPage) async throws -> RecordAddition
+
     /// What came of what is done once, in the order of its keys, after one of them; none at the end.
     func outcomes(after: Outcome.Key?, limit: Int) async throws -> [Outcome]
 

@@ -5,7 +5,7 @@ extension LedgerEntry {
         switch self {
         case .completeRun(let run, let result): .completeRun(run, result.withoutText)
         case .abandonRun(let run, let result): .abandonRun(run, result.withoutText)
-        case .adoptRun(let draft, let original, let result): .adoptRun(draft, of: original, result.withoutText)
+        case .adoptRun(let draft, let original, let end): .adoptRun(draft, of: original, end.withoutText)
         case .completeDeployment(let deployment, let result): .completeDeployment(deployment, result.withoutText)
         default: self
         }
@@ -27,6 +27,14 @@ extension RunResult {
     fileprivate var withoutText: RunResult {
         var copy = self
         if !outputTail.isEmpty { copy.outputTail = replacement }
+        copy.end = end.withoutText
+        return copy
+    }
+}
+
+extension RunEnd {
+    fileprivate var withoutText: RunEnd {
+        var copy = self
         if errorMessage != nil { copy.errorMessage = replacement }
         return copy
     }

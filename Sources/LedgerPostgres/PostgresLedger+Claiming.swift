@@ -36,11 +36,10 @@ extension PostgresLedger {
         ).rows.first
         if let answer = try outcome(request, tasks, session) { return answer }
         guard let lease, let holder = try lease.optional(1, as: String.self) else { return nil }
-        let run = try lease.get(4, as: Int64.self)
+        let run = try lease.optional(4, as: Int64.self)
         if holder == request.holder {
             // Its own: that of a claim whose answer was lost, or else of a run that is over.
-            let own = try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(run)]).rows
-                .first.map(Run.init(row:))
+            let own = try run.flatMap { try Self.run($0, session) }
             guard locking, let own, own.marker == request.run.marker, own.status == .running else { return nil }
             // The holder counts from when it asked this time.
             try session.query(
@@ -75,10 +74,10 @@ extension PostgresLedger {
         guard let row else {
             return isDone
                 ? .done(
-                    run: 0, host: nil, RunResult(status: .succeeded, completedAt: .now), failures: 0, retryIn: nil)
+                    run: nil, host: nil, RunEnd(status: .succeeded, completedAt: .now), failures: 0, retryIn: nil)
                 : nil
         }
-        let run = try row.get(0, as: Int64.self)
+        let run = try row.optional(0, as: Int64.self)
         let failures = try row.get(2, as: Int.self)
         let retryIn = try row.optional(3, as: Int64.self).map { Duration.milliseconds(max(0, $0)) }
         let noted = RunStatus(rawValue: try row.get(1))
@@ -86,16 +85,11 @@ extension PostgresLedger {
         guard isDone || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn, attempt: attempt)
         else { return nil }
         // The run itself may have been deleted since, with its deployment.
-        let made = try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(run)]).rows
-            .first.map(Run.init(row:))
-        let host = try made.flatMap { made in
-            try session.query("SELECT host FROM deployments WHERE id = $1::bigint", [.integer(made.parent)]).rows.first?
-                .get(0, as: String.self)
-        }
+        let made = try run.flatMap { try Self.run($0, session) }
         let status = isDone ? .succeeded : noted ?? .interrupted
-        var result = made.flatMap(RunResult.init(of:)) ?? RunResult(status: status, completedAt: .now)
-        result.status = status
-        return .done(run: run, host: host, result, failures: failures, retryIn: retryIn)
+        var end = made?.end ?? RunEnd(status: status, completedAt: .now)
+        end.status = status
+        return .done(run: run, host: made?.place.host, end, failures: failures, retryIn: retryIn)
     }
 
     private static func failures(_ request: ClaimRequest, _ session: PostgresSession) throws -> Int {
@@ -144,7 +138,7 @@ extension PostgresLedger {
         guard
             let before = try session.query(
                 "SELECT run, fence FROM leases WHERE app = $1 AND name = $2 AND holder IS NOT NULL", request.key
-            ).rows.first
+            ).rows.first, let run = try before.optional(0, as: Int64.self)
         else { return }
         let message =
             "its agent did not renew its lease (fence \(try before.get(1, as: Int64.self))); "
@@ -153,20 +147,20 @@ extension PostgresLedger {
             """
             UPDATE outcomes SET status = 'interrupted' WHERE app = $1 AND name = $2 AND run = $3::bigint
             AND status = 'running'
-            """, request.key + [.integer(before.get(0))])
+            """, request.key + [.integer(run)])
         let ended = try session.query(
             """
             UPDATE runs SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
-            WHERE id = $1::bigint AND status = 'running' RETURNING parent
-            """, [.integer(before.get(0)), .text(message)]
+            WHERE id = $1::bigint AND status = 'running' RETURNING CASE WHEN \(RunParent.isDeployment) THEN parent END
+            """, [.integer(run), .text(message)]
         ).rows.first
         // A task is not its deployment's fate.
-        guard let ended, request.run.kind == .hook else { return }
+        guard request.run.kind == .hook, let deployment = try ended?.optional(0, as: Int64.self) else { return }
         try session.query(
             """
             UPDATE deployments SET status = 'interrupted', completed_at = clock_timestamp(), error_message = $2
             WHERE id = $1::bigint AND status = 'running'
-            """, [.integer(ended.get(0)), .text("\(request.run.name) interrupted: \(message)")])
+            """, [.integer(deployment), .text("\(request.run.name) interrupted: \(message)")])
     }
 
     public func renew(_ lease: Lease) async throws -> Bool {
@@ -247,8 +241,8 @@ extension PostgresLedger {
             UPDATE deployments SET settled = FALSE, retry_at = NULL FROM deployments AS own
             WHERE own.id = $1::bigint AND deployments.app = own.app AND deployments.commit_id = own.commit_id
             AND deployments.status IN ('failed', 'deferred')
-            AND EXISTS (SELECT 1 FROM runs WHERE runs.kind = 'hook' AND runs.parent = deployments.id
-                AND runs.scope = 'fleet' AND runs.status IN ('failed', 'timed_out', 'deferred'))
+            AND EXISTS (SELECT 1 FROM runs WHERE \(RunParent.isDeployment) AND runs.parent = deployments.id
+                AND runs.kind = 'hook' AND runs.scope = 'fleet' AND runs.status IN ('failed', 'timed_out', 'deferred'))
             """, [.integer(deployment)])
     }
 }

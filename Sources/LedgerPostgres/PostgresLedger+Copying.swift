@@ -9,6 +9,16 @@ extension PostgresLedger {
         }
     }
 
+    public func runPage(after id: Int64, limit: Int) async throws -> RunPage {
+        try await work("read") { session in
+            try RunPage(PostgresRecordTables(session: session), after: id, limit: limit)
+        }
+    }
+
+    public func insert(_ page: RunPage) async throws -> RecordAddition {
+        try await alone { session in try RecordMerge.add(page, to: PostgresRecordTables(session: session)) }
+    }
+
     public func insert(_ page: RecordPage) async throws -> RecordAddition {
         try await alone { session in try RecordMerge.add(page, to: PostgresRecordTables(session: session)) }
     }

@@ -5,14 +5,14 @@ import Postgres
 extension PostgresLedger {
     /// The outcomes with their runs' markers, as `outcome` reads them.
     static let selectOutcomes = """
-        SELECT app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures,
-            \(milliseconds("retry_at")), attempts, outcomes.digest, by_app, host, at_commit
+        SELECT outcomes.app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures,
+            \(milliseconds("retry_at")), attempts, outcomes.digest, by_app, outcomes.host, at_commit
         FROM outcomes LEFT JOIN runs ON runs.id = run
         """
 
     static func outcome(_ row: PostgresRow) throws -> Outcome {
         Outcome(
-            key: .init(app: try row.get(0), name: try row.get(1), commit: try row.get(2)), run: try row.get(3),
+            key: .init(app: try row.get(0), name: try row.get(1), commit: try row.get(2)), run: try row.optional(3),
             marker: try row.optional(4), fence: try row.get(5), status: try row.get(6), failures: try row.get(7),
             retryAt: try row.optionalTime(8),
             attempt: .init(
@@ -25,8 +25,8 @@ extension PostgresLedger {
             let start = key ?? Outcome.Key(app: "", name: "", commit: "")
             return try session.query(
                 """
-                \(Self.selectOutcomes) WHERE (app, outcomes.name, commit_id) > ($1, $2, $3)
-                ORDER BY app, outcomes.name, commit_id LIMIT $4::bigint
+                \(Self.selectOutcomes) WHERE (outcomes.app, outcomes.name, commit_id) > ($1, $2, $3)
+                ORDER BY outcomes.app, outcomes.name, commit_id LIMIT $4::bigint
                 """, start.values + [PostgresValue(limit)]
             ).rows.map(Self.outcome)
         }
@@ -39,7 +39,7 @@ extension PostgresLedger {
                 // The number of a run that is not on record must not name another one.
                 let run =
                     try outcome.marker.flatMap { try tables.run(marker: $0) }
-                    ?? (tables.isUsed(run: outcome.run) ? 0 : outcome.run)
+                    ?? outcome.run.flatMap { try tables.isUsed(run: $0) ? nil : $0 }
                 let attempt = outcome.attempt
                 try session.query(
                     """
@@ -49,11 +49,12 @@ extension PostgresLedger {
                         $13)
                     ON CONFLICT (app, name, commit_id) DO UPDATE SET status = excluded.status,
                         failures = excluded.failures, retry_at = excluded.retry_at
-                    WHERE known.status = 'running' AND known.run = excluded.run AND known.fence = excluded.fence
+                    WHERE known.status = 'running' AND known.run IS NOT DISTINCT FROM excluded.run AND known.fence = excluded.fence
                     """,
                     outcome.key.values + [
-                        .integer(run), .integer(outcome.fence), .text(outcome.status), PostgresValue(outcome.failures),
-                        PostgresValue(outcome.retryAt), PostgresValue(attempt.number), PostgresValue(attempt.digest),
+                        PostgresValue(run), .integer(outcome.fence), .text(outcome.status),
+                        PostgresValue(outcome.failures), PostgresValue(outcome.retryAt), PostgresValue(attempt.number),
+                        PostgresValue(attempt.digest),
                         PostgresValue(attempt.app), PostgresValue(attempt.host), PostgresValue(attempt.commit),
                     ])
             }

@@ -56,7 +56,7 @@ extension PostgresLedger {
                     lastDeployment: try row.optional(14, as: Int64.self).flatMap { id in
                         try session.query(
                             "SELECT \(Deployment.columns) FROM deployments WHERE id = $1::bigint", [.integer(id)]
-                        ).rows.first.map(Deployment.init(row:))
+                        ).rows.first.map { try Deployment(row: $0) }
                     })
             }
             return Fleet(hosts: hosts, leases: try Self.heldLeases(app: app, session))
@@ -73,7 +73,7 @@ extension PostgresLedger {
         ).rows.map { row in
             HeldLease(
                 name: try row.get(0), fence: try row.get(1), host: try row.get(2), commit: try row.get(3),
-                run: try row.get(4), acquiredAt: try row.time(5),
+                run: try row.optional(4), acquiredAt: try row.time(5),
                 remaining: .milliseconds(try row.get(6, as: Int64.self)))
         }
     }

@@ -11,7 +11,7 @@ extension PostgresLedger {
             let schema = schema
             return try await transaction { session in
                 RecordFindings(
-                    version: version, knownVersion: PostgresSchema.steps.count,
+                    version: version, knownVersion: RecordVersion.known,
                     refusals: try Self.refusals(schema, session), contents: try Self.contents(session),
                     sizeBytes: try session.query(
                         """
@@ -103,7 +103,7 @@ extension PostgresLedger {
     private static func leases(_ session: PostgresSession) throws -> [ServerFindings.FoundLease] {
         try session.query(
             """
-            SELECT app, name, fence, coalesce(host, ''), coalesce(commit_id, ''), coalesce(run, 0),
+            SELECT app, name, fence, coalesce(host, ''), coalesce(commit_id, ''), run,
                 \(milliseconds("coalesce(acquired_at, now())")), coalesce(\(millisecondsUntil("expires_at")), 0)
             FROM leases WHERE holder IS NOT NULL ORDER BY app, name
             """
@@ -112,7 +112,7 @@ extension PostgresLedger {
                 app: try row.get(0),
                 lease: HeldLease(
                     name: try row.get(1), fence: try row.get(2), host: try row.get(3), commit: try row.get(4),
-                    run: try row.get(5), acquiredAt: try row.time(6),
+                    run: try row.optional(5), acquiredAt: try row.time(6),
                     remaining: .milliseconds(try row.get(7, as: Int64.self))))
         }
     }

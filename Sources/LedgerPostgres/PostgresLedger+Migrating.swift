@@ -5,24 +5,31 @@ import Postgres
 extension PostgresLedger {
     /// - Returns: the record's identity.
     func migrate() async throws -> String {
-        if let (version, id) = try await version(), version == PostgresSchema.steps.count { return id }
+        if let (version, id) = try await version(), version >= RecordVersion.known {
+            if version > RecordVersion.known { newer(version) }
+            return id
+        }
         let (schema, location) = (schema, location)
         return try await transaction { session in
             // Held until the end of the transaction. The number is the agents' own: "DPLY" in ASCII.
             try session.query("SELECT pg_advisory_xact_lock(1146113113, hashtext($1))", [.text(schema)])
             let isThere = try session.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", [.text(schema)])
             if isThere.rows.isEmpty { try session.query("CREATE SCHEMA \(quotedIdentifier(schema))") }
-            try session.query("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-            let found = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(0, as: Int.self)
-            let version = found ?? 0
-            guard version <= PostgresSchema.steps.count else { throw Self.newer(version, location) }
-            for step in PostgresSchema.steps[version...] {
-                for statement in step { try session.query(statement) }
-            }
-            if version < PostgresSchema.steps.count {
+            try session.query(
+                """
+                CREATE TABLE IF NOT EXISTS schema_version
+                    (version INTEGER PRIMARY KEY, compatible_from INTEGER NOT NULL)
+                """)
+            // Another agent may have brought them up to date between the look and the lock.
+            let version = try Self.version(session, location) ?? 0
+            if version < RecordVersion.known {
+                for step in PostgresSchema.steps(after: version) {
+                    for statement in step { try session.query(statement) }
+                }
                 try session.query("DELETE FROM schema_version")
                 try session.query(
-                    "INSERT INTO schema_version VALUES ($1::integer)", [.integer(Int64(PostgresSchema.steps.count))])
+                    "INSERT INTO schema_version (version, compatible_from) VALUES ($1::integer, $2::integer)",
+                    [PostgresValue(RecordVersion.known), PostgresValue(RecordVersion.compatibleFrom)])
             }
             return try session.query("SELECT id FROM identity").rows[0].get(0)
         }
@@ -35,11 +42,7 @@ extension PostgresLedger {
         do {
             return try await transaction { session in
                 try Self.checkEncoding(session, location)
-                guard
-                    let version = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(
-                        0, as: Int.self)
-                else { return nil }
-                if version > PostgresSchema.steps.count { throw Self.newer(version, location) }
+                guard let version = try Self.version(session, location) else { return nil }
                 return (version, try session.query("SELECT id FROM identity").rows[0].get(0))
             }
         } catch let error as PostgresError where error.sqlState == "42P01" || error.sqlState == "3F000" {
@@ -59,11 +62,22 @@ extension PostgresLedger {
                 + "create one for the record: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")
     }
 
-    private static func newer(_ version: Int, _ location: String) -> LedgerError {
-        LedgerError(
-            .newerSchema, operation: "open", location: location,
-            explanation:
-                "it was written by a newer version of the agent (schema \(version), this one knows "
-                + "\(PostgresSchema.steps.count)); update the agent")
+    /// - Returns: nil where none is noted.
+    /// - Throws: `LedgerError` for one that this agent does not work with.
+    private static func version(_ session: PostgresSession, _ location: String) throws -> Int? {
+        guard
+            let version = try session.query("SELECT max(version) FROM schema_version").rows[0].optional(
+                0, as: Int.self)
+        else { return nil }
+        // Older tables have no such column.
+        let compatibleFrom =
+            version > RecordVersion.known
+            ? try session.query(
+                "SELECT max((to_jsonb(schema_version) ->> 'compatible_from')::integer) FROM schema_version"
+            ).rows[0].optional(0, as: Int.self) : nil
+        try RecordVersion.check(
+            version, compatibleFrom: compatibleFrom, location: location,
+            another: "name another schema in AGENT_LEDGER_SCHEMA, or rename this one (ALTER SCHEMA … RENAME TO …)")
+        return version
     }
 }

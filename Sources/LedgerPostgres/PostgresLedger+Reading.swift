@@ -35,7 +35,7 @@ extension PostgresLedger {
         return try session.query(
             "SELECT \(Deployment.columns) FROM deployments WHERE \(range)\(condition) "
                 + "AND \(Deployment.counts) ORDER BY \(order) LIMIT 1", values
-        ).rows.first.map(Deployment.init(row:))
+        ).rows.first.map { try Deployment(row: $0) }
     }
 
     /// SQL for the rows with given values in some columns, newest first, such that only an index on those columns and the id
@@ -62,8 +62,8 @@ extension PostgresLedger {
         try session.query(
             """
             SELECT coalesce(max(runs.failures), 0)
-            FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-            WHERE deployments.series = $1::bigint AND runs.name = $2
+            FROM runs JOIN deployments ON \(RunParent.isDeployment) AND runs.parent = deployments.id
+            WHERE deployments.series = $1::bigint AND runs.kind = 'hook' AND runs.name = $2
             """, [.integer(series), .text(name)]
         ).rows[0].get(0)
     }
@@ -72,23 +72,19 @@ extension PostgresLedger {
         hosts: [String]?, workspace: String
     ) async throws -> (deployments: [Deployment], runs: [Run]) {
         try await work("read") { session in
-            var condition = "deployments.workspace = $1"
+            var condition = "workspace = $1"
             let arguments: [PostgresValue] = [.text(workspace)] + (hosts ?? []).map(PostgresValue.text)
             if let hosts {
                 let places = hosts.indices.map { "$\($0 + 2)" }.joined(separator: ", ")
-                condition += " AND deployments.host IN (\(places))"
+                condition += " AND host IN (\(places))"
             }
             let deployments = try session.query(
                 "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
                 arguments
-            ).rows.map(Deployment.init(row:))
+            ).rows.map { try Deployment(row: $0) }
             let runs = try session.query(
-                """
-                SELECT \(Run.columns) FROM runs
-                JOIN deployments ON runs.parent = deployments.id AND runs.kind \(RunKind.ofDeployments)
-                WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
-                """, arguments
-            ).rows.map(Run.init(row:))
+                "SELECT \(Run.columns) FROM runs WHERE status = 'running' AND \(condition) ORDER BY id", arguments
+            ).rows.map { try Run(row: $0) }
             return (deployments, runs)
         }
     }
@@ -138,7 +134,7 @@ extension PostgresLedger {
                 SELECT \(Deployment.columns) FROM deployments WHERE \(range)
                 ORDER BY \(order) LIMIT \(argument(PostgresValue(filter.limit)))::bigint
                 """, arguments
-            ).rows.map(Deployment.init(row:))
+            ).rows.map { try Deployment(row: $0) }
         }
     }
 
@@ -146,36 +142,44 @@ extension PostgresLedger {
         try await work("read") { session in
             try session.query(
                 "SELECT \(Deployment.columns) FROM deployments WHERE id = $1::bigint", [.integer(id)]
-            ).rows.first.map(Deployment.init(row:))
+            ).rows.first.map { try Deployment(row: $0) }
         }
     }
 
     public func runs(deployment: Int64) async throws -> [Run] {
         try await work("read") { session in
             try session.query(
-                "SELECT \(Run.columns) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = $1::bigint ORDER BY id",
+                "SELECT \(Run.columns) FROM runs WHERE \(RunParent.isDeployment) AND parent = $1::bigint ORDER BY id",
                 [.integer(deployment)]
-            ).rows.map(Run.init(row:))
+            ).rows.map { try Run(row: $0) }
         }
     }
 
     public func run(_ id: Int64) async throws -> Run? {
+        try await work("read") { session in try Self.run(id, session) }
+    }
+
+    static func run(_ id: Int64, _ session: PostgresSession) throws -> Run? {
+        try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(id)])
+            .rows.first.map { try Run(row: $0) }
+    }
+
+    public func outputTail(run: Int64) async throws -> String {
         try await work("read") { session in
-            try session.query("SELECT \(Run.columns) FROM runs WHERE id = $1::bigint", [.integer(id)])
-                .rows.first.map(Run.init(row:))
+            try session.query("SELECT tail FROM run_outputs WHERE run = $1::bigint", [.integer(run)])
+                .rows.first?.get(0) ?? ""
         }
     }
 
-    public func lastRun(_ scope: Scope, name: String) async throws -> Run? {
+    public func lastRun(_ scope: Scope, kind: RunKind, name: String) async throws -> Run? {
         try await work("read") { session in
-            try session.query(
+            let (range, order) = Self.newestFirst(["host", "app", "workspace", "kind", "name"], from: 1)
+            return try session.query(
                 """
-                SELECT \(Run.columns) FROM (
-                    SELECT id FROM deployments WHERE host = $2 AND app = $3 AND workspace = $4 ORDER BY id DESC LIMIT 1000
-                ) AS newest JOIN runs ON runs.parent = newest.id AND runs.kind = 'hook'
-                WHERE runs.name = $1 AND runs.status <> 'running' ORDER BY runs.id DESC LIMIT 1
-                """, [.text(name), .text(scope.host), .text(scope.app), .text(scope.workspace)]
-            ).rows.first.map(Run.init(row:))
+                SELECT \(Run.columns) FROM runs WHERE \(range) AND status <> 'running' ORDER BY \(order) LIMIT 1
+                """,
+                [.text(scope.host), .text(scope.app), .text(scope.workspace), .text(kind.rawValue), .text(name)]
+            ).rows.first.map { try Run(row: $0) }
         }
     }
 

@@ -42,7 +42,7 @@ extension PostgresLedger {
                 SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
                 (SELECT run FROM outcomes WHERE app = $1 AND starts_with(name, $2) AND commit_id = '')
                 """, [.text(Lease.allApps), .text(prefix)]
-            ).rows.map(Run.init(row:))
+            ).rows.map { try Run(row: $0) }
             let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try session.query(
                 "\(Self.selectOutcomes) WHERE outcomes.app = $1 AND starts_with(outcomes.name, $2) AND commit_id = ''",
@@ -51,7 +51,7 @@ extension PostgresLedger {
                 let outcome = try Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
-                known[id]?.run = runs[outcome.run]
+                known[id]?.run = outcome.run.flatMap { runs[$0] }
             }
             for lease in try Self.heldLeases(app: Lease.allApps, session) where lease.remaining > .zero {
                 guard lease.name.hasPrefix(prefix) else { continue }
@@ -78,9 +78,9 @@ extension PostgresLedger {
                 try session.query(
                     """
                     INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest, by_app)
-                    VALUES ($1, $2, '', 0, 0, 'succeeded', $3, $4)
+                    VALUES ($1, $2, '', NULL, 0, 'succeeded', $3, $4)
                     ON CONFLICT (app, name, commit_id) DO UPDATE
-                    SET run = 0, status = 'succeeded', retry_at = NULL, digest = excluded.digest, by_app = excluded.by_app,
+                    SET run = NULL, status = 'succeeded', retry_at = NULL, digest = excluded.digest, by_app = excluded.by_app,
                         host = NULL, at_commit = NULL
                     """, key + [PostgresValue(action.digest), .text(action.app)])
             case .retry:
@@ -110,7 +110,7 @@ extension PostgresLedger {
             return nil
         }
         return HeldBy(
-            run: try row.get(0), host: try row.get(1), commit: try row.get(2),
+            run: try row.optional(0), host: try row.get(1), commit: try row.get(2),
             expiresIn: .milliseconds(try row.get(3, as: Int64.self)), hosts: 1)
     }
 

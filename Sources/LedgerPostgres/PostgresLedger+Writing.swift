@@ -7,24 +7,10 @@ extension PostgresLedger {
         _ draft: DeploymentDraft, firstRun: (@Sendable (Int64) -> RunDraft)?
     ) async throws -> (deployment: Deployment, run: Run?) {
         try await work("write") { session in
-            let row = try session.query(
-                """
-                WITH next AS (SELECT nextval(pg_get_serial_sequence('deployments', 'id')) AS id)
-                INSERT INTO deployments (id, app, host, workspace, commit_id, subject, author, ref, previous_commit,
-                    trigger_name, attempt, series, status, started_at, held, with_pre)
-                SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::integer, coalesce($11::bigint, id), 'running', \(timestamp(12)), $13,
-                    $14::boolean
-                FROM next RETURNING \(Deployment.columns)
-                """,
-                [
-                    .text(draft.scope.app), .text(draft.scope.host), .text(draft.scope.workspace), .text(draft.commit),
-                    .text(draft.subject), .text(draft.author), PostgresValue(draft.ref),
-                    PostgresValue(draft.previousCommit), .text(draft.trigger.rawValue), PostgresValue(draft.attempt),
-                    PostgresValue(draft.series), PostgresValue(draft.startedAt), PostgresValue(draft.held),
-                    .boolean(draft.withPre),
-                ]
-            ).rows[0]
-            let deployment = try Deployment(row: row)
+            var deployment = Deployment(id: 0, draft: draft)
+            deployment.id = try session.query("SELECT nextval(pg_get_serial_sequence('deployments', 'id'))")
+                .rows[0].get(0)
+            try session.insert(DeploymentColumn.allCases) { deployment.value(of: $0) }
             return (deployment, try firstRun.map { try Self.insert($0(deployment.id), session) })
         }
     }
@@ -53,11 +39,12 @@ extension PostgresLedger {
         switch entry {
         case .beginRun(let draft):
             return try insert(draft, session)
-        case .adoptRun(let draft, let original, let result):
+        case .adoptRun(let draft, let original, let end):
             let run = try insert(draft, session)
             try session.query(
-                "UPDATE runs SET adopted = $2::bigint WHERE id = $1::bigint", [.integer(run.id), .integer(original)])
-            try complete(run.id, result, session)
+                "UPDATE runs SET is_adopted = TRUE, adopted = $2::bigint WHERE id = $1::bigint",
+                [.integer(run.id), PostgresValue(original)])
+            try complete(run.id, RunResult(end), session)
         case .completeRun(let id, let result):
             try complete(id, result, session)
         case .abandonRun(let id, let result):
@@ -126,24 +113,39 @@ extension PostgresLedger {
         let changed = try session.query(
             """
             UPDATE runs SET status = $2, exit_code = $3::integer, signal = $4::integer, completed_at = \(timestamp(5)),
-                output_tail = $6, error_message = $7 WHERE id = $1::bigint AND status \(open)
+                error_message = $6 WHERE id = $1::bigint AND status \(open)
             """,
             [
                 .integer(id), .text(result.status.rawValue), PostgresValue(result.exitCode),
-                PostgresValue(result.signal), PostgresValue(result.completedAt), .text(result.outputTail),
-                PostgresValue(result.errorMessage),
+                PostgresValue(result.signal), PostgresValue(result.completedAt), PostgresValue(result.errorMessage),
             ]
         ).affected
-        if changed > 0 { try countFailures(session, run: id, result.status) }
-        return changed > 0
+        guard changed > 0 else { return false }
+        try keep(result.outputTail, of: id, session)
+        try countFailures(session, run: id, result.status)
+        return true
+    }
+
+    /// Keeps the end of what a run printed, where it printed something.
+    static func keep(_ tail: String, of run: Int64, _ session: PostgresSession) throws {
+        guard !tail.isEmpty else {
+            try session.query("DELETE FROM run_outputs WHERE run = $1::bigint", [.integer(run)])
+            return
+        }
+        try session.query(
+            """
+            INSERT INTO run_outputs (run, tail) VALUES ($1::bigint, $2)
+            ON CONFLICT (run) DO UPDATE SET tail = excluded.tail
+            """, [.integer(run), .text(tail)])
     }
 
     private static func countFailures(_ session: PostgresSession, run: Int64, _ status: RunStatus) throws {
         guard
             let row = try session.query(
                 """
-                SELECT deployments.series, runs.name FROM runs JOIN deployments ON runs.parent = deployments.id
-                AND runs.kind = 'hook' WHERE runs.id = $1::bigint
+                SELECT deployments.series, runs.name FROM runs
+                JOIN deployments ON \(RunParent.isDeployment) AND runs.parent = deployments.id
+                WHERE runs.id = $1::bigint AND runs.kind = 'hook'
                 """, [.integer(run)]
             ).rows.first
         else { return }
@@ -158,23 +160,9 @@ extension PostgresLedger {
     static func insert(_ draft: RunDraft, fence: Int64? = nil, _ session: PostgresSession) throws -> Run {
         let found = try session.query("SELECT \(Run.columns) FROM runs WHERE marker = $1", [.text(draft.marker)])
         if let row = found.rows.first { return try Run(row: row) }
-        let row = try session.query(
-            """
-            INSERT INTO runs (kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, scope, fence, status,
-                started_at, digest, hook_commit)
-            VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8::bigint, $9::integer, $11, $12::bigint, 'running', \(timestamp(10)),
-                $13, $14)
-            RETURNING \(Run.columns)
-            """,
-            [
-                .text(draft.kind.rawValue), .text(draft.name), .integer(draft.parent), .text(draft.marker),
-                .text(draft.command), .text(draft.folder), .text(draft.mode),
-                .integer(draft.timeout.wholeMilliseconds), PostgresValue(draft.attempt),
-                PostgresValue(draft.startedAt), .text(draft.scope.rawValue), PostgresValue(fence),
-                PostgresValue(draft.digest), PostgresValue(draft.hookCommit),
-            ]
-        ).rows[0]
-        return try Run(row: row)
+        var run = Run(id: 0, draft: draft, fence: fence)
+        run.id = try session.insert(RunColumn.allCases.filter { $0 != .id }) { run.value(of: $0) }
+        return run
     }
 
     public func releaseHold(_ deployment: Int64) async throws {

@@ -15,6 +15,8 @@ public final class PostgresLedger: FleetStore {
     private let leaseLane: ConnectionLane
     private let patience: ConnectionPatience
     private let connectLimit: Duration
+    /// Is told once of tables of a newer version that are worked with.
+    let newer: @Sendable (Int) -> Void
     /// Of the record, once its tables were found or made.
     private let known = Mutex<String?>(nil)
 
@@ -30,14 +32,17 @@ public final class PostgresLedger: FleetStore {
     ///   - tasksTable: which tasks are done, as `table` or `schema.table`; nil for one in that schema.
     ///   - connectLimit: how long a connection may take to be made.
     ///   - madeTasksTable: is told of a table of that name that was not there, as SQL has it.
+    ///   - newer: is told of tables of a newer version that are worked with.
     ///   - string: is called for every connection, so that a password may change.
     public init(
         schema: String = "deploy_agent", tasksTable: String? = nil, connectLimit: Duration = connectLimit,
         madeTasksTable: @escaping @Sendable (String) -> Void = { _ in },
+        newer: @escaping @Sendable (Int) -> Void = { _ in },
         _ string: @escaping @Sendable () throws -> ConnectionString
     ) {
         self.string = string
         self.schema = schema
+        self.newer = newer
         tasks = PostgresTasksTable(tasksTable, schema: schema, made: madeTasksTable)
         let patience = ConnectionPatience()
         self.patience = patience

@@ -11,19 +11,30 @@ struct PostgresRecordTables: RecordTables {
         try session.query(
             "SELECT \(Deployment.columns) FROM deployments WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint",
             [.integer(id), PostgresValue(limit)]
-        ).rows.map(Deployment.init(row:))
+        ).rows.map { try Deployment(row: $0) }
     }
 
     func runs(of deployments: ClosedRange<Int64>) throws -> [CopiedRun] {
+        try copied(
+            "\(RunParent.isDeployment) AND runs.parent BETWEEN $1::bigint AND $2::bigint ORDER BY runs.id",
+            [.integer(deployments.lowerBound), .integer(deployments.upperBound)])
+    }
+
+    func runsAlone(after id: Int64, limit: Int) throws -> [CopiedRun] {
+        try copied(
+            "runs.parent IS NULL AND runs.id > $1::bigint ORDER BY runs.id LIMIT $2::bigint",
+            [.integer(id), PostgresValue(limit)])
+    }
+
+    private func copied(_ condition: String, _ values: [PostgresValue]) throws -> [CopiedRun] {
         try session.query(
             """
-            SELECT \(Run.columns), runs.failures, original.marker FROM runs
+            SELECT \(Run.columns), original.marker, run_outputs.tail FROM runs
             LEFT JOIN runs AS original ON original.id = runs.adopted
-            WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN $1::bigint AND $2::bigint ORDER BY runs.id
-            """, [.integer(deployments.lowerBound), .integer(deployments.upperBound)]
-        ).rows.map { row in
-            CopiedRun(run: try Run(row: row), failures: try row.get(22), original: try row.optional(23))
-        }
+            LEFT JOIN run_outputs ON run_outputs.run = runs.id
+            WHERE \(condition)
+            """, values
+        ).rows.map { try CopiedRun(row: $0) }
     }
 
     func notifications(of deployments: ClosedRange<Int64>) throws -> [PendingNotification] {
@@ -113,9 +124,9 @@ struct PostgresRecordTables: RecordTables {
     func lastRun(_ scope: Scope, below deployment: Int64) throws -> Int64? {
         try session.query(
             """
-            SELECT max(id) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = (
+            SELECT max(id) FROM runs WHERE \(RunParent.isDeployment) AND parent = (
                 SELECT id FROM deployments WHERE host = $1 AND workspace = $2 AND id < $3::bigint
-                AND EXISTS (SELECT 1 FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = deployments.id)
+                AND EXISTS (SELECT 1 FROM runs WHERE \(RunParent.isDeployment) AND parent = deployments.id)
                 ORDER BY id DESC LIMIT 1)
             """, place(scope) + [.integer(deployment)]
         ).rows[0].optional(0)
@@ -129,6 +140,17 @@ struct PostgresRecordTables: RecordTables {
 
     func run(marker: String) throws -> Int64? {
         try session.query("SELECT min(id) FROM runs WHERE marker = $1", [.text(marker)]).rows[0].optional(0)
+    }
+
+    func newestAlone(_ place: Scope) throws -> Int64? {
+        try session.query(
+            "SELECT max(id) FROM runs WHERE host = $1 AND app = $2 AND workspace = $3 AND parent IS NULL",
+            [.text(place.host), .text(place.app), .text(place.workspace)]
+        ).rows[0].optional(0)
+    }
+
+    func isRunning(run id: Int64) throws -> Bool {
+        try exists("runs WHERE id = $1::bigint AND status = 'running'", [.integer(id)])
     }
 
     private func exists(_ rows: String, _ arguments: [PostgresValue]) throws -> Bool {

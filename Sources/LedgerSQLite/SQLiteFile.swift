@@ -7,9 +7,10 @@ import Synchronization
 enum SQLiteFile {
     /// Opens the file and brings its tables up to date, or creates it.
     ///
-    /// A file that is damaged, of a newer version or of another program is reported and never changed.
+    /// A file that is damaged, of a version that is not worked with, or of another program is reported and never changed.
+    /// - Parameter newer: is told of a newer version that is worked with.
     /// - Throws: `LedgerError`, `DatabaseError`.
-    static func open(_ path: String) throws -> DatabaseQueue {
+    static func open(_ path: String, newer: (Int) -> Void) throws -> DatabaseQueue {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.label = "ledger"
@@ -17,10 +18,11 @@ enum SQLiteFile {
             try db.execute(sql: "PRAGMA synchronous = FULL")
         }
         try look(at: path, configuration)
-        return try connect(path, configuration) { queue in
+        var version = 0
+        let queue = try connect(path, configuration) { queue in
             // Looked at before the journal mode is changed: switching to WAL writes to the file. Where it is WAL and the
             // tables are there, opening writes nothing.
-            try inspect(queue, path)
+            version = try inspect(queue, path)
             try queue.inDatabase { db in
                 if try String.fetchOne(db, sql: "PRAGMA journal_mode") != "wal" {
                     try db.execute(sql: "PRAGMA journal_mode = WAL")
@@ -28,6 +30,8 @@ enum SQLiteFile {
             }
             try migrate(queue)
         }
+        if version > RecordVersion.known { newer(version) }
+        return queue
     }
 
     /// Opens a file that is there for looking at it: nothing is brought up to date, and what lies in its journal stays there.
@@ -116,23 +120,25 @@ enum SQLiteFile {
         var configuration = configuration
         configuration.readonly = true
         configuration.prepareDatabase { _ in }
-        try patiently { try connect(path, configuration) { try inspect($0, path) }.close() }
+        try patiently { try connect(path, configuration) { _ = try inspect($0, path) }.close() }
     }
 
-    private static func inspect(_ queue: DatabaseQueue, _ path: String) throws {
+    /// - Returns: the version that it has; 0 when it is empty.
+    @discardableResult
+    private static func inspect(_ queue: DatabaseQueue, _ path: String) throws -> Int {
         // In one transaction: another agent may be creating the tables.
         try queue.read { db in
             let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
             let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
             if application == SQLiteSchema.applicationID {
-                guard version <= SQLiteSchema.steps.count else {
-                    throw LedgerError(
-                        .newerSchema, operation: "open", location: path,
-                        explanation:
-                            "it was written by a newer version of the agent (schema \(version), this one knows "
-                            + "\(SQLiteSchema.steps.count)); update the agent, or name another file in AGENT_LEDGER_URL"
-                    )
-                }
+                let compatibleFrom =
+                    try version > RecordVersion.known && db.tableExists("schema_version")
+                    ? Int.fetchOne(
+                        db, sql: "SELECT compatible_from FROM schema_version WHERE version = ?", arguments: [version])
+                    : nil
+                try RecordVersion.check(
+                    version, compatibleFrom: compatibleFrom, location: path,
+                    another: "move the file away, or name another one in AGENT_LEDGER_URL")
             } else {
                 let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
                 guard tables == 0, version == 0 else {
@@ -141,20 +147,24 @@ enum SQLiteFile {
                         explanation: "it is another program's database; name another file in AGENT_LEDGER_URL")
                 }
             }
+            return version
         }
     }
 
     private static func migrate(_ queue: DatabaseQueue) throws {
         let version = try queue.unsafeRead { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
-        guard version < SQLiteSchema.steps.count else { return }
+        guard version < RecordVersion.known else { return }
         try queue.inTransaction(.immediate) { db in
             // Read again: another agent may have migrated between the look and the lock.
             let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
-            for step in SQLiteSchema.steps.dropFirst(version) {
-                try db.execute(sql: step)
-            }
+            guard version < RecordVersion.known else { return .rollback }
+            for step in SQLiteSchema.steps(after: version) { try db.execute(sql: step) }
+            try db.execute(sql: "DELETE FROM schema_version")
+            try db.execute(
+                sql: "INSERT INTO schema_version (version, compatible_from) VALUES (?, ?)",
+                arguments: [RecordVersion.known, RecordVersion.compatibleFrom])
             try db.execute(sql: "PRAGMA application_id = \(SQLiteSchema.applicationID)")
-            try db.execute(sql: "PRAGMA user_version = \(SQLiteSchema.steps.count)")
+            try db.execute(sql: "PRAGMA user_version = \(RecordVersion.known)")
             return .commit
         }
     }

@@ -12,8 +12,7 @@ extension SQLiteLedger {
         if request.isTaken {
             return .held(
                 HeldBy(
-                    run: HeldBy.unknown, host: request.scope.host, commit: request.commit, expiresIn: .seconds(1),
-                    hosts: 1))
+                    run: nil, host: request.scope.host, commit: request.commit, expiresIn: .seconds(1), hosts: 1))
         }
         let path = path
         return try await write { db in
@@ -35,11 +34,10 @@ extension SQLiteLedger {
             sql: "SELECT fence, holder, host, commit_id, run, expires_at, boot FROM leases WHERE app = ? AND name = ?",
             arguments: [request.owner, request.work])
         guard let lease, let holder = lease[1] as String? else { return nil }
-        let run: Int64 = lease[4]
+        let run: Int64? = lease[4]
         if holder == request.holder {
             // Its own: that of a claim whose answer was lost, or else of a run that is over.
-            let own = try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [run])
-                .map(Run.init(row:))
+            let own = try run.flatMap { try Self.run($0, db) }
             guard writing, let own, own.marker == request.run.marker, own.status == .running else { return nil }
             try prolong(request.owner, request.work, db)
             return .granted(
@@ -57,32 +55,32 @@ extension SQLiteLedger {
         let row = try Row.fetchOne(
             db,
             sql: """
-                SELECT run, status, failures, retry_at, host, at_commit FROM outcomes
-                WHERE app = ? AND name = ? AND commit_id = ?
+                SELECT run, status, failures, retry_at, host, at_commit,
+                    (SELECT completed_at FROM runs WHERE id = outcomes.run)
+                FROM outcomes WHERE app = ? AND name = ? AND commit_id = ?
                 """,
             arguments: request.outcome.arguments)
         guard let row else {
-            let result = RunResult(status: .succeeded, completedAt: .now)
-            return isDone ? .done(run: 0, host: nil, result, failures: 0, retryIn: nil) : nil
+            let end = RunEnd(status: .succeeded, completedAt: .now)
+            return isDone ? .done(run: nil, host: nil, end, failures: 0, retryIn: nil) : nil
         }
-        let (run, failures): (Int64, Int) = (row[0], row[2])
-        let retryIn = (row[3] as Int64?).map {
-            Duration.milliseconds(max(0, Timestamp(milliseconds: $0).millisecondsSince(.now)))
+        let (run, failures): (Int64?, Int) = (row[0], row[2])
+        let now = Timestamp.now
+        // Before the run whose failure it follows had ended: the clock was set back since, and nobody knows how long to wait.
+        let isSetBack = (row[6] as Int64?).map { now.milliseconds < $0 } ?? false
+        let retryIn = (row[3] as Int64?).map { due in
+            isSetBack ? .zero : Duration.milliseconds(max(0, Timestamp(milliseconds: due).millisecondsSince(now)))
         }
         let noted = RunStatus(rawValue: row[1])
         guard
             isDone
                 || request.isAnswered(by: run, noted, failures: failures, retryIn: retryIn, attempt: (row[4], row[5]))
         else { return nil }
-        let made = try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [run])
-            .map(Run.init(row:))
-        let host = try made.flatMap { made in
-            try String.fetchOne(db, sql: "SELECT host FROM deployments WHERE id = ?", arguments: [made.parent])
-        }
+        let made = try run.flatMap { try Self.run($0, db) }
         let status = isDone ? .succeeded : noted ?? .interrupted
-        var result = made.flatMap(RunResult.init(of:)) ?? RunResult(status: status, completedAt: .now)
-        result.status = status
-        return .done(run: run, host: host, result, failures: failures, retryIn: retryIn)
+        var end = made?.end ?? RunEnd(status: status, completedAt: .now)
+        end.status = status
+        return .done(run: run, host: made?.place.host, end, failures: failures, retryIn: retryIn)
     }
 
     private static func noted(_ request: ClaimRequest, _ db: Database) throws -> (failures: Int, attempts: Int) {

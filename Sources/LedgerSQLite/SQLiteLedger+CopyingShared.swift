@@ -5,8 +5,8 @@ public import Ledger
 extension SQLiteLedger {
     /// The outcomes with their runs' markers, as `outcome` reads them.
     static let selectOutcomes = """
-        SELECT app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures, retry_at,
-            attempts, outcomes.digest, by_app, host, at_commit
+        SELECT outcomes.app, outcomes.name, commit_id, run, runs.marker, outcomes.fence, outcomes.status, outcomes.failures,
+            retry_at, attempts, outcomes.digest, by_app, outcomes.host, at_commit
         FROM outcomes LEFT JOIN runs ON runs.id = run
         """
 
@@ -23,8 +23,8 @@ extension SQLiteLedger {
             return try Row.fetchAll(
                 db,
                 sql: """
-                    \(Self.selectOutcomes) WHERE (app, outcomes.name, commit_id) > (?, ?, ?)
-                    ORDER BY app, outcomes.name, commit_id LIMIT ?
+                    \(Self.selectOutcomes) WHERE (outcomes.app, outcomes.name, commit_id) > (?, ?, ?)
+                    ORDER BY outcomes.app, outcomes.name, commit_id LIMIT ?
                     """, arguments: start.arguments + [limit]
             ).map(Self.outcome)
         }
@@ -37,7 +37,7 @@ extension SQLiteLedger {
                 // The number of a run that is not on record must not name another one.
                 let run =
                     try outcome.marker.flatMap { try tables.run(marker: $0) }
-                    ?? (tables.isUsed(run: outcome.run) ? 0 : outcome.run)
+                    ?? outcome.run.flatMap { try tables.isUsed(run: $0) ? nil : $0 }
                 let attempt = outcome.attempt
                 try db.execute(
                     sql: """
@@ -46,7 +46,7 @@ extension SQLiteLedger {
                         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                         ON CONFLICT (app, name, commit_id) DO UPDATE SET status = excluded.status,
                             failures = excluded.failures, retry_at = excluded.retry_at
-                        WHERE status = 'running' AND run = excluded.run AND fence = excluded.fence
+                        WHERE status = 'running' AND run IS excluded.run AND fence = excluded.fence
                         """,
                     arguments: outcome.key.arguments + [
                         run, outcome.fence, outcome.status, outcome.failures, outcome.retryAt?.milliseconds,

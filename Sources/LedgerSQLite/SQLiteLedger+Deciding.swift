@@ -30,7 +30,7 @@ extension SQLiteLedger {
             sql: "SELECT \(Deployment.columns) FROM deployments WHERE host = ? AND workspace = ?\(condition) "
                 + "AND \(Deployment.counts) ORDER BY id DESC LIMIT 1")
         let arguments = StatementArguments([scope.host, scope.workspace] + extra)
-        return try Row.fetchOne(statement, arguments: arguments).map(Deployment.init(row:))
+        return try Row.fetchOne(statement, arguments: arguments).map { try Deployment(row: $0) }
     }
 
     public func failures(series: Int64, name: String) async throws -> Int {
@@ -42,8 +42,9 @@ extension SQLiteLedger {
         try Int.fetchOne(
             db,
             sql: """
-                SELECT max(runs.failures) FROM runs JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-                WHERE deployments.series = ? AND runs.name = ?
+                SELECT max(runs.failures) FROM runs
+                JOIN deployments ON \(RunParent.isDeployment) AND runs.parent = deployments.id
+                WHERE deployments.series = ? AND runs.kind = 'hook' AND runs.name = ?
                 """,
             arguments: [series, name]) ?? 0
     }

@@ -16,7 +16,7 @@ extension SQLiteLedger {
             } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
                 guard let version = SQLiteFile.versionInHeader(path) else { throw error }
                 return RecordFindings(
-                    version: version, knownVersion: SQLiteSchema.steps.count, refusals: refusals(path), contents: nil,
+                    version: version, knownVersion: RecordVersion.known, refusals: refusals(path), contents: nil,
                     sizeBytes: size(path) + size(path + "-wal"),
                     store: .file(
                         FileFindings(journalMode: "unknown", damage: ["the list of its tables cannot be read"])))
@@ -28,7 +28,7 @@ extension SQLiteLedger {
                 let damage = try unlessDamaged { try Self.damage(db) } ?? ["its pages cannot be read"]
                 return RecordFindings(
                     version: try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0,
-                    knownVersion: SQLiteSchema.steps.count, refusals: refusals(path),
+                    knownVersion: RecordVersion.known, refusals: refusals(path),
                     contents: try unlessDamaged { try Self.contents(db) },
                     sizeBytes: size(path) + size(path + "-wal"),
                     store: .file(

@@ -7,10 +7,10 @@ extension SQLiteLedger {
         hosts: [String]?, workspace: String
     ) async throws -> (deployments: [Deployment], runs: [Run]) {
         try await read { db in
-            var condition = "deployments.workspace = ?"
+            var condition = "workspace = ?"
             var arguments: StatementArguments = [workspace]
             if let hosts {
-                condition += " AND deployments.host IN (\(databaseQuestionMarks(count: hosts.count)))"
+                condition += " AND host IN (\(databaseQuestionMarks(count: hosts.count)))"
                 arguments += StatementArguments(hosts)
             }
             let deployments = try Row.fetchAll(
@@ -18,16 +18,12 @@ extension SQLiteLedger {
                 sql:
                     "SELECT \(Deployment.columns) FROM deployments WHERE status = 'running' AND \(condition) ORDER BY id",
                 arguments: arguments
-            ).map(Deployment.init(row:))
+            ).map { try Deployment(row: $0) }
             let runs = try Row.fetchAll(
                 db,
-                sql: """
-                    SELECT \(Run.columns) FROM runs
-                    JOIN deployments ON runs.parent = deployments.id AND runs.kind \(RunKind.ofDeployments)
-                    WHERE runs.status = 'running' AND \(condition) ORDER BY runs.id
-                    """,
+                sql: "SELECT \(Run.columns) FROM runs WHERE status = 'running' AND \(condition) ORDER BY id",
                 arguments: arguments
-            ).map(Run.init(row:))
+            ).map { try Run(row: $0) }
             return (deployments, runs)
         }
     }
@@ -72,23 +68,21 @@ extension SQLiteLedger {
             }
             return try Row.fetchAll(
                 db, sql: sql + " ORDER BY id DESC LIMIT ?", arguments: arguments + [filter.limit]
-            ).map(Deployment.init(row:))
+            ).map { try Deployment(row: $0) }
         }
     }
 
-    public func lastRun(_ scope: Scope, name: String) async throws -> Run? {
+    public func lastRun(_ scope: Scope, kind: RunKind, name: String) async throws -> Run? {
         try await read { db in
             try Row.fetchOne(
                 db,
                 sql: """
                     SELECT \(Run.columns) FROM runs
-                    JOIN deployments ON runs.parent = deployments.id AND runs.kind = 'hook'
-                    WHERE runs.name = ? AND runs.status <> 'running'
-                    AND deployments.host = ? AND deployments.app = ? AND deployments.workspace = ?
-                    ORDER BY runs.id DESC LIMIT 1
+                    WHERE host = ? AND app = ? AND workspace = ? AND kind = ? AND name = ? AND status <> 'running'
+                    ORDER BY id DESC LIMIT 1
                     """,
-                arguments: [name, scope.host, scope.app, scope.workspace]
-            ).map(Run.init(row:))
+                arguments: [scope.host, scope.app, scope.workspace, kind.rawValue, name]
+            ).map { try Run(row: $0) }
         }
     }
 
@@ -110,7 +104,7 @@ extension SQLiteLedger {
     public func deployment(_ id: Int64) async throws -> Deployment? {
         try await read { db in
             try Row.fetchOne(db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id = ?", arguments: [id])
-                .map(Deployment.init(row:))
+                .map { try Deployment(row: $0) }
         }
     }
 
@@ -118,16 +112,24 @@ extension SQLiteLedger {
         try await read { db in
             try Row.fetchAll(
                 db,
-                sql: "SELECT \(Run.columns) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = ? ORDER BY id",
+                sql: "SELECT \(Run.columns) FROM runs WHERE \(RunParent.isDeployment) AND parent = ? ORDER BY id",
                 arguments: [deployment]
-            ).map(Run.init(row:))
+            ).map { try Run(row: $0) }
         }
     }
 
     public func run(_ id: Int64) async throws -> Run? {
+        try await read { db in try Self.run(id, db) }
+    }
+
+    static func run(_ id: Int64, _ db: Database) throws -> Run? {
+        try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id])
+            .map { try Run(row: $0) }
+    }
+
+    public func outputTail(run: Int64) async throws -> String {
         try await read { db in
-            try Row.fetchOne(db, sql: "SELECT \(Run.columns) FROM runs WHERE id = ?", arguments: [id]).map(
-                Run.init(row:))
+            try String.fetchOne(db, sql: "SELECT tail FROM run_outputs WHERE run = ?", arguments: [run]) ?? ""
         }
     }
 }

@@ -46,7 +46,7 @@ extension SQLiteLedger {
                     SELECT \(Run.columns) FROM runs WHERE kind = 'task' AND id IN
                     (SELECT run FROM outcomes WHERE app = ? AND substr(name, 1, ?) = ? AND commit_id = '')
                     """, arguments: [Lease.allApps, prefix.count, prefix]
-            ).map(Run.init(row:))
+            ).map { try Run(row: $0) }
             let runs = Dictionary(uniqueKeysWithValues: last.map { ($0.id, $0) })
             for row in try Row.fetchAll(
                 db,
@@ -57,7 +57,7 @@ extension SQLiteLedger {
                 let outcome = Self.outcome(row)
                 let id = String(outcome.key.name.dropFirst(prefix.count))
                 known[id, default: TaskRecord(id: id)].outcome = outcome
-                known[id]?.run = runs[outcome.run]
+                known[id]?.run = outcome.run.flatMap { runs[$0] }
             }
             for lease in try Self.heldLeases(db) where lease.name.hasPrefix(prefix) {
                 known[String(lease.name.dropFirst(prefix.count))]?.held = lease
@@ -103,9 +103,9 @@ extension SQLiteLedger {
                 try db.execute(
                     sql: """
                         INSERT INTO outcomes (app, name, commit_id, run, fence, status, digest, by_app)
-                        VALUES (?, ?, '', 0, 0, 'succeeded', ?, ?)
+                        VALUES (?, ?, '', NULL, 0, 'succeeded', ?, ?)
                         ON CONFLICT (app, name, commit_id) DO UPDATE
-                        SET run = 0, status = 'succeeded', retry_at = NULL, digest = excluded.digest,
+                        SET run = NULL, status = 'succeeded', retry_at = NULL, digest = excluded.digest,
                             by_app = excluded.by_app, host = NULL, at_commit = NULL
                         """, arguments: key + [action.digest, action.app])
             case .retry:

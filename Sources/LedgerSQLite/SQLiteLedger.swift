@@ -30,9 +30,10 @@ public struct SQLiteLedger: LedgerStore {
 
     /// Opens the file and brings its tables up to date, or creates it.
     ///
-    /// A file that is damaged, of a newer version or of another program is reported and never changed.
+    /// A file that is damaged, of a version that is not worked with, or of another program is reported and never changed.
+    /// - Parameter newer: is told of a newer version that is worked with.
     /// - Throws: `LedgerError`.
-    public init(path: String) throws {
+    public init(path: String, newer: (Int) -> Void = { _ in }) throws {
         self.path = path
         let thread: WorkerThread
         do {
@@ -41,7 +42,7 @@ public struct SQLiteLedger: LedgerStore {
             throw LedgerError(.unreachable, operation: "open", location: path, explanation: "\(error)")
         }
         do {
-            queue = try LedgerError.reporting("open", path) { try SQLiteFile.open(path) }
+            queue = try LedgerError.reporting("open", path) { try SQLiteFile.open(path, newer: newer) }
         } catch {
             thread.close {}
             throw error

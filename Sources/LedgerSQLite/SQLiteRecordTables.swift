@@ -11,18 +11,29 @@ struct SQLiteRecordTables: RecordTables {
         try Row.fetchAll(
             db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
             arguments: [id, limit]
-        ).map(Deployment.init(row:))
+        ).map { try Deployment(row: $0) }
     }
 
     func runs(of deployments: ClosedRange<Int64>) throws -> [CopiedRun] {
+        try copied(
+            "\(RunParent.isDeployment) AND runs.parent BETWEEN ? AND ? ORDER BY runs.id",
+            [deployments.lowerBound, deployments.upperBound])
+    }
+
+    func runsAlone(after id: Int64, limit: Int) throws -> [CopiedRun] {
+        try copied("runs.parent IS NULL AND runs.id > ? ORDER BY runs.id LIMIT ?", [id, limit])
+    }
+
+    private func copied(_ condition: String, _ arguments: StatementArguments) throws -> [CopiedRun] {
         try Row.fetchAll(
             db,
             sql: """
-                SELECT \(Run.columns), runs.failures, original.marker FROM runs
+                SELECT \(Run.columns), original.marker, run_outputs.tail FROM runs
                 LEFT JOIN runs AS original ON original.id = runs.adopted
-                WHERE runs.kind \(RunKind.ofDeployments) AND runs.parent BETWEEN ? AND ? ORDER BY runs.id
-                """, arguments: [deployments.lowerBound, deployments.upperBound]
-        ).map { row in CopiedRun(run: Run(row: row), failures: row[22], original: row[23]) }
+                LEFT JOIN run_outputs ON run_outputs.run = runs.id
+                WHERE \(condition)
+                """, arguments: arguments
+        ).map { try CopiedRun(row: $0) }
     }
 
     func notifications(of deployments: ClosedRange<Int64>) throws -> [PendingNotification] {
@@ -47,7 +58,7 @@ struct SQLiteRecordTables: RecordTables {
         try Row.fetchOne(
             db, sql: "SELECT \(Deployment.columns) FROM deployments WHERE \(condition) ORDER BY id DESC LIMIT 1",
             arguments: arguments
-        ).map { Deployment(row: $0).key }
+        ).map { try Deployment(row: $0).key }
     }
 
     func last() throws -> RecordIDs {
@@ -101,9 +112,9 @@ struct SQLiteRecordTables: RecordTables {
         try Int64.fetchOne(
             db,
             sql: """
-                SELECT max(id) FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = (
+                SELECT max(id) FROM runs WHERE \(RunParent.isDeployment) AND parent = (
                     SELECT id FROM deployments WHERE host = ? AND workspace = ? AND id < ?
-                    AND EXISTS (SELECT 1 FROM runs WHERE kind \(RunKind.ofDeployments) AND parent = deployments.id)
+                    AND EXISTS (SELECT 1 FROM runs WHERE \(RunParent.isDeployment) AND parent = deployments.id)
                     ORDER BY id DESC LIMIT 1)
                 """, arguments: place(scope) + [deployment])
     }
@@ -115,6 +126,14 @@ struct SQLiteRecordTables: RecordTables {
     func run(marker: String) throws -> Int64? {
         try Int64.fetchOne(db, sql: "SELECT min(id) FROM runs WHERE marker = ?", arguments: [marker])
     }
+
+    func newestAlone(_ place: Scope) throws -> Int64? {
+        try Int64.fetchOne(
+            db, sql: "SELECT max(id) FROM runs WHERE host = ? AND app = ? AND workspace = ? AND parent IS NULL",
+            arguments: [place.host, place.app, place.workspace])
+    }
+
+    func isRunning(run id: Int64) throws -> Bool { try exists("runs WHERE id = ? AND status = 'running'", [id]) }
 
     private func exists(_ rows: String, _ arguments: StatementArguments) throws -> Bool {
         try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM \(rows))", arguments: arguments) ?? false

@@ -1,14 +1,20 @@
-import GRDB
+import Ledger
 
-/// The tables of the SQLite ledger, as a list of steps that only ever grows.
+/// The tables of the SQLite ledger: those of the baseline, then one text for each later version.
 ///
-/// `user_version` counts the steps that a file has; `application_id` tells our files from others'.
+/// `user_version` has the version too; `application_id` tells our files from others'.
 enum SQLiteSchema {
     /// "DPLY" in ASCII.
     static let applicationID = 0x4450_4C59
 
-    static let steps: [String] = [
-        """
+    /// What brings a file from `version` to the one that is known.
+    static func steps(after version: Int) -> ArraySlice<String> {
+        version == 0 ? all[...] : all.dropFirst(version - RecordVersion.baseline + 1)
+    }
+
+    private static let all = [baseline]
+
+    private static let baseline = """
         CREATE TABLE deployments (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             app TEXT NOT NULL,
@@ -22,14 +28,20 @@ enum SQLiteSchema {
             trigger_name TEXT NOT NULL,
             attempt INTEGER NOT NULL,
             series INTEGER NOT NULL,
+            started_at INTEGER NOT NULL,
+            held TEXT,
+            with_pre INTEGER NOT NULL DEFAULT 0,
             status TEXT NOT NULL,
             settled INTEGER NOT NULL DEFAULT 0,
             published INTEGER NOT NULL DEFAULT 0,
             retry_at INTEGER,
             warnings INTEGER NOT NULL DEFAULT 0,
-            started_at INTEGER NOT NULL,
             completed_at INTEGER,
-            error_message TEXT
+            error_message TEXT,
+            tasks_ran INTEGER,
+            tasks_skipped INTEGER,
+            tasks_failed INTEGER,
+            tasks_error TEXT
         );
         CREATE INDEX deployments_workspace ON deployments (host, workspace, id);
         CREATE INDEX deployments_scope ON deployments (host, app, workspace, id);
@@ -38,31 +50,47 @@ enum SQLiteSchema {
         CREATE INDEX deployments_succeeded ON deployments (host, workspace, id) WHERE status = 'succeeded';
         CREATE INDEX deployments_running ON deployments (workspace) WHERE status = 'running';
         CREATE INDEX deployments_series ON deployments (series);
+        CREATE INDEX deployments_app ON deployments (app, id);
         CREATE TABLE runs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             kind TEXT NOT NULL,
             name TEXT NOT NULL,
-            parent INTEGER NOT NULL,
+            parent_kind TEXT,
+            parent INTEGER,
+            app TEXT NOT NULL,
+            host TEXT NOT NULL,
+            workspace TEXT NOT NULL,
+            worker TEXT,
             marker TEXT NOT NULL,
             command TEXT NOT NULL,
             folder TEXT NOT NULL,
             mode TEXT NOT NULL,
             timeout_ms INTEGER NOT NULL,
             attempt INTEGER NOT NULL,
-            failures INTEGER NOT NULL DEFAULT 0,
+            scope TEXT NOT NULL,
+            digest TEXT,
+            hook_commit TEXT,
+            started_at INTEGER NOT NULL,
             status TEXT NOT NULL,
             exit_code INTEGER,
             signal INTEGER,
-            started_at INTEGER NOT NULL,
             completed_at INTEGER,
-            output_tail TEXT NOT NULL DEFAULT '',
-            error_message TEXT
+            error_message TEXT,
+            fence INTEGER,
+            is_adopted INTEGER NOT NULL DEFAULT 0,
+            adopted INTEGER,
+            failures INTEGER NOT NULL DEFAULT 0,
+            CHECK ((parent_kind IS NULL) = (parent IS NULL))
         );
-        CREATE INDEX runs_parent ON runs (kind, parent, id);
+        CREATE INDEX runs_parent ON runs (parent_kind, parent, id);
         CREATE INDEX runs_marker ON runs (marker);
-        CREATE INDEX runs_running ON runs (parent) WHERE status = 'running';
-        """,
-        """
+        CREATE INDEX runs_running ON runs (workspace) WHERE status = 'running';
+        CREATE INDEX runs_name ON runs (host, app, workspace, kind, name, id);
+        CREATE INDEX runs_alone ON runs (host, app, workspace, id) WHERE parent IS NULL;
+        CREATE TABLE run_outputs (
+            run INTEGER PRIMARY KEY,
+            tail TEXT NOT NULL
+        );
         CREATE TABLE notifications (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             deployment INTEGER NOT NULL,
@@ -72,19 +100,6 @@ enum SQLiteSchema {
         );
         CREATE INDEX notifications_deployment ON notifications (deployment);
         CREATE INDEX notifications_due ON notifications (due_at, id);
-        """,
-        """
-        ALTER TABLE runs ADD COLUMN scope TEXT NOT NULL DEFAULT 'host';
-        ALTER TABLE runs ADD COLUMN fence INTEGER;
-        ALTER TABLE runs ADD COLUMN adopted INTEGER;
-        CREATE INDEX deployments_app ON deployments (app, id);
-        """,
-        """
-        ALTER TABLE runs ADD COLUMN digest TEXT;
-        ALTER TABLE deployments ADD COLUMN tasks_ran INTEGER;
-        ALTER TABLE deployments ADD COLUMN tasks_skipped INTEGER;
-        ALTER TABLE deployments ADD COLUMN tasks_failed INTEGER;
-        ALTER TABLE deployments ADD COLUMN tasks_error TEXT;
         CREATE TABLE leases (
             app TEXT NOT NULL,
             name TEXT NOT NULL,
@@ -102,7 +117,7 @@ enum SQLiteSchema {
             app TEXT NOT NULL,
             name TEXT NOT NULL,
             commit_id TEXT NOT NULL,
-            run INTEGER NOT NULL,
+            run INTEGER,
             fence INTEGER NOT NULL,
             status TEXT NOT NULL,
             failures INTEGER NOT NULL DEFAULT 0,
@@ -125,9 +140,6 @@ enum SQLiteSchema {
             acted_at INTEGER NOT NULL
         );
         CREATE INDEX task_actions_task ON task_actions (task, id);
-        """,
-        "ALTER TABLE deployments ADD COLUMN held TEXT",
-        "ALTER TABLE runs ADD COLUMN hook_commit TEXT",
-        "ALTER TABLE deployments ADD COLUMN with_pre INTEGER NOT NULL DEFAULT 0",
-    ]
+        CREATE TABLE schema_version (version INTEGER PRIMARY KEY, compatible_from INTEGER NOT NULL);
+        """
 }

@@ -107,7 +107,8 @@ struct FleetCommand: AsyncParsableCommand {
         let rows = fleet.leases.map(\.lease).map { lease in
             let now = Timestamp(milliseconds: 0)
             return [
-                lease.name, "\(lease.fence)", lease.host, String(lease.commit.prefix(7)), "\(lease.run)",
+                lease.name, "\(lease.fence)", lease.host, String(lease.commit.prefix(7)),
+                lease.run.map(String.init) ?? "",
                 relative(lease.acquiredAt), relative(now.advanced(by: lease.remaining), to: now),
             ]
         }

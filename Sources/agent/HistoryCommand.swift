@@ -66,7 +66,7 @@ struct HistoryCommand: AsyncParsableCommand {
                         [
                             deployment.status.rawValue + (deployment.warnings > 0 ? "!" : ""),
                             String(deployment.commit.prefix(7)), deployment.startedAt.rfc3339,
-                            took(deployment.startedAt, deployment.completedAt), deployment.trigger,
+                            took(deployment.startedAt, deployment.completedAt), deployment.trigger.rawValue,
                             "\(deployment.attempt)", mask(deployment.subject).withoutControls,
                         ])
                 }

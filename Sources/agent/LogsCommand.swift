@@ -33,7 +33,7 @@ struct LogsCommand: AsyncParsableCommand {
                 reporter.say("run \(run) took over the result of run \(original) on another host, whose output this is")
                 entry = ran
             }
-            var follower = LogFollower(path: try await reader.logPath(entry) ?? "")
+            var follower = LogFollower(path: reader.logPath(entry) ?? "")
             var found = follower.print()
             while follow && entry.status == .running {
                 // On another host there is nothing to read before the end, and a server that is asked each time.
@@ -44,10 +44,11 @@ struct LogsCommand: AsyncParsableCommand {
             }
             if !found {
                 // The log file may be gone with its disk, or on another host; the record keeps the end.
-                write(Array(session.log.mask(entry.outputTail).utf8))
+                let tail = try await reader.outputTail(entry)
+                write(Array(session.log.mask(tail).utf8))
                 if entry.status == .skipped {
                     reporter.say("run \(entry.id) was skipped: \(session.log.mask(entry.errorMessage ?? ""))")
-                } else if !entry.outputTail.isEmpty {
+                } else if !tail.isEmpty {
                     reporter.say("the log file is not here; this is the end of the output as the record has it")
                 }
             }

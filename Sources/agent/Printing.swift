@@ -44,7 +44,7 @@ func table(_ rows: [[String]]) -> String {
 
 func took(_ from: Timestamp, _ to: Timestamp?) -> String {
     guard let to else { return "-" }
-    let milliseconds = to.millisecondsSince(from)
+    let milliseconds = max(0, to.millisecondsSince(from))
     switch milliseconds {
     case ..<1000: return "\(milliseconds)ms"
     case ..<60_000: return String(format: "%.1fs", Double(milliseconds) / 1000)
@@ -65,7 +65,7 @@ func relative(_ time: Timestamp, to now: Timestamp = .now) -> String {
 
 /// Over how many hosts a run counts and whose it was: `fleet, fence 7`; nil for a host's own.
 func reach(_ run: Run) -> String? {
-    if let adopted = run.adopted { return "adopted from run \(adopted)" }
+    if run.isAdopted { return "adopted from \(run.adopted.map { "run \($0)" } ?? "a run that is not on record")" }
     guard run.scope == .fleet else { return nil }
     return "fleet" + (run.fence.map { ", fence \($0)" } ?? "")
 }

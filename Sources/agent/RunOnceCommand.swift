@@ -116,7 +116,7 @@ struct RunOnceCommand: AsyncParsableCommand {
             return try await reader.viewWithRuns(deployment)
         } catch let error as LedgerError {
             reporter.say("\(error); its runs are not shown")
-            return reader.view(deployment, runs: [])
+            return reader.viewWithoutRuns(deployment)
         }
     }
 }

@@ -3,28 +3,48 @@ import DeployAgent
 import Ledger
 import Log
 
-/// `agent show`: one deployment with its runs.
+/// `agent show`: one deployment with its runs, or one run.
 struct ShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
-        abstract: "Show one deployment with its runs.",
+        abstract: "Show one deployment with its runs, or one run.",
         discussion: """
             Example:
               agent show 12
               agent show 3f2a9c1
+              agent show --run 34
             """)
 
     @Argument(help: ArgumentHelp("A deployment's id, or the beginning of a commit's id.", valueName: "id|commit"))
-    var which: String
+    var which: String?
+
+    @Option(help: ArgumentHelp("One run by its id, whether it belongs to a deployment or not.", valueName: "id"))
+    var run: Int64?
 
     @Flag(help: "Print as JSON.")
     var json = false
 
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+        guard (which == nil) != (run == nil) else {
+            throw ValidationError(
+                "name one: a deployment's id, the beginning of a commit's id, or --run with a run's id")
+        }
+    }
+
     func run() async throws {
         try await common.session { session, reporter in
             let reader = try await RecordReader(session: session)
+            if let id = run {
+                guard let found = try await reader.run(id) else {
+                    reporter.say("no run \(id) in the record; `agent show` and `agent tasks list` name them")
+                    return .notFound
+                }
+                if json { try printJSON(try await reader.view(found)) } else { try await show(found, reader, session) }
+                return .success
+            }
+            let which = which ?? ""
             guard let deployment = try await reader.find(which) else {
                 reporter.say(
                     "no deployment \"\(which)\" in the record; `agent history` lists them")
@@ -44,7 +64,7 @@ struct ShowCommand: AsyncParsableCommand {
                 ["commit", "\(deployment.commit)\(deployment.ref.map { " (\($0))" } ?? "")"],
                 ["", mask(deployment.subject).withoutControls + " — " + mask(deployment.author).withoutControls],
                 ["previous", deployment.previousCommit ?? "none"],
-                ["trigger", "\(deployment.trigger), attempt \(deployment.attempt)"],
+                ["trigger", "\(deployment.trigger.rawValue), attempt \(deployment.attempt)"],
                 ["started", deployment.startedAt.rfc3339],
                 ["took", took(deployment.startedAt, deployment.completedAt)],
             ]
@@ -56,33 +76,38 @@ struct ShowCommand: AsyncParsableCommand {
             printLine(mask(table(rows)))
             for run in try await reader.runs(of: deployment) {
                 printLine("")
-                var rows = [
-                    [
-                        "run \(run.id)",
-                        run.kind == .task
-                            ? "task \(run.name): \(run.status.rawValue)"
-                            : "\(run.name): \(run.status.rawValue) (\(run.mode))",
-                    ],
-                    ["command", mask(run.command).withoutControls], ["folder", run.folder],
-                    [
-                        "took",
-                        "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
-                    ],
-                ]
-                if let reach = reach(run) { rows.insert(["scope", reach], at: 1) }
-                if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
-                if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
-                if let commit = run.hookCommit { rows.append(["hook commit", commit]) }
-                if let message = run.errorMessage {
-                    rows.append([run.status == .skipped ? "reason" : "error", mask(message).withoutControls])
-                }
-                if let log = reader.logPath(run, of: deployment) { rows.append(["log", log]) }
-                printLine(mask(table(rows)))
-                for line in mask(run.outputTail).split(separator: "\n").suffix(10) {
-                    printLine("  | \(String(line).withoutControls)")
-                }
+                try await show(run, reader, session)
             }
             return .success
+        }
+    }
+
+    private func show(_ run: Run, _ reader: RecordReader, _ session: AgentSession) async throws {
+        let mask = session.log.mask
+        var rows = [
+            [
+                "run \(run.id)",
+                run.kind == .task
+                    ? "task \(run.name): \(run.status.rawValue)"
+                    : "\(run.name): \(run.status.rawValue) (\(run.mode))",
+            ],
+            ["command", mask(run.command).withoutControls], ["folder", run.folder],
+            [
+                "took",
+                "\(took(run.startedAt, run.completedAt)) of at most \(took(Timestamp(milliseconds: 0), Timestamp(milliseconds: run.timeout.wholeMilliseconds)))",
+            ],
+        ]
+        if let reach = reach(run) { rows.insert(["scope", reach], at: 1) }
+        if let code = run.exitCode { rows.append(["exit code", "\(code)"]) }
+        if let signal = run.signal { rows.append(["signal", "\(signal)"]) }
+        if let commit = run.hookCommit { rows.append(["hook commit", commit]) }
+        if let message = run.errorMessage {
+            rows.append([run.status == .skipped ? "reason" : "error", mask(message).withoutControls])
+        }
+        if let log = reader.logPath(run) { rows.append(["log", log]) }
+        printLine(mask(table(rows)))
+        for line in mask(try await reader.outputTail(run)).split(separator: "\n").suffix(10) {
+            printLine("  | \(String(line).withoutControls)")
         }
     }
 }

@@ -58,7 +58,8 @@ extension CommonOptions {
                 if runsAgain, task.task == nil { reporter.say("it is no longer in the file: nothing runs it") }
                 return .success
             case .running(let held):
-                reporter.say("task \(id) runs on \(held.host) (run \(held.run)); nothing was changed")
+                reporter.say(
+                    "task \(id) runs on \(held.host)\(held.run.map { " (run \($0))" } ?? ""); nothing was changed")
                 return .temporary
             case .nothing(let reason):
                 reporter.say("nothing was changed: \(reason)")

@@ -56,16 +56,17 @@ struct FleetTests {
         return id
     }
 
-    private func draft(_ deployment: Int64, name: String = "PRE_DEPLOY") -> RunDraft {
+    private func draft(_ deployment: Int64, _ host: String, name: String = "PRE_DEPLOY") -> RunDraft {
         RunDraft(
-            kind: .hook, name: name, parent: deployment, marker: uniqueText(), command: "true", folder: ".",
-            mode: "strict", timeout: .seconds(300), attempt: 1, startedAt: .now, scope: .fleet)
+            kind: .hook, name: name, parent: .deployment(deployment), place: scope(host), marker: uniqueText(),
+            command: "true", folder: ".", mode: "strict", timeout: .seconds(300), attempt: 1, startedAt: .now,
+            scope: .fleet)
     }
 
     private func claim(_ store: PostgresLedger, _ host: String, _ deployment: Int64) async throws -> (Lease, Run) {
         let answer = try await store.claim(
             ClaimRequest(
-                scope: scope(host), commit: Self.new, holder: "process of \(host)", run: draft(deployment),
+                scope: scope(host), commit: Self.new, holder: "process of \(host)", run: draft(deployment, host),
                 retries: nil, isLenient: false, ignoresBackoff: false, isForced: false))
         guard case .granted(let lease, let run, _) = answer else { throw PreparationFailed("\(answer)") }
         return (lease, run)
@@ -198,7 +199,7 @@ struct FleetTests {
             ClaimResult(lease: lease, commit: Self.new, run: run.id, result: result, retryIn: nil))
         #expect(failures == 0)
         let second = try await deploy(store, "web1", Self.new, .running)
-        try await store.write([.adoptRun(draft(second), of: run.id, result)])
+        try await store.write([.adoptRun(draft(second, "web1"), of: run.id, result.end)])
 
         let made = try await box.json("show", "\(first)", settings: settings())["runs"][0]
         #expect(made["scope"].string == "fleet" && made["fence"].int == 1 && made["adopted_run"].isNull, "\(made)")

@@ -61,7 +61,8 @@ struct LedgerAwayTests {
         #expect(fleet.box.lines("ran") == ["pre", "post"])
         #expect(try await fleet.query("SELECT status, settled FROM deployments") == ["succeeded|t"])
         #expect(
-            try await fleet.query("SELECT name, status, output_tail FROM runs ORDER BY id")
+            try await fleet.query(
+                "SELECT name, status, coalesce(tail, '') FROM runs LEFT JOIN run_outputs ON run = id ORDER BY id")
                 == ["PRE_DEPLOY|succeeded|", "POST_DEPLOY|succeeded|done"])
     }
 

@@ -88,7 +88,9 @@ struct TaskTests {
     func manyDeferrals() async throws {
         try await commit(Self.task("not-yet", then: "exit 75"))
         #expect(try await box.once().outcome == "deployed")
-        let columns = "kind, name, parent, marker, command, folder, mode, timeout_ms, attempt, status, started_at"
+        let columns =
+            "kind, name, parent_kind, parent, app, host, workspace, marker, command, folder, mode, timeout_ms, attempt, scope, "
+            + "status, started_at"
         try await box.sh(
             """
             sqlite3 state/ledger.sqlite "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
@@ -462,6 +464,27 @@ struct TaskTests {
         #expect(two["actions"][0]["user"].string?.isEmpty == false && two["actions"][0]["at"].string != nil)
         let unknown = try await box.agent("tasks", "run", "tow-v1")
         #expect(unknown.code == 1 && unknown.errors.contains("did you mean \"two-v1\"?"), "\(unknown)")
+    }
+
+    @Test("what runs by hand before anything is deployed is shown with its output, and so many of it stay")
+    func beforeDeployment() async throws {
+        try await commit(Self.task("odd-v1", then: "echo said; exit 3"))
+        try await box.cloneWorkspace()
+        let keep = ["AGENT_KEEP": "2"]
+        for _ in 0..<3 { #expect(try await box.agent("tasks", "run", "odd-v1", settings: keep).code == 1) }
+        #expect(try await box.history().isEmpty)
+        #expect(try await box.json("tasks").items.map { $0["run_id"].int } == [3])
+        let shown = try await box.json("show", "--run", "3")
+        #expect(shown["kind"].string == "task" && shown["output_tail"].string == "said\n", "\(shown)")
+        let log = try #require(shown["log"].string)
+        #expect(try String(contentsOfFile: log, encoding: .utf8) == "said\n")
+        let text = try await box.agent("show", "--run", "3").output
+        #expect(text.contains("task odd-v1: failed") && text.contains("  | said\n"), "\(text)")
+        #expect(try await box.agent("logs", "3").output == "said\n")
+        #expect(try await box.agent("show", "--run", "1").code == 1)
+        #expect(try await box.sh("ls state/logs | sort") == "2.log\n3.log")
+        #expect(try await box.agent("show").code == 64)
+        #expect(try await box.agent("show", "1", "--run", "3").code == 64)
     }
 
     @Test("a task that runs by hand is not the watching agent's to end, and the other way round")

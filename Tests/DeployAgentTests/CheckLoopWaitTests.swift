@@ -59,10 +59,7 @@ struct CheckLoopWaitTests {
 
     @Test("after a deployment the next check comes at once")
     func deployment() {
-        let deployment = Deployment(
-            id: 1, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: "c", subject: "", author: "", ref: nil,
-            previousCommit: nil, trigger: "poll", attempt: 1, series: 1, status: .failed, settled: true,
-            published: true, retryAt: nil, warnings: 0, startedAt: .now, completedAt: .now, errorMessage: nil)
+        let deployment = Deployment.sample(.failed, startedAt: .now)
         #expect(CheckLoop.wait(after: .deployment(deployment), interval: .seconds(30)) == .zero)
     }
 

@@ -8,14 +8,12 @@ import Testing
 private func deployment(
     _ commit: String, _ status: DeploymentStatus, settled: Bool = true, published: Bool = true, attempt: Int = 1,
     retryAt: Int64? = nil, completedAt: Int64? = nil, id: Int64 = 1, held: String? = nil,
-    trigger: String = "poll"
+    trigger: Trigger = .poll
 ) -> Deployment {
-    Deployment(
-        id: id, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: commit, subject: "", author: "", ref: nil,
-        previousCommit: nil, trigger: trigger, attempt: attempt, series: 1, status: status, settled: settled,
-        published: published, retryAt: retryAt.map(Timestamp.init(milliseconds:)), warnings: 0,
-        startedAt: Timestamp(milliseconds: 0), completedAt: completedAt.map(Timestamp.init(milliseconds:)),
-        errorMessage: nil, held: held)
+    .sample(
+        id: id, commit: commit, trigger: trigger, attempt: attempt, status, settled: settled, published: published,
+        retryAt: retryAt.map(Timestamp.init(milliseconds:)),
+        completedAt: completedAt.map(Timestamp.init(milliseconds:)), held: held)
 }
 
 @Suite struct DecisionTests {
@@ -115,7 +113,7 @@ private func deployment(
     @Test("what has failed for good is not tried again because of a rollback that came later")
     func failedAboveRollback() {
         let failed = deployment("c", .failed, published: false, id: 3)
-        let back = deployment("a", .succeeded, id: 4, held: "b", trigger: "rollback")
+        let back = deployment("a", .succeeded, id: 4, held: "b", trigger: .rollback)
         #expect(decide("c", latest: back, settled: back, brought: failed, own: failed) == .nothing(.settledAsFailed))
         let good = deployment("c", .succeeded, id: 3)
         #expect(decide("c", latest: back, settled: back, brought: good, own: good) == .deploy(attempt: 1, series: nil))

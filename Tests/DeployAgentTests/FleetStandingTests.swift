@@ -126,11 +126,9 @@ extension Fleet.Host {
             lastSeen: Timestamp(milliseconds: 1000), unseenFor: unseenFor,
             targetSince: since.map(Timestamp.init(milliseconds:)), commit: commit,
             lastDeployment: last.map { status in
-                Deployment(
-                    id: 7, scope: scope, commit: target ?? "c", subject: "", author: "", ref: ref, previousCommit: nil,
-                    trigger: "poll", attempt: 1, series: 7, status: status, settled: false, published: false,
-                    retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0), completedAt: nil,
-                    errorMessage: nil)
+                .sample(
+                    id: 7, scope: scope, commit: target ?? "c", ref: ref, series: 7, status, settled: false,
+                    published: false)
             })
     }
 }

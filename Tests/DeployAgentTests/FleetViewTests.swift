@@ -68,7 +68,7 @@ import Testing
     func secrets() throws {
         var host = Fleet.Host.sample("web1", ref: "s3cret-ref", target: "x", since: 1, commit: nil, last: .failed)
         host.presence.problem = "https://u:s3cret@h: refused"
-        host.lastDeployment?.errorMessage = "PRE_DEPLOY failed: s3cret"
+        host.lastDeployment?.result?.errorMessage = "PRE_DEPLOY failed: s3cret"
         let text = String(decoding: try JSONEncoder().encode(view([host])), as: UTF8.self)
         #expect(!text.contains("s3cret"))
         #expect(text.contains("PRE_DEPLOY failed: ***"))

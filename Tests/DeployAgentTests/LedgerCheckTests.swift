@@ -55,6 +55,14 @@ struct LedgerCheckTests {
         #expect(check.warnings.first?.contains(word ?? "") != false)
     }
 
+    @Test("a record to which a newer agent has added something is as good as any, and that is noted")
+    func newer() {
+        let check = check(.file(FileFindings(journalMode: "wal", damage: []))) { $0.version = 11 }
+        #expect(check.problems.isEmpty && check.warnings.isEmpty && check.isWritable)
+        #expect(check.notes.count == 1 && check.notes[0].contains("newer version of the agent (schema 11"))
+        #expect(check.rows.contains(["schema", "version 11"]))
+    }
+
     @Test("a standby, a read-only database, missing rights and damage are problems")
     func unwritable() {
         let checks = [

@@ -10,9 +10,11 @@ import Testing
         commit: "0123456789abcdef0123456789abcdef01234567", previousCommit: nil, ref: "main", trigger: .poll,
         deployment: 12, workspace: "/srv/app")
     private let run = Run(
-        id: 34, kind: .hook, name: "PRE_DEPLOY", parent: 12, marker: "m", command: "true", folder: ".", mode: "strict",
-        timeout: .seconds(1), attempt: 2, status: .running, exitCode: nil, signal: nil, startedAt: .now,
-        completedAt: nil, outputTail: "", errorMessage: nil)
+        id: 34,
+        draft: RunDraft(
+            kind: .hook, name: "PRE_DEPLOY", parent: .deployment(12),
+            place: Scope(app: "app", host: "h", workspace: "/srv/app"), marker: "m", command: "true", folder: ".",
+            mode: "strict", timeout: .seconds(1), attempt: 2, startedAt: .now))
 
     private func entries(
         _ context: CommitContext? = nil, exports: [String: String] = [:], inherited environment: [[UInt8]] = []

@@ -7,13 +7,9 @@ import Testing
     private let vitals = Vitals()
 
     private func deployment(
-        _ status: DeploymentStatus, completedAt: Int64 = 5, trigger: String = "poll", published: Bool = true
+        _ status: DeploymentStatus, completedAt: Int64 = 5, trigger: Trigger = .poll, published: Bool = true
     ) -> Deployment {
-        Deployment(
-            id: 1, scope: Scope(app: "a", host: "h", workspace: "/w"), commit: "c", subject: "", author: "", ref: nil,
-            previousCommit: nil, trigger: trigger, attempt: 1, series: 1, status: status, settled: true,
-            published: published, retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0),
-            completedAt: Timestamp(milliseconds: completedAt), errorMessage: nil)
+        .sample(trigger: trigger, status, published: published, completedAt: Timestamp(milliseconds: completedAt))
     }
 
     @Test("a deployment may take as long as its own commit's timeouts allow, and nothing counts as stale meanwhile")
@@ -54,19 +50,41 @@ import Testing
 
     @Test("a rollback that came to nothing counts, and leaves the commit as it is")
     func cameToNothing() {
-        vitals.deployed(deployment(.failed, trigger: "rollback", published: false), [])
+        vitals.deployed(deployment(.failed, trigger: .rollback, published: false), [])
         #expect(vitals.snapshot.commit == nil && vitals.snapshot.deployments == [.failed: 1])
-        vitals.deployed(deployment(.failed, trigger: "rollback"), [])
+        vitals.deployed(deployment(.failed, trigger: .rollback), [])
         #expect(vitals.snapshot.commit == "c")
+    }
+
+    @Test("a clock that was set back makes no duration negative")
+    func clockSetBack() {
+        var run = Run(
+            id: 1,
+            draft: RunDraft(
+                kind: .hook, name: "PRE_DEPLOY", parent: .deployment(1),
+                place: Scope(app: "a", host: "h", workspace: "/w"), marker: "m", command: "c", folder: ".",
+                mode: "strict", timeout: .seconds(1), attempt: 1, startedAt: Timestamp(milliseconds: 5000)),
+            end: RunEnd(status: .succeeded, completedAt: Timestamp(milliseconds: 4000)))
+        #expect(run.duration == .zero)
+        vitals.deployed(deployment(.succeeded), [run])
+        #expect(vitals.snapshot.durations["PRE_DEPLOY"]?.sum == 0)
+        run.end?.completedAt = Timestamp(milliseconds: 7000)
+        #expect(run.duration == .seconds(2))
+        #expect(
+            Deployment.sample(
+                .failed, startedAt: Timestamp(milliseconds: 5000), completedAt: Timestamp(milliseconds: 1)
+            ).duration == .zero)
     }
 
     @Test("a restart forgets neither the last success nor a hook that did not run since")
     func recall() {
         let run = Run(
-            id: 1, kind: .hook, name: "POST_DEPLOY", parent: 1, marker: "m", command: "c", folder: ".", mode: "lenient",
-            timeout: .seconds(1), attempt: 1, status: .failed, exitCode: 1, signal: nil,
-            startedAt: Timestamp(milliseconds: 0), completedAt: Timestamp(milliseconds: 1), outputTail: "",
-            errorMessage: nil)
+            id: 1,
+            draft: RunDraft(
+                kind: .hook, name: "POST_DEPLOY", parent: .deployment(1),
+                place: Scope(app: "a", host: "h", workspace: "/w"), marker: "m", command: "c", folder: ".",
+                mode: "lenient", timeout: .seconds(1), attempt: 1, startedAt: Timestamp(milliseconds: 0)),
+            end: RunEnd(status: .failed, exitCode: 1, completedAt: Timestamp(milliseconds: 1)))
         vitals.recall(deployment(.failed), lastSucceeded: deployment(.succeeded, completedAt: 3), [run])
         #expect(vitals.snapshot.lastSucceededDeployment == Timestamp(milliseconds: 3))
         #expect(vitals.snapshot.lastRuns == ["POST_DEPLOY": .failed])

@@ -8,12 +8,9 @@ struct WayBackTests {
     /// Deployments that succeeded, the oldest first; `<` before one that is a rollback.
     private func target(from current: String, _ history: String, held: String? = nil) -> String? {
         let deployments = history.split(separator: " ").enumerated().map { index, text in
-            Deployment(
-                id: Int64(index + 1), scope: Scope(app: "a", host: "h", workspace: "/w"),
-                commit: String(text.drop { $0 == "<" }), subject: "", author: "", ref: nil, previousCommit: nil,
-                trigger: text.hasPrefix("<") ? "rollback" : "poll", attempt: 1, series: 1, status: .succeeded,
-                settled: true, published: true, retryAt: nil, warnings: 0, startedAt: Timestamp(milliseconds: 0),
-                completedAt: nil, errorMessage: nil)
+            Deployment.sample(
+                id: Int64(index + 1), commit: String(text.drop { $0 == "<" }),
+                trigger: text.hasPrefix("<") ? .rollback : .poll, .succeeded)
         }
         return WayBack.target(from: current, deployments.reversed(), held: held)
     }

@@ -35,17 +35,14 @@ struct LeasedRunnerTests {
     }
 
     private let draft = RunDraft(
-        kind: .hook, name: "PRE_DEPLOY", parent: 1, marker: Runner.newMarker(), command: "c", folder: ".",
+        kind: .hook, name: "PRE_DEPLOY", parent: .deployment(1),
+        place: Scope(app: "shop", host: "h", workspace: "/w"), marker: Runner.newMarker(), command: "c", folder: ".",
         mode: "strict", timeout: .seconds(20), attempt: 1, startedAt: .now, scope: .fleet)
 
     private func granted() -> ClaimAnswer {
         .granted(
-            Lease(app: "shop", name: "PRE_DEPLOY", fence: 7, holder: "p"),
-            Run(
-                id: 5, kind: draft.kind, name: draft.name, parent: 1, marker: draft.marker, command: draft.command,
-                folder: draft.folder, mode: draft.mode, timeout: draft.timeout, attempt: 1, status: .running,
-                exitCode: nil, signal: nil, startedAt: .now, completedAt: nil, outputTail: "", errorMessage: nil,
-                scope: .fleet, fence: 7), failures: 0)
+            Lease(app: "shop", name: "PRE_DEPLOY", fence: 7, holder: "p"), Run(id: 5, draft: draft, fence: 7),
+            failures: 0)
     }
 
     private func run(

@@ -10,8 +10,9 @@ struct WorkNameTests {
         ClaimRequest(
             scope: Scope(app: "shop", host: "h", workspace: "/w"), commit: "a", holder: "p",
             run: RunDraft(
-                kind: .task, name: task, parent: 0, marker: "m", command: "true", folder: ".", mode: "lenient",
-                timeout: .seconds(1), attempt: 1, startedAt: .now), retries: nil, isLenient: false,
+                kind: .task, name: task, parent: nil, place: Scope(app: "shop", host: "h", workspace: "/w"),
+                marker: "m", command: "true", folder: ".", mode: "lenient", timeout: .seconds(1), attempt: 1,
+                startedAt: .now), retries: nil, isLenient: false,
             ignoresBackoff: false, isForced: false)
     }
 

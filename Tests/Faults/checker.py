@@ -29,8 +29,8 @@ class Record:
         return Record(
             cluster.rows(f"SELECT * FROM deploy_agent.deployments WHERE app = '{APP}' ORDER BY id"),
             cluster.rows(
-                "SELECT runs.*, host, commit_id FROM deploy_agent.runs JOIN deploy_agent.deployments "
-                f"ON runs.kind = 'hook' AND parent = deployments.id WHERE app = '{APP}' ORDER BY runs.id"),
+                "SELECT runs.*, commit_id FROM deploy_agent.runs JOIN deploy_agent.deployments "
+                f"ON runs.kind = 'hook' AND parent = deployments.id WHERE runs.app = '{APP}' ORDER BY runs.id"),
             cluster.rows(f"SELECT * FROM deploy_agent.outcomes WHERE app = '{APP}'"),
             cluster.rows(f"SELECT * FROM deploy_agent.leases WHERE app = '{APP}'"))
 

@@ -19,7 +19,7 @@ struct ClaimTests {
     ) async throws -> ClaimRequest {
         let draft = DeploymentDraft.sample(commit: commit, host: host)
         let deployment = try await store.begin(draft, firstRun: nil).deployment
-        var run = RunDraft.sample(parent: deployment.id)
+        var run = RunDraft.sample(parent: deployment.id, host: host)
         run.scope = .fleet
         return ClaimRequest(
             scope: draft.scope, commit: commit, holder: "process of \(host)", run: run, retries: retries,
@@ -80,7 +80,7 @@ struct ClaimTests {
         #expect(try await complete(store, first, .succeeded) == 0)
         let later = try await store.claim(request(store, host: "h2"))
         guard case .done(let run, let host, let result, 0, nil) = later else { throw PreparationFailed("\(later)") }
-        #expect(run == first.run.id && host == "h1" && result.status == .succeeded && result.outputTail == "out")
+        #expect(run == first.run.id && host == "h1" && result.status == .succeeded && result.exitCode == 0)
         let next = try granted(await store.claim(request(store, host: "h2", commit: "b")))
         #expect(next.lease.fence == 2 && next.run.fence == 2)
         #expect(try await complete(store, next, .succeeded, commit: "b") == 0)
@@ -124,16 +124,18 @@ struct ClaimTests {
         let first = try granted(await store.claim(request(store, host: "h1", retries: 0)))
         _ = try await complete(store, first, .failed)
         let own = try await store.begin(.sample(host: "h2"), firstRun: nil).deployment
-        var draft = RunDraft.sample(parent: own.id)
+        var draft = RunDraft.sample(parent: own.id, host: "h2")
         draft.scope = .fleet
         try await store.write([
-            .adoptRun(draft, of: first.run.id, .sample(.failed, exitCode: 1)),
+            .adoptRun(draft, of: first.run.id, RunResult.sample(.failed, exitCode: 1).end),
             .completeDeployment(own.id, .sample(.failed, settled: true)),
-            .completeDeployment(first.run.parent, .sample(.failed, settled: true)),
+            .completeDeployment(try first.run.owner(), .sample(.failed, settled: true)),
         ])
         let adopted = try #require(try await store.runs(deployment: own.id).first)
-        #expect(adopted.adopted == first.run.id && adopted.status == .failed && adopted.scope == .fleet)
-        try await store.makeDue(first.run.parent)
+        #expect(
+            adopted.isAdopted && adopted.adopted == first.run.id && adopted.status == .failed && adopted.scope == .fleet
+        )
+        try await store.makeDue(first.run.owner())
         #expect(try await store.deployment(own.id)?.settled == false)
         _ = try granted(await store.claim(request(store, host: "h2", retries: 0)))
     }
@@ -153,7 +155,7 @@ struct ClaimTests {
         #expect(try await complete(store, first, .succeeded) == nil)
         let old = try #require(try await store.run(first.run.id))
         #expect(old.status == .interrupted && old.errorMessage?.contains("h2 took over") == true)
-        #expect(try await store.deployment(first.run.parent)?.status == .interrupted)
+        #expect(try await store.deployment(first.run.owner())?.status == .interrupted)
         #expect(try await complete(store, second, .succeeded) == 0)
         #expect(try await store.run(second.run.id)?.status == .succeeded)
     }

@@ -48,7 +48,9 @@ extension LedgerStore {
     ) async throws -> Deployment {
         let deployment = try await begin(draft, firstRun: nil).deployment
         for run in runs {
-            let begun = try await write([.beginRun(.sample(run.name, parent: deployment.id))])
+            var run = (draft: RunDraft.sample(run.name, parent: deployment.id), status: run.status)
+            run.draft.place = draft.scope
+            let begun = try await write([.beginRun(run.draft)])
             try await write([.completeRun(begun[0].id, .sample(run.status))])
         }
         try await write([.publish(deployment: deployment.id), .completeDeployment(deployment.id, result)])

@@ -8,7 +8,7 @@ import Testing
 struct CopyFleetTests {
     private func claim(_ store: PostgresLedger, host: String, commit: String = "a") async throws -> ClaimAnswer {
         let deployment = try await store.begin(.sample(commit: commit, host: host), firstRun: nil).deployment
-        var draft = RunDraft.sample(parent: deployment.id)
+        var draft = RunDraft.sample(parent: deployment.id, host: host)
         draft.scope = .fleet
         return try await store.claim(
             ClaimRequest(
@@ -49,7 +49,7 @@ struct CopyFleetTests {
                 throw PreparationFailed("it is run again")
             }
             #expect(result.status == .succeeded)
-            #expect(try await to.run(run)?.marker == from.run(1)?.marker)
+            #expect(try await to.run(run ?? 0)?.marker == from.run(1)?.marker)
             let agents = try await to.fleet(app: "shop").hosts
             #expect(agents.map(\.presence.instance) == ["i"] && agents[0].presence.target == "b")
         }

@@ -40,16 +40,14 @@ struct CopyTests {
         adopted.scope = .fleet
         adopted.hookCommit = "of one more"
         try await store.write([
-            .adoptRun(adopted, of: try #require(run).id, RunResult(of: adoptedResult) ?? .sample(.succeeded))
+            .adoptRun(
+                adopted, of: try #require(run).id,
+                RunEnd(status: .failed, signal: 9, completedAt: Timestamp(milliseconds: 6), errorMessage: "killed"))
         ])
-    }
-
-    private var adoptedResult: Run {
-        Run(
-            id: 0, kind: .hook, name: "", parent: 0, marker: "", command: "", folder: "", mode: "", timeout: .zero,
-            attempt: 1, status: .failed, exitCode: nil, signal: 9, startedAt: Timestamp(milliseconds: 1),
-            completedAt: Timestamp(milliseconds: 6), outputTail: String(repeating: "€\n", count: 20_000),
-            errorMessage: "killed")
+        let chatty = try await store.write([.beginRun(.sample("FAILED_DEPLOY", parent: running.id))])[0]
+        var result = RunResult.sample(.succeeded)
+        result.outputTail = String(repeating: "€\n", count: 20_000)
+        try await store.write([.completeRun(chatty.id, result)])
     }
 
     @Test(
@@ -60,14 +58,14 @@ struct CopyTests {
         try await fill(from)
         let copied = try await to.copy(from, pageSize: pageSize)
         #expect(
-            copied.deployments == 4 && copied.runs == 6 && copied.notifications == 2 && copied.skipped == 0
+            copied.deployments == 4 && copied.runs == 7 && copied.notifications == 2 && copied.skipped == 0
                 && copied.leftOut == 0 && copied.adoptions.isEmpty, "\(copied)")
         let (expected, found) = (try await from.everything(), try await to.everything())
         let isSame = expected == found
         #expect(isSame && found.count == 4)
         let rollback = try #require(try await to.deployment(4))
         #expect(rollback.held == "d" && rollback.withPre)
-        #expect(try await to.runs(deployment: 4).map(\.hookCommit) == ["of another repository", "of one more"])
+        #expect(try await to.runs(deployment: 4).map(\.hookCommit) == ["of another repository", "of one more", nil])
         #expect(try await to.failures(series: 1, name: "PRE_DEPLOY") == 1)
         let again = try await to.copy(from, pageSize: pageSize)
         #expect(again.skipped == 4 && again.deployments == 0 && again.runs == 0 && again.notifications == 0)
@@ -84,7 +82,7 @@ struct CopyTests {
         try await to.copy(from)
         let scope = DeploymentDraft.sample().scope
         #expect(try await to.facts(scope, commit: "c4").latestOfCommit?.status == .succeeded)
-        #expect(try await to.lastRun(scope, name: "PRE_DEPLOY")?.id == 5)
+        #expect(try await to.lastRun(scope, kind: .hook, name: "PRE_DEPLOY")?.id == 5)
         let next = try await to.settle(.sample(commit: "d", startedAt: 99))
         #expect(next.id > 5)
         #expect(try await to.runs(deployment: next.id).allSatisfy { $0.id > 5 })
@@ -121,7 +119,7 @@ struct CopyTests {
             let runs = try await to.runs(deployment: deployment.id)
             #expect(runs.map(\.name) == (index % 2 == 0 ? ["PRE_DEPLOY"] : ["PRE_DEPLOY", "POST_DEPLOY"]))
             for run in runs {
-                #expect(run.id > lastRun && run.parent == deployment.id)
+                #expect(run.id > lastRun && run.deployment == deployment.id)
                 lastRun = run.id
             }
             #expect(try await to.failures(series: deployment.series, name: "PRE_DEPLOY") == 2)
@@ -226,7 +224,7 @@ struct CopyTests {
         let early = try await from.begin(.sample(host: "h1"), firstRun: nil).deployment
         let late = try await from.settle(.sample(host: "h2"))
         let original = try #require(try await from.runs(deployment: late.id).first)
-        try await from.write([.adoptRun(.sample(parent: early.id), of: original.id, .sample(.succeeded))])
+        try await from.write([.adoptRun(.sample(parent: early.id), of: original.id, RunResult.sample(.succeeded).end)])
         let first = try await to.copy(from, pageSize: 1, pages: 1)
         #expect(first.adoptions.count == 1)
         #expect(try await to.copy(from, pageSize: 1).adoptions.isEmpty)

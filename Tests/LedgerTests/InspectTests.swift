@@ -76,20 +76,6 @@ struct InspectTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == before)
     }
 
-    @Test("a file of an older version is looked at as it is")
-    func older() async throws {
-        let store = try SQLiteLedger(path: path)
-        try await store.settle(.sample())
-        store.close()
-        let queue = try DatabaseQueue(path: path)
-        try await queue.write { db in
-            try db.execute(sql: "DROP TABLE notifications; PRAGMA user_version = 1")
-        }
-        try queue.close()
-        let findings = try #require(try await SQLiteLedger.inspect(path: path))
-        #expect(findings.version == 1 && findings.knownVersion > 1 && findings.contents?.runs == 1)
-    }
-
     @Test("damaged pages are found, be it half of them or all but the first")
     func damaged() async throws {
         let store = try SQLiteLedger(path: path)
@@ -140,7 +126,8 @@ struct InspectTests {
         let deployment = try await ledger.begin(.sample(host: "h1"), firstRun: nil).deployment
         _ = try await ledger.claim(
             ClaimRequest(
-                scope: deployment.scope, commit: "a", holder: "p", run: .sample(parent: deployment.id), retries: nil,
+                scope: deployment.scope, commit: "a", holder: "p", run: .sample(parent: deployment.id, host: "h1"),
+                retries: nil,
                 isLenient: false, ignoresBackoff: false, isForced: false))
         try await ledger.insert([
             Outcome(

@@ -18,7 +18,9 @@ struct LedgerStoreConformanceTests {
     ) async throws -> Int64 {
         let (deployment, _) = try await store.begin(draft, firstRun: nil)
         for (name, status) in runs {
-            let begun = try await store.write([.beginRun(.sample(name, parent: deployment.id))])
+            var run = RunDraft.sample(name, parent: deployment.id)
+            run.place = draft.scope
+            let begun = try await store.write([.beginRun(run)])
             try await store.write([.completeRun(begun[0].id, .sample(status))])
         }
         try await store.write(
@@ -33,7 +35,7 @@ struct LedgerStoreConformanceTests {
         #expect(deployment.status == .running && deployment.series == deployment.id && !deployment.settled)
         #expect(deployment.previousCommit == "z" && deployment.ref == "main" && deployment.completedAt == nil)
         let begun = try #require(run)
-        #expect(begun.parent == deployment.id && begun.status == .running && begun.marker == "mark")
+        #expect(begun.deployment == deployment.id && begun.status == .running && begun.marker == "mark")
         let read = try #require(try await store.run(begun.id))
         #expect(read.timeout == .seconds(300) && read.command == "true" && read.completedAt == nil)
         #expect(try await store.deployment(deployment.id)?.subject == "subject of a")
@@ -67,7 +69,8 @@ struct LedgerStoreConformanceTests {
         ])
         let read = try #require(try await store.runs(deployment: deployment.id).first)
         #expect(read.status == .timedOut && read.exitCode == nil && read.signal == 9)
-        #expect(read.outputTail == "tail ✓" && read.errorMessage == "late" && read.completedAt?.milliseconds == 9)
+        #expect(read.errorMessage == "late" && read.completedAt?.milliseconds == 9)
+        #expect(try await store.outputTail(run: run.id) == "tail ✓")
     }
 
     @Test(
@@ -184,7 +187,7 @@ struct LedgerStoreConformanceTests {
     func lastRun(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)
         let scope = DeploymentDraft.sample().scope
-        #expect(try await store.lastRun(scope, name: "POST_DEPLOY") == nil)
+        #expect(try await store.lastRun(scope, kind: .hook, name: "POST_DEPLOY") == nil)
         _ = try await settle(store, .sample(), .sample(.succeeded), runs: [("POST_DEPLOY", .succeeded)])
         _ = try await settle(store, .sample(), .sample(.succeeded), runs: [("POST_DEPLOY", .failed)])
         _ = try await settle(store, .sample(host: "other"), .sample(.succeeded), runs: [("POST_DEPLOY", .timedOut)])
@@ -193,8 +196,8 @@ struct LedgerStoreConformanceTests {
         }
         let (running, _) = try await store.begin(.sample(), firstRun: nil)
         try await store.write([.beginRun(.sample("POST_DEPLOY", parent: running.id))])
-        #expect(try await store.lastRun(scope, name: "POST_DEPLOY")?.status == .failed)
-        #expect(try await store.lastRun(scope, name: "PRE_DEPLOY")?.status == .timedOut)
+        #expect(try await store.lastRun(scope, kind: .hook, name: "POST_DEPLOY")?.status == .failed)
+        #expect(try await store.lastRun(scope, kind: .hook, name: "PRE_DEPLOY")?.status == .timedOut)
     }
 
     @Test(

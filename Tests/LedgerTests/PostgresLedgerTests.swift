@@ -56,7 +56,9 @@ struct PostgresLedgerTests {
         _ = try await ledger().begin(.sample(), firstRun: nil)
         let administrator = try await administrator()
         let schema = schema
-        try await administrator.run { try $0.query("UPDATE \(schema).schema_version SET version = 99") }
+        try await administrator.run {
+            try $0.query("UPDATE \(schema).schema_version SET version = 99, compatible_from = 99")
+        }
         let error = await #expect(throws: LedgerError.self) { try await ledger().begin(.sample(), firstRun: nil) }
         #expect(error?.code == .newerSchema && error?.description.contains("update the agent") == true)
     }

@@ -16,7 +16,7 @@ struct PostgresPruningTests {
     private func deploy(_ store: PostgresLedger, _ host: String, times: Int) async throws {
         for number in 0..<times {
             let begun = try await store.begin(
-                .sample(commit: "\(number)", host: host), firstRun: { .sample(parent: $0) })
+                .sample(commit: "\(number)", host: host), firstRun: { .sample(parent: $0, host: host) })
             try await store.write([
                 .completeRun(begun.run?.id ?? 0, .sample(.succeeded)),
                 .completeDeployment(begun.deployment.id, .sample(.succeeded)),
@@ -51,7 +51,7 @@ struct PostgresPruningTests {
             try await deploy(store, host, times: 4)
             try await note(store, host, unseenFor: "8 days")
         }
-        let running = try await store.begin(.sample(host: "old2"), firstRun: { .sample(parent: $0) })
+        let running = try await store.begin(.sample(host: "old2"), firstRun: { .sample(parent: $0, host: "old2") })
         try await deploy(store, "here", times: 2)
         try await note(store, "here", unseenFor: "1 minute")
         #expect(try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 3, limit: 100).isEmpty)
@@ -78,6 +78,31 @@ struct PostgresPruningTests {
         #expect(try await (store.deployment(id) != nil) == stays)
     }
 
+    @Test("what came of a hook is remembered for ten thousand commits, also where no host is gone; tasks' stay")
+    func outcomes() async throws {
+        let store = try await StoreFactory.shared(schema: schema)
+        try await deploy(store, "here", times: 1)
+        try await note(store, "here", unseenFor: "1 minute")
+        let schema = schema
+        let other = try await administrator()
+        try await other.run {
+            try $0.query(
+                """
+                INSERT INTO \(schema).outcomes (app, name, commit_id, fence, status)
+                SELECT app, name, n, n, CASE n WHEN 2 THEN 'running' ELSE 'succeeded' END FROM generate_series(1, 10003) AS n,
+                    (VALUES ('shop', 'PRE_DEPLOY'), ('other', 'PRE_DEPLOY'), ('', 'task:t')) AS work (app, name)
+                """)
+        }
+        _ = try await store.prune(DeploymentDraft.sample(host: "here").scope, keep: 3, limit: 100)
+        let left = try await other.run {
+            try $0.query(
+                "SELECT app || ' ' || count(*) || ' ' || min(fence) FROM \(schema).outcomes GROUP BY app ORDER BY 1"
+            )
+            .rows.map { try $0.get(0, as: String.self) }
+        }
+        #expect(left == [" 10003 1", "other 10003 1", "shop 10001 2"])
+    }
+
     @Test("one agent prunes at a time: the others leave it to that one, and do not wait")
     func oneAtATime() async throws {
         let store = try await StoreFactory.shared(schema: schema)
@@ -102,8 +127,9 @@ struct PostgresPruningTests {
             let draft = DeploymentDraft.sample(host: host)
             let deployment = try await store.begin(draft, firstRun: nil).deployment
             return ClaimRequest(
-                scope: draft.scope, commit: "a", holder: "process of \(host)", run: .sample(parent: deployment.id),
-                retries: nil, isLenient: false, ignoresBackoff: false, isForced: false)
+                scope: draft.scope, commit: "a", holder: "process of \(host)",
+                run: .sample(parent: deployment.id, host: host), retries: nil, isLenient: false, ignoresBackoff: false,
+                isForced: false)
         }
         guard case .granted(_, let run, _) = try await store.claim(request("h1")) else {
             throw PreparationFailed("not granted")

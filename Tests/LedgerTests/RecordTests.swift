@@ -24,7 +24,7 @@ struct RecordTests {
         let read = try #require(try await store.deployment(begun.id))
         for deployment in [begun, read] {
             #expect(deployment.scope == draft.scope && deployment.subject == draft.subject)
-            #expect(deployment.author == draft.author && deployment.trigger == "webhook")
+            #expect(deployment.author == draft.author && deployment.trigger == .webhook)
             #expect(deployment.ref == nil && deployment.previousCommit == nil && deployment.errorMessage == nil)
             #expect(deployment.startedAt == draft.startedAt && !deployment.published && deployment.warnings == 0)
         }
@@ -47,7 +47,7 @@ struct RecordTests {
         let read = try #require(try await store.run(run.id))
         #expect(read.command == draft.command && read.folder == draft.folder && read.mode == "lenient")
         #expect(read.timeout == draft.timeout && read.attempt == 3 && read.startedAt == draft.startedAt)
-        let isWhole = read.outputTail == tail
+        let isWhole = try await store.outputTail(run: run.id) == tail
         #expect(isWhole && read.exitCode == 255)
     }
 

@@ -166,6 +166,42 @@ struct SQLiteLedgerTests {
         #expect(error?.code == .corrupt)
     }
 
+    @Test("what is to wait after a failure is not put off by a clock that was set back", arguments: [false, true])
+    func clockSetBack(isSetBack: Bool) async throws {
+        let store = try SQLiteLedger(path: path)
+        var run = RunDraft.sample("t-v1", parent: nil)
+        run.kind = .task
+        func claim(_ host: String) async throws -> ClaimAnswer {
+            run.place.host = host
+            run.marker = uniqueText()
+            return try await store.claim(
+                ClaimRequest(
+                    scope: run.place, commit: "a", holder: host, run: run, retries: nil, isLenient: false,
+                    ignoresBackoff: false, isForced: false))
+        }
+        guard case .granted(let lease, let begun, _) = try await claim("h1") else {
+            throw PreparationFailed("not granted")
+        }
+        let result = RunResult(status: .failed, exitCode: 1, completedAt: .now)
+        _ = try await store.complete(
+            ClaimResult(lease: lease, commit: "a", task: "t-v1", run: begun.id, result: result, retryIn: .seconds(60)))
+        if isSetBack {
+            // As if the clock had been three hours ahead until now.
+            let queue = try DatabaseQueue(path: path)
+            try await queue.write { db in
+                try db.execute(sql: "UPDATE outcomes SET retry_at = retry_at + 10800000")
+                try db.execute(sql: "UPDATE runs SET completed_at = completed_at + 10800000")
+            }
+            try queue.close()
+        }
+        let answer = try await claim("h2")
+        if isSetBack {
+            guard case .granted = answer else { throw PreparationFailed("\(answer)") }
+        } else {
+            guard case .done = answer else { throw PreparationFailed("\(answer)") }
+        }
+    }
+
     @Test("a folder in the ledger's place is reported with its path")
     func folderInPlace() throws {
         let error = #expect(throws: LedgerError.self) { try SQLiteLedger(path: folder.path) }

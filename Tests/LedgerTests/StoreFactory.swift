@@ -42,7 +42,7 @@ enum StoreFactory: String, CaseIterable, CustomTestStringConvertible {
 extension LedgerStore {
     /// Asks to run a task, as a person does.
     func claimTask(_ id: String) async throws -> ClaimAnswer {
-        var run = RunDraft.sample(id, parent: 0)
+        var run = RunDraft.sample(id, parent: nil)
         run.kind = .task
         return try await claim(
             ClaimRequest(
@@ -77,10 +77,24 @@ extension DeploymentDraft {
 }
 
 extension RunDraft {
-    static func sample(_ name: String = "PRE_DEPLOY", parent: Int64, marker: String = uniqueText()) -> RunDraft {
+    /// - Parameters:
+    ///   - parent: the deployment that it belongs to.
+    ///   - host: of that deployment.
+    static func sample(
+        _ name: String = "PRE_DEPLOY", parent: Int64?, host: String = "h", marker: String = uniqueText()
+    ) -> RunDraft {
         RunDraft(
-            kind: .hook, name: name, parent: parent, marker: marker, command: "true", folder: ".", mode: "strict",
-            timeout: .seconds(300), attempt: 1, startedAt: Timestamp(milliseconds: 1500))
+            kind: .hook, name: name, parent: parent.map { .deployment($0) },
+            place: DeploymentDraft.sample(host: host).scope, marker: marker, command: "true", folder: ".",
+            mode: "strict", timeout: .seconds(300), attempt: 1, startedAt: Timestamp(milliseconds: 1500))
+    }
+}
+
+extension Run {
+    /// The deployment that it belongs to, where it must have one.
+    func owner() throws -> Int64 {
+        guard let deployment else { throw PreparationFailed("run \(id) belongs to no deployment") }
+        return deployment
     }
 }
 

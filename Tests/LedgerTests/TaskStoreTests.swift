@@ -17,7 +17,7 @@ struct TaskStoreTests {
         awaited: Int64? = nil
     ) async throws -> ClaimRequest {
         let draft = DeploymentDraft.sample(commit: commit, host: host)
-        var run = RunDraft.sample(id, parent: try await store.begin(draft, firstRun: nil).deployment.id)
+        var run = RunDraft.sample(id, parent: try await store.begin(draft, firstRun: nil).deployment.id, host: host)
         run.kind = .task
         run.digest = digest
         return ClaimRequest(
@@ -227,7 +227,7 @@ struct TaskStoreTests {
         #expect(try await complete(store, first, .succeeded) == nil)
         #expect(try await store.run(first.run.id)?.status == .interrupted)
         // Its deployment is not the task's to end.
-        #expect(try await store.deployment(first.run.parent)?.status == .running)
+        #expect(try await store.deployment(first.run.owner())?.status == .running)
         #expect(try await complete(store, second, .succeeded) == 0)
     }
 
@@ -265,13 +265,13 @@ struct TaskStoreTests {
     func parents(factory: StoreFactory) async throws {
         let store = try await factory.make(in: folder)
         let claim = try granted(await store.claim(request(store)))
-        #expect(try await store.runs(deployment: claim.run.parent).map(\.id) == [claim.run.id])
+        #expect(try await store.runs(deployment: claim.run.owner()).map(\.id) == [claim.run.id])
         #expect(try await store.unfinished(hosts: nil, workspace: "/w").runs.map(\.id) == [claim.run.id])
         _ = try await complete(store, claim, .succeeded)
         var result = DeploymentResult.sample(.succeeded)
         result.tasks = TaskCounts(ran: 1, skipped: 2, failed: 3, error: "why")
-        try await store.write([.completeDeployment(claim.run.parent, result)])
-        #expect(try await store.deployment(claim.run.parent)?.tasks == result.tasks)
+        try await store.write([.completeDeployment(try claim.run.owner(), result)])
+        #expect(try await store.deployment(claim.run.owner())?.tasks == result.tasks)
         for commit in ["b", "c"] {
             let next = try await store.begin(.sample(commit: commit, host: "h1"), firstRun: nil).deployment
             try await store.write([.completeDeployment(next.id, .sample(.succeeded))])
@@ -291,11 +291,11 @@ struct TaskStoreTests {
         let store = try await factory.make(in: folder)
         var runs: [Int64] = []
         let failed = try granted(await store.claim(request(store, "bad-v1")))
-        let deployment = failed.run.parent
+        let deployment = try failed.run.owner()
         _ = try await complete(store, failed, .failed)
         for _ in 0..<5 {
             var again = try await request(store)
-            again.run.parent = deployment
+            again.run.parent = .deployment(deployment)
             let claim = try granted(await store.claim(again))
             runs.append(claim.run.id)
             _ = try await complete(store, claim, .deferred)

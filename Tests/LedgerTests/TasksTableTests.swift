@@ -48,7 +48,7 @@ struct TasksTableTests {
         let store = try await store()
         let entries = ["old-v1", "tried-v1", "new-v1", "bad-v1"].map { TaskEntry(id: $0, digest: "d") }
         #expect(try await Set(store.toDo(entries, app: "shop").map(\.id)) == ["tried-v1", "new-v1", "bad-v1"])
-        guard case .done(0, nil, let result, 0, nil) = try await store.claimTask("old-v1") else {
+        guard case .done(nil, nil, let result, 0, nil) = try await store.claimTask("old-v1") else {
             throw PreparationFailed("it is run again")
         }
         #expect(result.status == .succeeded)

@@ -97,13 +97,13 @@ extension PathFilter.Standing {
     init(of hook: HookSettings, series: Int64?, _ scope: Scope, in ledger: any LedgerStore) async throws {
         self = .isAsked
         if let series, try await ledger.failures(series: series, name: hook.hook.rawValue) > 0 { return }
-        guard let last = try await ledger.lastRun(scope, name: hook.hook.rawValue) else {
+        guard let last = try await ledger.lastRun(scope, kind: .hook, name: hook.hook.rawValue) else {
             self = .neverRan
             return
         }
         // What failed, was broken off or put off is not done, whatever came of its deployment.
         guard last.status == .succeeded || last.status == .skipped,
-            let deployment = try await ledger.deployment(last.parent)
+            let id = last.deployment, let deployment = try await ledger.deployment(id)
         else { return }
         self = .ranFor(deployment.commit)
     }

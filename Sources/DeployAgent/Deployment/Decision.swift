@@ -51,7 +51,7 @@ enum Decision: Equatable, Sendable {
         if let other, other.commit != situation.commit, other.id > own.id {
             return .deploy(attempt: 1, series: nil)
         }
-        let isBack = own.status == .failed && facts.latest?.trigger == Trigger.rollback.rawValue
+        let isBack = own.status == .failed && facts.latest?.trigger == .rollback
         if let latest = facts.latest, latest.commit != situation.commit, !isBack,
             latest.published || latest.status == .interrupted || latest.status == .running
         {

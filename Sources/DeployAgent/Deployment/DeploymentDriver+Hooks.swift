@@ -10,7 +10,8 @@ import Shell
 extension DeploymentDriver {
     func draftRun(_ hook: HookSettings, _ deployment: Int64, hookCommit: String? = nil) -> RunDraft {
         RunDraft(
-            kind: .hook, name: hook.hook.rawValue, parent: deployment, marker: Runner.newMarker(),
+            kind: .hook, name: hook.hook.rawValue, parent: .deployment(deployment), place: plan.scope,
+            worker: plan.instance, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(hook.command), folder: hook.folder, mode: hook.mode.rawValue,
             timeout: hook.timeout,
             attempt: plan.attempt, startedAt: .now, scope: hook.scope, hookCommit: hookCommit)
@@ -40,7 +41,9 @@ extension DeploymentDriver {
         var result: RunResult
         /// How often it has failed in the series, or for the commit over all hosts, this time included.
         var failures: Int
-        /// The run on another host whose result it is.
+        /// Whether it is another host's result.
+        var isAdopted = false
+        /// The run whose result it is; nil where the record does not have it.
         var adopted: Int64?
         var retryIn: Duration?
     }
@@ -184,10 +187,10 @@ extension DeploymentDriver {
             var draft = draft
             draft.hookCommit = nil
             result.completedAt = .now
-            result.outputTail = ""
             progress.pending.append(.adoptRun(draft, of: run, result))
             if hook.mode == .lenient, result.status.isFailure { progress.warnings += 1 }
-            return Done(result: result, failures: failures, adopted: run, retryIn: retryIn)
+            return Done(
+                result: RunResult(result), failures: failures, isAdopted: true, adopted: run, retryIn: retryIn)
         }
     }
 
@@ -227,7 +230,7 @@ extension DeploymentDriver {
         let result = done.result
         let text =
             "\(hook.hook.rawValue) \(result.status.rawValue.replacing("_", with: " ")): \(result.errorMessage ?? "")"
-            + (done.adopted.map { " (run \($0) on another host)" } ?? "")
+            + (done.isAdopted ? " (\(done.adopted.map { "run \($0) " } ?? "")on another host)" : "")
         switch result.status {
         case .succeeded, .running, .skipped: return nil
         case .interrupted: return .interrupted(text)

@@ -147,7 +147,7 @@ struct DeploymentDriver: Sendable {
         let hasFailed = before.map { $0.result.status != .succeeded } ?? false
         if isStaged || pre == nil {
             // Where it ran elsewhere it has written nothing here, and its release is as good as a new one.
-            let hasOutput = before?.adopted == nil || release != nil
+            let hasOutput = before?.isAdopted != true || release != nil
             try await publish(stagedOutput: isStaged && !hasFailed && hasOutput, &progress)
         }
         // Nothing is done once for all on top of a PRE_DEPLOY that was lenient and failed.

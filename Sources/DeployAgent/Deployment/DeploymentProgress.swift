@@ -44,13 +44,7 @@ extension Deployment {
     /// The same with its end.
     func ended(_ result: DeploymentResult) -> Deployment {
         var deployment = self
-        deployment.status = result.status
-        deployment.settled = result.settled
-        deployment.retryAt = result.retryAt
-        deployment.warnings = result.warnings
-        deployment.completedAt = result.completedAt
-        deployment.errorMessage = result.errorMessage
-        deployment.tasks = result.tasks
+        deployment.result = result
         return deployment
     }
 }

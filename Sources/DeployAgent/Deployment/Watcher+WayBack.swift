@@ -33,7 +33,7 @@ extension Watcher {
             return .unchanged(commit: situation.commit, .held(stands))
         case .deploy(let attempt, let series):
             // A new container needs all that the commit needs; what was broken off goes on as it was wanted.
-            let wantsPre = last.withPre || last.trigger != Trigger.rollback.rawValue
+            let wantsPre = last.withPre || last.trigger != .rollback
             return try await rollBack(
                 RollbackRequest(
                     commit: back.commit, held: situation.commit,
@@ -143,7 +143,7 @@ extension Watcher {
     private func isCarriedOut(_ request: RollbackRequest) async throws -> Bool {
         try await recoverOnce(watched.ofCheckout)
         guard let newest = try await newest(ownPresence.scope) else { return false }
-        guard newest.trigger == Trigger.rollback.rawValue, newest.commit == request.commit,
+        guard newest.trigger == .rollback, newest.commit == request.commit,
             newest.withPre || !request.withPre
         else { return false }
         switch newest.status {

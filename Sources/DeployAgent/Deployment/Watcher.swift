@@ -226,7 +226,8 @@ public final class Watcher {
                 await goBack(isPoll: asking == .poll, deploying, waiting)
                 // As the record has it by now.
                 if let wentBack, wentBack.published, wentBack.held == deployment.commit {
-                    (deployment.settled, deployment.retryAt) = (true, nil)
+                    deployment.result?.settled = true
+                    deployment.result?.retryAt = nil
                 }
             }
             return .deployment(deployment)
@@ -406,9 +407,8 @@ public final class Watcher {
         await HostSign.kept(ownPresence, target.commit, ledger) {
             await tasks.run(&step, appIsToCome: trigger == .startup && beforePost != nil)
         }
-        guard let deployment = occasion.deployment else { return }
         do {
-            let old = try await tasks.prune(deployment: deployment, ledger)
+            let old = try await tasks.prune(deployment: occasion.deployment, scope, keep: settings.keep, ledger)
             for run in old { unlink(state.log(run: run)) }
         } catch {
             // The tasks have run, whatever becomes of this.

@@ -16,7 +16,7 @@ enum WayBack {
     static func target(from current: String, _ deployments: [Deployment], held: String?) -> String? {
         var stack: [String] = []
         for deployment in deployments.reversed() where deployment.commit != stack.last {
-            if deployment.trigger == Trigger.rollback.rawValue, let index = stack.lastIndex(of: deployment.commit) {
+            if deployment.trigger == .rollback, let index = stack.lastIndex(of: deployment.commit) {
                 stack.removeSubrange((index + 1)...)
             } else {
                 stack.append(deployment.commit)

@@ -112,7 +112,7 @@ public final class Notifier: Service {
             try await ledger.write([.removeNotification(next.id)])
             return .zero
         }
-        let view = try await reader.viewWithRuns(deployment)
+        let view = try await reader.viewWithRuns(deployment, outputLimit: OutputShare.notificationLimit)
         let problem = await send(Delivery(target: target, id: next.id, deployment: view, stop: stop))
         // An attempt that the stop broke off is none.
         if stop.isRequested, problem != nil { return nil }

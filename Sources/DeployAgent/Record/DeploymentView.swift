@@ -32,7 +32,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(deployment.ref.map(mask), forKey: .ref)
         try container.encode(deployment.previousCommit, forKey: .previousCommit)
         try container.encode(deployment.cameToNothing ? nil : deployment.held, forKey: .heldCommit)
-        try container.encode(deployment.trigger, forKey: .trigger)
+        try container.encode(deployment.trigger.rawValue, forKey: .trigger)
         try container.encode(deployment.attempt, forKey: .attempt)
         try container.encode(deployment.status.rawValue, forKey: .status)
         try container.encode(deployment.settled, forKey: .settled)
@@ -42,7 +42,7 @@ public struct DeploymentView: Encodable, Sendable {
         try container.encode(deployment.scope.workspace, forKey: .workspace)
         try container.encode(deployment.startedAt.rfc3339, forKey: .startedAt)
         try container.encode(deployment.completedAt?.rfc3339, forKey: .completedAt)
-        try container.encode(deployment.completedAt?.millisecondsSince(deployment.startedAt), forKey: .durationMS)
+        try container.encode(deployment.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(deployment.retryAt?.rfc3339, forKey: .retryAt)
         try container.encode(deployment.errorMessage.map(mask), forKey: .errorMessage)
         if let runs { try container.encode(runs, forKey: .runs) }
@@ -54,6 +54,7 @@ public struct RunView: Encodable, Sendable {
     let run: Run
     /// Nil where this host has none.
     let log: String?
+    let outputTail: String
     let mask: @Sendable (String) -> String
 
     enum CodingKeys: String, CodingKey {
@@ -93,9 +94,9 @@ public struct RunView: Encodable, Sendable {
         try container.encode(run.signal, forKey: .signal)
         try container.encode(run.startedAt.rfc3339, forKey: .startedAt)
         try container.encode(run.completedAt?.rfc3339, forKey: .completedAt)
-        try container.encode(run.completedAt?.millisecondsSince(run.startedAt), forKey: .durationMS)
+        try container.encode(run.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(log, forKey: .log)
-        try container.encode(mask(run.outputTail), forKey: .outputTail)
+        try container.encode(mask(outputTail), forKey: .outputTail)
         try container.encode(run.errorMessage.map(mask), forKey: .errorMessage)
         try container.encode(run.digest, forKey: .entryHash)
         try container.encode(run.hookCommit, forKey: .hookCommit)

@@ -29,7 +29,7 @@ public struct FleetHostView: Encodable, Sendable {
         isLagging = standing.isLagging(host)
         state = standing.state(host)
         var last = host.lastDeployment
-        last?.errorMessage = host.lastDeployment?.errorMessage.map(mask)
+        last?.result?.errorMessage = host.lastDeployment?.errorMessage.map(mask)
         lastDeployment = last
         lastOutcome = host.presence.outcome
         lastError = host.presence.problem.map(mask)

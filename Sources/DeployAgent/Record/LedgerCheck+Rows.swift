@@ -8,7 +8,7 @@ extension LedgerCheck {
             ["ledger", ledger],
             [
                 "schema",
-                findings.version == findings.knownVersion
+                findings.version >= findings.knownVersion
                     ? "version \(findings.version)" : "version \(findings.version) of \(findings.knownVersion)",
             ],
             ["writable", isWritable ? "yes" : "no"],

@@ -82,6 +82,8 @@ public struct LedgerCheck: Sendable {
         var notes: [String] = []
         if findings.version < findings.knownVersion {
             notes.append("an agent that works with it brings its tables up to date")
+        } else if findings.version > findings.knownVersion {
+            notes.append(RecordVersion.note(findings.version))
         }
         if case .server(let server) = findings.store, server.hooksWithoutRun > 0 {
             notes.append(

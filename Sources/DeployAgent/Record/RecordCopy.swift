@@ -67,10 +67,23 @@ public struct RecordCopy: Sendable {
             adoptions = addition.adoptions
             last = end.deployment.id
         }
+        try await copyRuns(source, target, &report)
         try await target.insert(source.members())
         // After the runs, by whose markers their outcomes are told.
         try await copyOutcomes(source, target)
         try await copyTasks(source, target)
+    }
+
+    private static func copyRuns(
+        _ source: any LedgerStore, _ target: any LedgerStore, _ report: inout CopyReport
+    ) async throws {
+        var last: Int64 = 0
+        while true {
+            let page = try await source.runPage(after: last, limit: 25)
+            guard let end = page.runs.last else { return }
+            report.runs += try await target.insert(page).runs
+            last = end.run.id
+        }
     }
 
     private static func copyOutcomes(_ source: any LedgerStore, _ target: any LedgerStore) async throws {

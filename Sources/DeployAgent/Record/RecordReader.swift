@@ -74,34 +74,45 @@ public struct RecordReader: Sendable {
     }
 
     /// Whether a run is the app's own.
-    public func isOwn(_ run: Run) async throws -> Bool {
-        try await ledger?.deployment(run.parent)?.scope.app == settings.app
+    public func isOwn(_ run: Run) -> Bool { run.place.app == settings.app }
+
+    /// The end of what a run printed.
+    public func outputTail(_ run: Run) async throws -> String {
+        try await ledger?.outputTail(run: run.id) ?? ""
     }
 
     /// Where the output of a run lies on this host; nil when it ran on another one.
-    public func logPath(_ run: Run, of deployment: Deployment) -> String? {
-        let isElsewhere = settings.ledger.isShared && deployment.scope.host != settings.host
-        return isElsewhere || run.adopted != nil || run.status == .skipped ? nil : session.logPath(run: run.id)
-    }
-
-    /// The same for a run whose deployment is not at hand.
-    public func logPath(_ run: Run) async throws -> String? {
-        guard let deployment = try await ledger?.deployment(run.parent) else { return nil }
-        return logPath(run, of: deployment)
+    public func logPath(_ run: Run) -> String? {
+        let isElsewhere = settings.ledger.isShared && run.place.host != settings.host
+        return isElsewhere || run.isAdopted || run.status == .skipped ? nil : session.logPath(run: run.id)
     }
 
     public func view(_ deployment: Deployment) -> DeploymentView {
         DeploymentView(deployment: deployment, runs: nil, mask: mask)
     }
 
-    public func viewWithRuns(_ deployment: Deployment) async throws -> DeploymentView {
-        view(deployment, runs: try await runs(of: deployment))
+    /// With its runs and the end of what each has printed.
+    ///
+    /// - Parameter limit: bytes of that over all runs; each has the same share of them.
+    public func viewWithRuns(
+        _ deployment: Deployment, outputLimit limit: Int = OutputShare.limit
+    ) async throws -> DeploymentView {
+        let runs = try await runs(of: deployment)
+        let share = OutputShare(of: limit, runs: runs.count)
+        var views: [RunView] = []
+        // One run's text at a time: each may have 64 KiB, of which a long list keeps little.
+        for run in runs { views.append(view(run, outputTail: share.end(of: try await outputTail(run)))) }
+        return DeploymentView(deployment: deployment, runs: views, mask: mask)
     }
 
-    public func view(_ deployment: Deployment, runs: [Run]) -> DeploymentView {
-        DeploymentView(
-            deployment: deployment,
-            runs: runs.map { RunView(run: $0, log: logPath($0, of: deployment), mask: mask) }, mask: mask)
+    public func viewWithoutRuns(_ deployment: Deployment) -> DeploymentView {
+        DeploymentView(deployment: deployment, runs: [], mask: mask)
+    }
+
+    public func view(_ run: Run) async throws -> RunView { view(run, outputTail: try await outputTail(run)) }
+
+    private func view(_ run: Run, outputTail: String) -> RunView {
+        RunView(run: run, log: logPath(run), outputTail: outputTail, mask: mask)
     }
 
     public func view(_ tasks: TaskCounts) -> TaskCountsView { TaskCountsView(counts: tasks, mask: mask) }

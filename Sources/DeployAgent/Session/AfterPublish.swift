@@ -65,11 +65,11 @@ protocol AfterPublishWork: Sendable {
     /// - Parameter appIsToCome: whether the app starts after this check: then what waits for it comes with the next one.
     mutating func run(_ step: inout any AfterPublishStep, appIsToCome: Bool) async
 
-    /// Deletes old runs that say nothing.
+    /// Deletes old runs: of a deployment those that say nothing, of the scope those that belong to none.
     ///
     /// - Returns: the ids of the deleted runs.
     /// - Throws: `LedgerError`.
-    func prune(deployment: Int64, _ ledger: any LedgerStore) async throws -> [Int64]
+    func prune(deployment: Int64?, _ scope: Scope, keep: Int, _ ledger: any LedgerStore) async throws -> [Int64]
 }
 
 /// That work for one commit. What fails in it is a warning, and stops neither the deployment nor the app.

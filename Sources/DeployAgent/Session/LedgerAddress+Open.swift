@@ -25,15 +25,23 @@ extension LedgerAddress {
             let mask = umask(0o077)
             defer { umask(mask) }
             Self.makeForOwner(path)
-            return try SQLiteLedger(path: path)
+            return try SQLiteLedger(path: path, newer: { noteNewer($0, log) })
         case .postgresql(_, _, let schema):
-            return PostgresLedger(schema: schema, tasksTable: tasksTable, connectLimit: Self.limit(limit)) { table in
-                log?.logger().warning(
-                    "\(Setting.tasksTable.name): there was no table \(table); it was made, and no task is done in it")
-            } _: {
+            return PostgresLedger(
+                schema: schema, tasksTable: tasksTable, connectLimit: Self.limit(limit),
+                madeTasksTable: { table in
+                    log?.logger().warning(
+                        "\(Setting.tasksTable.name): there was no table \(table); it was made, and no task is done in it"
+                    )
+                }, newer: { noteNewer($0, log) }
+            ) {
                 try connectionString { log?.learn(Secrets($0)) }
             }
         }
+    }
+
+    private func noteNewer(_ version: Int, _ log: LogOutput?) {
+        log?.logger().warning("the ledger \(description): \(RecordVersion.note(version))")
     }
 
     /// Makes the file, where root would in another user's folder, as that user's: an agent of theirs must be able to use it.

@@ -167,9 +167,8 @@ public final class Vitals: Sendable {
                 // It took no time, and an alert on the run before is not cleared by it.
                 if run.status == .skipped { continue }
                 state.lastRuns[run.name] = run.status
-                if let completed = run.completedAt {
-                    state.durations[run.name, default: Durations()].add(
-                        Double(completed.millisecondsSince(run.startedAt)) / 1000)
+                if let duration = run.duration {
+                    state.durations[run.name, default: Durations()].add(Double(duration.wholeMilliseconds) / 1000)
                 }
             }
         }

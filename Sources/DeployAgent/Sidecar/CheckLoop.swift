@@ -73,7 +73,7 @@ struct CheckLoop {
         let succeeded = try? await record.history(limit: 1, commit: nil, status: .succeeded).first
         var runs: [Run] = []
         for hook in Hook.allCases {
-            if let run = try? await watcher.ledger.lastRun(watcher.inForce.scope, name: hook.rawValue) {
+            if let run = try? await watcher.ledger.lastRun(watcher.inForce.scope, kind: .hook, name: hook.rawValue) {
                 runs.append(run)
             }
         }

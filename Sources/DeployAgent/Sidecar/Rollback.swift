@@ -222,7 +222,7 @@ public final class Rollback: Service {
     /// What it came to with this process; nil when it was ended before.
     private func outcome(of check: CheckOutcome) async -> CheckOutcome? {
         switch check {
-        case .deployment(let made) where made.trigger == Trigger.rollback.rawValue: return check
+        case .deployment(let made) where made.trigger == .rollback: return check
         case .notRolledBack(let reason): return reason
         case .stopped: return nil
         // Somebody else had done it, and was killed before that could be said.
@@ -237,7 +237,7 @@ public final class Rollback: Service {
             HistoryFilter(host: scope.host, subject: .workspace(scope.workspace), limit: 10, commit: request.commit))
         // Somebody else may have asked for the same a moment before, and it was under way already.
         return newest?.first {
-            $0.trigger == Trigger.rollback.rawValue && ($0.withPre || !request.withPre)
+            $0.trigger == .rollback && ($0.withPre || !request.withPre)
                 && ($0.id > last || ($0.completedAt ?? .now).milliseconds >= request.time)
         }
     }

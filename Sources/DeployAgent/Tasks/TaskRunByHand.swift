@@ -2,6 +2,8 @@ import Execution
 import Git
 import Glibc
 public import Ledger
+import Log
+import Logging
 public import ServiceLifecycle
 import Settings
 import Shell
@@ -50,11 +52,20 @@ public final class TaskRunByHand: Service {
     private func runTasks() async {
         guard let file = reader.file, let commit = reader.commit else { return cell.set(TaskCounts()) }
         let (settings, scope) = (session.settings, session.scope)
-        let facts = try? await ledger.facts(scope, commit: commit)
+        let writer = session.writer(ledger, stop: stop)
+        let facts: LedgerFacts
+        do {
+            facts = try await writer.ask { [ledger] in try await ledger.facts(scope, commit: commit) }
+        } catch {
+            // To whose deployment the runs belong nobody knows.
+            let text = session.log.secrets.mask("\(error); no task runs")
+            session.logger.warning("tasks: \(text)")
+            return cell.set(TaskCounts(skipped: file.tasks.count, error: text))
+        }
         let occasion = WorkOccasion(
-            scope: scope, commit: commit, ref: settings.followedName(found: facts?.latest?.ref),
-            previousCommit: facts?.lastSucceededCommit,
-            trigger: .manual, deployment: facts?.latestOfCommit?.id, settings: settings,
+            scope: scope, commit: commit, ref: settings.followedName(found: facts.latest?.ref),
+            previousCommit: facts.lastSucceededCommit,
+            trigger: .manual, deployment: facts.latestOfCommit?.id, settings: settings,
             instance: session.instance, isByHand: true, isForced: !ids.isEmpty)
         // An agent at work on the workspace ends, when it starts, what the one before it left in its own folder.
         let folder = session.state.workspace(settings.workspace).byHand
@@ -64,8 +75,7 @@ public final class TaskRunByHand: Service {
         var step = TaskStep(
             occasion,
             WorkTools(
-                ledger: ledger, runner: runner, writer: session.writer(ledger, stop: stop), logger: session.logger,
-                waiting: { _ in }))
+                ledger: ledger, runner: runner, writer: writer, logger: session.logger, waiting: { _ in }))
         await step.begin(.success(ids.isEmpty ? file : file.with(tasks: Set(ids))))
         do {
             // What has failed as often as it may is passed over, and nobody ran it.
@@ -79,6 +89,17 @@ public final class TaskRunByHand: Service {
             step.fail("\(error); no task runs")
         }
         step.announce()
+        if occasion.deployment == nil { await tidy() }
         cell.set(step.counts)
+    }
+
+    /// Runs that belong to no deployment go with none.
+    private func tidy() async {
+        do {
+            let runs = try await ledger.pruneAlone(session.scope, keep: session.settings.keep)
+            for run in runs { unlink(session.state.log(run: run)) }
+        } catch {
+            session.logger.warning("old runs could not be deleted: \(error)")
+        }
     }
 }

@@ -128,7 +128,8 @@ struct TaskStep: AfterPublishStep {
             title: "task \(task.id)", text: task.run, folder: task.folder, folderSetting: "task \(task.id): folder",
             timeout: task.timeout, environment: task.environment)
         let draft = RunDraft(
-            kind: .task, name: task.id, parent: occasion.deployment ?? 0, marker: Runner.newMarker(),
+            kind: .task, name: task.id, parent: occasion.deployment.map { .deployment($0) }, place: occasion.scope,
+            worker: occasion.instance, marker: Runner.newMarker(),
             command: runner.log.secrets.mask(task.run), folder: task.folder, mode: HookMode.lenient.rawValue,
             timeout: task.timeout, attempt: 1, startedAt: .now, scope: ledger.isShared ? .fleet : .host,
             digest: task.digest)
@@ -167,7 +168,8 @@ struct TaskStep: AfterPublishStep {
                 return logger.debug("task \(task.id) is done")
             }
             let isOver = result.status != .deferred && !task.retries.allows(afterFailures: failures)
-            let before = result.status == .deferred ? "" : "it \(words(result.status)) (run \(run)); "
+            let number = run.map { " (run \($0))" } ?? ""
+            let before = result.status == .deferred ? "" : "it \(words(result.status))\(number); "
             logger.notice("task \(task.id) is not run: \(before)\(fate(task, result.status, failures, retryIn))")
             // What somebody has tried while this one waited has had its attempt.
             if !isOver, !wasAwaited { retry(in: retryIn) }

@@ -44,7 +44,7 @@ public struct TaskView: Encodable, Sendable {
 
     /// What is worth a word beside the status, secrets masked.
     public var detail: String {
-        if let held = record.held { return "on \(held.host) (run \(held.run))" }
+        if let held = record.held { return "on \(held.host)\(held.run.map { " (run \($0))" } ?? "")" }
         let error = (record.run?.errorMessage ?? record.result).map(mask)
         switch status {
         case .failed:
@@ -99,7 +99,7 @@ public struct TaskView: Encodable, Sendable {
         try container.encode(outcome?.attempt.host, forKey: .host)
         try container.encode(outcome?.attempt.commit, forKey: .commit)
         try container.encode(run?.startedAt.rfc3339, forKey: .startedAt)
-        try container.encode(run.flatMap { $0.completedAt?.millisecondsSince($0.startedAt) }, forKey: .durationMS)
+        try container.encode(run?.duration?.wholeMilliseconds, forKey: .durationMS)
         try container.encode(run?.exitCode, forKey: .exitCode)
         try container.encode(run?.errorMessage.map(mask), forKey: .errorMessage)
         try container.encode(task?.digest, forKey: .entryHash)

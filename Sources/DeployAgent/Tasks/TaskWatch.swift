@@ -49,8 +49,9 @@ struct TaskWatch: AfterPublishWork {
 
     func step(_ occasion: WorkOccasion, _ tools: WorkTools) -> any AfterPublishStep { TaskStep(occasion, tools) }
 
-    func prune(deployment: Int64, _ ledger: any LedgerStore) async throws -> [Int64] {
-        try await ledger.pruneDeferred(deployment: deployment, keep: Self.keptDeferrals)
+    func prune(deployment: Int64?, _ scope: Scope, keep: Int, _ ledger: any LedgerStore) async throws -> [Int64] {
+        guard let deployment else { return try await ledger.pruneAlone(scope, keep: keep) }
+        return try await ledger.pruneDeferred(deployment: deployment, keep: Self.keptDeferrals)
     }
 
     mutating func look(_ step: inout any AfterPublishStep, _ file: Result<DeployFile?, SettingsError>) async {
