@@ -71,6 +71,25 @@ struct RunModelTests {
         #expect(try await store.unfinished(hosts: ["h"], workspace: "/w").runs.isEmpty)
     }
 
+    @Test("a run that belongs to nothing ends with its lease, when its agent is gone", arguments: StoreFactory.allCases)
+    func leaseRunOut(factory: StoreFactory) async throws {
+        let store = try await factory.make(in: folder)
+        guard case .granted(_, let first, _) = try await store.claimTask("t-v1") else {
+            throw PreparationFailed("not granted")
+        }
+        #expect(first.parent == nil)
+        try await execute(
+            store is PostgresLedger
+                ? "UPDATE leases SET expires_at = clock_timestamp() - interval '1 ms', holder = 'gone'"
+                : "UPDATE leases SET expires_at = 1, holder = 'gone'", store)
+        guard case .granted(let lease, let second, _) = try await store.claimTask("t-v1") else {
+            throw PreparationFailed("not granted")
+        }
+        #expect(lease.fence == 2 && second.parent == nil)
+        let ended = try #require(try await store.run(first.id))
+        #expect(ended.status == .interrupted && ended.errorMessage?.contains("did not renew its lease") == true)
+    }
+
     @Test(
         "who takes the result over learns where it ran, with or without a deployment", arguments: StoreFactory.allCases)
     func answer(factory: StoreFactory) async throws {
