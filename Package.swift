@@ -120,7 +120,7 @@ let package = Package(
                 "Execution", "Ledger", "LedgerSQLite", "Log", "Shell", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: settings),
+            exclude: ["Golden"], swiftSettings: settings),
         .testTarget(
             name: "DeployAgentTests",
             dependencies: [

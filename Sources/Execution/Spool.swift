@@ -9,7 +9,7 @@ import Synchronization
 /// order by whichever agent reaches the record first.
 package final class Spool: Sendable {
     /// What belongs together.
-    package struct Batch: Codable {
+    package struct Batch: Sendable {
         /// Which record it is for, as `LedgerStore.identity` has it.
         package var ledger: String
         package var entries: [LedgerEntry] = []
@@ -19,7 +19,7 @@ package final class Spool: Sendable {
 
     private let folder: String
     private let logger: Logger
-    /// Batches for other records, named once in the log.
+    /// Batches that wait, named once in the log.
     private let named = Mutex<Set<String>>([])
 
     package init(folder: String, logger: Logger) {
@@ -31,7 +31,7 @@ package final class Spool: Sendable {
     ///
     /// - Returns: its file; nil when it could not be kept.
     package func keep(_ batch: Batch) -> String? {
-        guard let data = try? JSONEncoder().encode(batch) else { return nil }
+        guard let data = try? SpoolFormat.data(batch) else { return nil }
         mkdir(folder, 0o700)
         let last = files().last.flatMap { Int($0.prefix { $0 != "-" }) } ?? 0
         let number = String(last + 1)
@@ -55,10 +55,12 @@ package final class Spool: Sendable {
         let identity = try await ledger.identity()
         for file in files {
             let path = "\(folder)/\(file)"
-            guard let batch = read(path) else {
-                // Somebody else of this process has just delivered it.
-                if access(path, F_OK) != 0 { continue }
-                logger.error("\(path) cannot be read and is not delivered; remove it by hand")
+            let batch: Batch
+            do throws(SpoolFormat.Problem) {
+                batch = try read(path)
+            } catch {
+                // Else somebody of this process has just delivered it.
+                if access(path, F_OK) == 0, named.withLock({ $0.insert(path).inserted }) { say(error, of: path) }
                 continue
             }
             guard batch.ledger == identity else {
@@ -94,9 +96,19 @@ package final class Spool: Sendable {
         try await ledger.write(batch.entries)
     }
 
-    private func read(_ path: String) -> Batch? {
-        guard let bytes = TextFile.read(path, limit: 64 * 1024 * 1024) else { return nil }
-        return try? JSONDecoder().decode(Batch.self, from: Data(bytes))
+    private func read(_ path: String) throws(SpoolFormat.Problem) -> Batch {
+        guard let bytes = TextFile.read(path, limit: 64 * 1024 * 1024) else { throw .unreadable }
+        return try SpoolFormat.batch(Data(bytes))
+    }
+
+    private func say(_ problem: SpoolFormat.Problem, of path: String) {
+        switch problem {
+        case .newer(let version):
+            logger.error(
+                "\(path) is of a later agent (form \(version), this one reads up to \(SpoolFormat.version)) and waits for one; until then what it says is not on record"
+            )
+        case .unreadable: logger.error("\(path) cannot be read and is not delivered; remove it by hand")
+        }
     }
 
     /// In the order in which they were kept.

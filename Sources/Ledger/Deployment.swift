@@ -25,7 +25,7 @@ public struct Trigger: RawRepresentable, Hashable, Sendable {
 }
 
 /// Whose record an entry belongs to. One scope has at most one agent at work, the holder of the workspace's lock.
-public struct Scope: Hashable, Sendable, Codable {
+public struct Scope: Hashable, Sendable {
     /// `AGENT_APP`, the name in `appspec.yaml`, or the workspace's folder name.
     public var app: String
     /// `AGENT_HOST` or the host's name.
@@ -84,7 +84,7 @@ public struct DeploymentDraft: Sendable {
 }
 
 /// How a deployment ended.
-public struct DeploymentResult: Sendable, Codable {
+public struct DeploymentResult: Sendable {
     public var status: DeploymentStatus
     /// Whether no further attempt is needed: it succeeded, or its retries are used up.
     public var settled: Bool
@@ -112,7 +112,7 @@ public struct DeploymentResult: Sendable, Codable {
 }
 
 /// What came of a look at the one-time tasks.
-public struct TaskCounts: Sendable, Equatable, Codable {
+public struct TaskCounts: Sendable, Equatable {
     /// Tasks that ran here and succeeded.
     public var ran: Int
     /// Tasks that were not run here: done already, run by another host, or not to be tried yet.

@@ -2,7 +2,7 @@
 ///
 /// It ends by the clock of the store when it is not renewed. Its number grows with every claim of that work, so that what is
 /// done under an earlier one can be told and refused.
-public struct Lease: Sendable, Equatable, Codable {
+public struct Lease: Sendable, Equatable {
     /// How long it lasts from the claim or the last renewal on.
     public static let duration = Duration.seconds(20)
     /// How often its holder renews it.
@@ -171,7 +171,7 @@ public struct HeldBy: Sendable, Equatable {
 }
 
 /// How a run under a lease ended.
-public struct ClaimResult: Sendable, Codable {
+public struct ClaimResult: Sendable {
     public var lease: Lease
     public var commit: String
     /// The task that it is; nil for a hook.

@@ -1,7 +1,7 @@
 /// One step of the record. The steps of one `write` are kept together or not at all.
 ///
 /// All but `beginRun` say what has happened: they may be kept and written later, and written twice they do no harm.
-public enum LedgerEntry: Sendable, Codable {
+public enum LedgerEntry: Sendable {
     /// A run with the same marker that is there already is the one that begins.
     case beginRun(RunDraft)
     /// Has no effect on a run that has ended.

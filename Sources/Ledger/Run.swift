@@ -9,7 +9,7 @@ public enum RunStatus: String, Sendable, Codable, CaseIterable {
 }
 
 /// What a run is of. A kind of a later agent is kept as it came.
-public struct RunKind: RawRepresentable, Hashable, Sendable, Codable {
+public struct RunKind: RawRepresentable, Hashable, Sendable {
     public var rawValue: String
 
     public init(rawValue: String) {
@@ -29,7 +29,7 @@ public enum RunScope: String, Sendable, Codable, CaseIterable {
 }
 
 /// What is known of a run before it starts.
-public struct RunDraft: Sendable, Codable {
+public struct RunDraft: Sendable {
     public var kind: RunKind
     /// Which one of its kind: `PRE_DEPLOY`, `POST_DEPLOY`, a task's id.
     public var name: String
@@ -84,7 +84,7 @@ extension RunDraft {
 }
 
 /// How a run ended, as every view of it shows.
-public struct RunEnd: Sendable, Codable, Equatable {
+public struct RunEnd: Sendable, Equatable {
     public var status: RunStatus
     /// The command's exit code; nil when a signal ended it or it never started.
     public var exitCode: Int?
@@ -106,7 +106,7 @@ public struct RunEnd: Sendable, Codable, Equatable {
 
 /// How a run ended, with the end of what it printed, as it is written down. That text is read for one run at a time.
 @dynamicMemberLookup
-public struct RunResult: Sendable, Codable {
+public struct RunResult: Sendable {
     public var end: RunEnd
     /// The last 64 KiB of output, secrets masked, valid UTF-8 without NUL.
     public var outputTail: String

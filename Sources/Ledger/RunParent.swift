@@ -1,7 +1,7 @@
 /// What a run was made for, by kind and id.
-public struct RunParent: Hashable, Sendable, Codable {
+public struct RunParent: Hashable, Sendable {
     /// A kind of a later agent is kept as it came.
-    public struct Kind: RawRepresentable, Hashable, Sendable, Codable {
+    public struct Kind: RawRepresentable, Hashable, Sendable {
         public var rawValue: String
 
         public init(rawValue: String) {

@@ -3,7 +3,7 @@
 #endif
 
 /// A point in time in whole milliseconds since 1970-01-01T00:00:00Z, the resolution of the record.
-public struct Timestamp: Hashable, Sendable, Comparable, Codable {
+public struct Timestamp: Hashable, Sendable, Comparable {
     /// Milliseconds since the Unix epoch.
     public var milliseconds: Int64
 

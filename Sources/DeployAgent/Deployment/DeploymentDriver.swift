@@ -186,7 +186,7 @@ struct DeploymentDriver: Sendable {
         guard case .failed = ending, let failed = plan.settings.hook(.failedDeploy) else { return }
         _ = try await run(
             failed, in: root, &progress,
-            failure: HookContext.Failure(hook: hook.hook, status: result.status, exitCode: result.exitCode))
+            failure: HookContext.FailedHook(hook: hook.hook, status: result.status, exitCode: result.exitCode))
     }
 
     /// Records the deployment and, when a hook comes first, its run, in one durable write.

@@ -7,14 +7,14 @@ struct HookContext: Sendable {
     var commit: CommitContext
     var hook: Hook
     /// What FAILED_DEPLOY runs for; nil for the other hooks.
-    var failure: Failure?
+    var failure: FailedHook?
     /// Where the commit lies while the hook runs.
     var checkout: String
     /// The lists of what the commit changes.
     var changed: ChangedSince.Lists?
 
     /// The strict failure of a hook.
-    struct Failure: Sendable {
+    struct FailedHook: Sendable {
         var hook: Hook
         var status: RunStatus
         var exitCode: Int?
