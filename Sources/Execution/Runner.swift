@@ -12,16 +12,19 @@ package struct Runner: Sendable {
     package let log: LogOutput
     package let environment: ProcessEnvironment
     package let stop: StopSignal
+    /// For commands that run beside the workspace's deployments; nil for a deployment's own.
+    private let access: (any CheckoutAccess)?
 
     package init(
         state: StateDirectory, folder: WorkspaceFolder, log: LogOutput, environment: ProcessEnvironment,
-        stop: StopSignal
+        stop: StopSignal, access: (any CheckoutAccess)? = nil
     ) {
         self.state = state
         self.folder = folder
         self.log = log
         self.environment = environment
         self.stop = stop
+        self.access = access
     }
 
     /// A marker for a run that starts: random, so that no other ledger's run can have the same.
@@ -35,7 +38,7 @@ package struct Runner: Sendable {
     }
 
     /// - Parameters:
-    ///   - root: the checkout in which the command's folder lies.
+    ///   - root: the checkout in which the command's folder lies; where the runner has an access, that says which one it is.
     ///   - stop: ends it; nil for what ends the agent.
     ///   - mayStart: is asked once the process exists: if not, it is ended at once.
     /// - Throws: `HostTrouble` when it was not started for a reason that says nothing of the command.
@@ -43,7 +46,13 @@ package struct Runner: Sendable {
         _ command: RunCommand, as run: Run, in root: String, _ context: RunContext, _ settings: ExecutionSettings,
         stop: StopSignal? = nil, mayStart: @escaping @Sendable () -> Bool = { true }
     ) async throws(HostTrouble) -> RunResult {
-        guard let directory = resolveFolder(command.folder, below: root) else {
+        let pass = try await access?.enter(stop: stop ?? self.stop)
+        defer { withExtendedLifetime(pass) {} }
+        guard access == nil || pass != nil else {
+            return RunResult(
+                status: .interrupted, completedAt: .now, errorMessage: "the agent was stopped before it began")
+        }
+        guard let directory = resolveFolder(command.folder, below: pass?.root ?? root) else {
             throw HostTrouble(
                 "\(command.folderSetting) \"\(command.folder)\" is no folder inside the checkout; it was not run")
         }

@@ -163,7 +163,7 @@ public struct Releases: Sendable {
     /// Removes a release that is not published.
     public func discard(_ release: Release) throws {
         guard live() != release else { return }
-        try release.remove()
+        try release.removeUnlessHeld()
     }
 
     /// Removes releases that a killed agent had not completed, with what their hooks have configured.
@@ -175,7 +175,8 @@ public struct Releases: Sendable {
         }
     }
 
-    /// Removes releases that nobody needs: those never completed, and replaced ones but for the newest.
+    /// Removes releases that nobody needs: those never completed, and replaced ones but for the newest. One in which a command
+    /// runs stays until the next time.
     ///
     /// - Parameters:
     ///   - keep: how many replaced ones stay.
@@ -201,7 +202,7 @@ public struct Releases: Sendable {
         }
         for release in all.filter({ !kept.contains($0.name) }) + orphans.map({ Release($0, in: store) })
         where release != live {
-            do { try release.remove() } catch { failure = error }
+            do { try release.removeUnlessHeld() } catch { failure = error }
         }
         if let failure { throw failure }
     }

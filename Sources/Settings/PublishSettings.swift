@@ -14,6 +14,8 @@ public struct PublishSettings: Sendable, Equatable {
     package var foreignLink: ForeignLink?
     /// Whether the agent's link takes its place.
     package var adoptsLink: Bool
+    /// How long files wait to be moved for commands that run beside deployments.
+    public var wait: Duration
     /// Replaced releases that stay.
     public var keptReleases: Int
     /// How long a replaced release stays at least.

@@ -65,6 +65,8 @@ public struct Setting: Sendable, Hashable {
     package static let gate = Setting("PRE_DEPLOY_GATE", default: "true", "true or false")
     package static let publish = Setting(
         "AGENT_PUBLISH", default: "in-place", "in-place, or symlink with GITHUB_REPO_URL")
+    package static let publishWait = Setting(
+        "AGENT_PUBLISH_WAIT", default: "60", "0, or a duration: 300 (seconds), 300s, 5m, 1h30m or 500ms")
     package static let adoptLink = Setting("AGENT_ADOPT_LINK", default: "false", "true or false")
     package static let keepReleases = Setting("AGENT_KEEP_RELEASES", default: "3", "a whole number from 0 on")
     package static let releaseGrace = Setting(
@@ -194,7 +196,7 @@ public struct Setting: Sendable, Hashable {
         }
         + [command(.failedDeploy), folder(.failedDeploy), timeout(.failedDeploy)]
         + [
-            gate, publish, adoptLink, keepReleases, releaseGrace, onFailure, gitTimeout, killGrace, shell,
+            gate, publish, publishWait, adoptLink, keepReleases, releaseGrace, onFailure, gitTimeout, killGrace, shell,
             stateDirectory,
             ledgerURL, ledgerURLFile, ledgerSchema, ledgerTimeout,
             app, host,

@@ -242,6 +242,7 @@ extension Settings {
             mode: mode, foreignLink: foreignLink,
             // No commit says whose link is replaced.
             adoptsLink: reader.flag(.adoptLink, ofCommit: false),
+            wait: reader.read(.publishWait) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .seconds(60),
             keptReleases: reader.read(.keepReleases) { Int($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 3,
             releaseGrace: reader.read(.releaseGrace) { $0 == "0" ? .zero : DurationText.parse($0) } ?? .zero,
             rollsBack: onFailure == "rollback")

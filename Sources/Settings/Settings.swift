@@ -79,7 +79,7 @@ public struct Settings: Sendable {
     /// The longest that a check with a deployment may take while all is well.
     package var longestCheck: Duration {
         let hooks = hooks.reduce(Duration.zero) { $0 + $1.timeout + killGrace * 2 }
-        return hooks + gitTimeout * 20 + entrypoint.waitTimeout + entrypoint.stopGrace + .seconds(60)
+        return hooks + publish.wait + gitTimeout * 20 + entrypoint.waitTimeout + entrypoint.stopGrace + .seconds(60)
     }
 
     /// Names of settings that an agent reads once, at its start, and that have another value here.

@@ -493,7 +493,8 @@ struct TaskTests {
         try await box.cloneWorkspace()
         let byHand = try box.start("tasks", "run")
         try await until("the task runs", details: { byHand.errors }) { box.has("began") }
-        let agent = try box.start("run")
+        // Else it waits before it publishes.
+        let agent = try box.start("run", settings: ["AGENT_PUBLISH_WAIT": "0"])
         try await until("the agent waits for it", details: { agent.errors }) {
             agent.errors.contains("waiting: ") && agent.errors.contains("runs task long-v1")
         }

@@ -36,6 +36,29 @@ struct ReleasesTests {
         #expect(reader.problems == [] && reader.seen == ["1", "2", "3"])
     }
 
+    @Test("one in which somebody works is not removed before that ends, and one that is being removed is not to be had")
+    func held() async throws {
+        let upstream = try await Upstream()
+        let releases = Releases(of: upstream.store, workspace: upstream.workspace.path)
+        var made: [Release] = []
+        for text in ["1", "2"] {
+            try await upstream.commit(["a": text])
+            let release = try await make(upstream, releases)
+            try releases.publish(release)
+            made.append(release)
+        }
+        var holds = [made[0].hold(), made[0].hold()]
+        #expect(holds.allSatisfy { $0 != nil })
+        for _ in 0..<2 {
+            try releases.prune(keep: 0, grace: .zero)
+            #expect(upstream.folder.read("state/releases/\(made[0].name)/a") == "1")
+            holds.removeLast()
+        }
+        try releases.prune(keep: 0, grace: .zero)
+        #expect(made[0].hold() == nil && made[1].hold() != nil)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: upstream.store.releases) == [made[1].name])
+    }
+
     @Test("one that is kept is complete and as it was left; what a hook left in tracked files belongs to it")
     func kept() async throws {
         let upstream = try await Upstream()

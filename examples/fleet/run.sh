@@ -162,7 +162,7 @@ echo
 on h1 fleet
 echo
 sql -P format=aligned -P tuples_only=off shop <<'SQL'
-SELECT runs.id AS run, host, left(commit_id, 7) AS commit, name, scope, fence, runs.status, adopted FROM deploy_agent.runs
+SELECT runs.id AS run, runs.host, left(commit_id, 7) AS commit, name, scope, fence, runs.status, adopted FROM deploy_agent.runs
 JOIN deploy_agent.deployments ON deployments.id = parent WHERE scope = 'fleet' ORDER BY runs.id;
 SQL
 found=$(sql -F ' ' -c "SELECT status, fence FROM deploy_agent.runs WHERE fence IS NOT NULL ORDER BY id" shop | tr '\n' ';')

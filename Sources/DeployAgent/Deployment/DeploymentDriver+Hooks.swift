@@ -49,7 +49,8 @@ extension DeploymentDriver {
     }
 
     func run(
-        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress, failure: HookContext.FailedHook? = nil
+        _ hook: HookSettings, in root: String, _ progress: inout DeploymentProgress,
+        failure: HookContext.FailedHook? = nil
     ) async throws -> Done {
         guard !runner.stop.isRequested else {
             // One that was recorded with the deployment has not started either.

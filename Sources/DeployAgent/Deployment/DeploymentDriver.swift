@@ -220,6 +220,8 @@ struct DeploymentDriver: Sendable {
 
     private func publish(stagedOutput: Bool, _ progress: inout DeploymentProgress) async throws {
         guard let source = plan.source else { return }
+        let turn = await turn(&progress)
+        defer { withExtendedLifetime(turn) {} }
         guard !runner.stop.isRequested else {
             throw GitError(.stopped, operation: "publish", explanation: "the agent was stopped before publishing")
         }
@@ -264,6 +266,28 @@ struct DeploymentDriver: Sendable {
             logger.notice("discarded changes in the workspace: \(shown)\(more)")
         }
         logger.info("published \(plan.commit.id.prefix(7)) to \(plan.scope.workspace)")
+    }
+
+    /// Waits for commands that run in the workspace beside this deployment. As a link none has to: each keeps its release.
+    private func turn(_ progress: inout DeploymentProgress) async -> WorkspaceGate.Turn? {
+        guard releases == nil else { return nil }
+        let limit = DurationText.text(plan.settings.publish.wait)
+        do throws(HostTrouble) {
+            let turn = try await WorkspaceGate(runner.folder).publish(
+                atMost: plan.settings.publish.wait, stop: runner.stop
+            ) { logger.info("waiting for a command that runs in the workspace, at most \(limit)") }
+            if !turn.isAlone, !runner.stop.isRequested {
+                progress.warnings += 1
+                logger.warning(
+                    "a command still runs in the workspace after \(limit) (\(Setting.publishWait.name)): its files are moved all the same"
+                )
+            }
+            return turn
+        } catch {
+            // Nor does a command begin then.
+            logger.warning("commands that run in the workspace are not waited for: \(error)")
+            return nil
+        }
     }
 
     /// - Returns: the failure; where nothing of the commit is in the workspace, the record is told so.

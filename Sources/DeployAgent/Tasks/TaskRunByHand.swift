@@ -71,7 +71,8 @@ public final class TaskRunByHand: Service {
         let folder = session.state.workspace(settings.workspace).byHand
         mkdir(folder.running, 0o700)
         let runner = Runner(
-            state: session.state, folder: folder, log: session.log, environment: session.origin.environment, stop: stop)
+            state: session.state, folder: folder, log: session.log, environment: session.origin.environment, stop: stop,
+            access: WorkspaceAccess(settings: settings, folder: folder, commit: commit))
         var step = TaskStep(
             occasion,
             WorkTools(
